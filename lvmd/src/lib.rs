@@ -1,1 +1,5 @@
-//! lvmd
+//! lvmd: logical volumes of one node, over gRPC or in-process.
+
+pub mod cmd;
+pub mod names;
+pub mod units;

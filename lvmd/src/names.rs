@@ -1,0 +1,58 @@
+//! Every name another program depends on, once.
+//!
+//! The first block is upstream TopoLVM's: clusters move to us and back because
+//! these are equal. The second is our own.
+
+/// The CSI driver, the CRD group, and the prefix of annotations and parameters.
+pub const DRIVER: &str = "topolvm.io";
+/// Where lvmd listens unless told otherwise.
+pub const LVMD_SOCKET: &str = "/run/topolvm/lvmd.sock";
+/// Where lvmd finds its configuration unless told otherwise.
+pub const LVMD_CONFIG: &str = "/etc/topolvm/lvmd.yaml";
+
+/// LVM tag `basalt.owner=<uid>` on a VG: whose it is. See [`tag_value`].
+pub const TAG_OWNER: &str = "basalt.owner";
+/// LVM tag `basalt.class=<class>` on a VG: the DiskClass it was made for.
+pub const TAG_CLASS: &str = "basalt.class";
+/// LVM tag `basalt.state=creating|wiping`: work that is under way.
+pub const TAG_STATE: &str = "basalt.state";
+/// LVM tag `basalt.lv=<LogicalVolume name>` on a volume.
+pub const TAG_LV: &str = "basalt.lv";
+/// LVM tag `basalt.pvc=<namespace>/<name>` on a volume.
+pub const TAG_PVC: &str = "basalt.pvc";
+/// LVM tag `basalt.threshold=<percent>` on a thin pool.
+pub const TAG_THRESHOLD: &str = "basalt.threshold";
+/// Value of [`TAG_STATE`]: made, but not finished.
+pub const STATE_CREATING: &str = "creating";
+/// Value of [`TAG_STATE`]: removed for its user, being overwritten with zeroes.
+pub const STATE_WIPING: &str = "wiping";
+/// Prefix of a removed thick volume's name while it is overwritten with zeroes.
+pub const WIPING_PREFIX: &str = "basalt-wiping-";
+
+/// Directory under which the lvm.conf of each command is generated.
+pub const LVM_SYSTEM_DIRS: &str = "/run/topolvm/lvm";
+/// LVM's lock directory; it must be the host's.
+pub const LVM_LOCK_DIR: &str = "/run/lock/lvm";
+
+/// `key=value`, as an LVM tag.
+pub fn tag(key: &str, value: &str) -> String {
+    format!("{key}={value}")
+}
+
+/// The value of the first tag `key=value` among `tags`.
+pub fn tag_value<'a>(tags: &'a [String], key: &str) -> Option<&'a str> {
+    tags.iter()
+        .find_map(|tag| tag.strip_prefix(key)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_found_by_its_whole_key() {
+        let tags = [tag("basalt.ownership", "x"), tag(TAG_OWNER, "u=1")];
+        assert_eq!(tag_value(&tags, TAG_OWNER), Some("u=1"));
+        assert_eq!(tag_value(&tags, TAG_STATE), None);
+    }
+}
