@@ -1,5 +1,7 @@
 //! lvmd: logical volumes of one node, over gRPC or in-process.
 
 pub mod cmd;
+pub mod dm;
+pub mod lvm;
 pub mod names;
 pub mod units;
