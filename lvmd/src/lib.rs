@@ -2,6 +2,7 @@
 
 pub mod cmd;
 pub mod dm;
+pub mod engine;
 pub mod lvm;
 pub mod names;
 pub mod units;
