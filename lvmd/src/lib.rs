@@ -2,4 +2,5 @@
 
 pub mod cmd;
 pub mod names;
+pub mod proto;
 pub mod units;
