@@ -1,6 +1,7 @@
 //! lvmd: logical volumes of one node, over gRPC or in-process.
 
 pub mod cmd;
+pub mod config;
 pub mod names;
 pub mod proto;
 pub mod units;
