@@ -32,6 +32,7 @@ mod class;
 mod options;
 mod raw;
 mod rules;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
