@@ -1,8 +1,10 @@
 //! lvmd: logical volumes of one node, over gRPC or in-process.
 
 pub mod cmd;
+pub mod config;
 pub mod dm;
 pub mod engine;
 pub mod lvm;
 pub mod names;
+pub mod proto;
 pub mod units;

@@ -1,0 +1,170 @@
+//! Device classes: what a StorageClass names, and where its volumes come from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::config::options::LvcreateOptions;
+use crate::units::Bytes;
+
+/// Spare space of a class that does not say: upstream's 10 GiB.
+pub const DEFAULT_SPARE: Bytes = Bytes(10 << 30);
+/// Real usage of a thin pool, in percent, above which a class that does not say
+/// gives no new volumes.
+pub const DEFAULT_GATE_PERCENT: u8 = 95;
+
+/// One device class, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceClass {
+    /// Its name, unique, 1 to 63 letters.
+    pub name: String,
+    /// The volume group its volumes are in.
+    pub volume_group: String,
+    /// Thick volumes, or thin ones in a pool.
+    pub kind: Kind,
+    /// Whether a request that names no class means this one. At most one is.
+    pub is_default: bool,
+    /// Space of the volume group that is never given away.
+    pub spare: Bytes,
+    /// On how many disks a volume is spread; `None`: lvcreate's own default.
+    pub stripe: Option<u32>,
+    /// How much goes to one disk before the next, as lvcreate's `-I` takes it (a plain
+    /// number is KiB).
+    pub stripe_size: Option<String>,
+    /// Further options for lvcreate.
+    pub lvcreate_options: LvcreateOptions,
+    /// What happens to the data of a removed thick volume. Thin pools give back
+    /// zeroed blocks by themselves, so it means nothing for a thin class.
+    pub zero: ZeroPolicy,
+    /// Real usage of the pool's data or metadata, in percent, above which a thin
+    /// class gives no new volumes. Means nothing for a thick class.
+    pub gate_percent: u8,
+}
+
+/// Where a class takes its volumes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// The volume group's free extents.
+    Thick,
+    /// A thin pool of the volume group.
+    Thin {
+        /// The pool's name.
+        pool: String,
+        /// How many times the pool's size may be promised; 1.0 or more, finite.
+        overprovision_ratio: f64,
+    },
+}
+
+/// What happens to the data of a removed thick volume.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ZeroPolicy {
+    /// It is overwritten with zeroes before its space is given away again.
+    #[default]
+    Zero,
+    /// Nothing; the next tenant may read it.
+    None,
+}
+
+impl DeviceClass {
+    /// The thin pool's name, for a thin class.
+    pub fn pool(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Thick => None,
+            Kind::Thin { pool, .. } => Some(pool),
+        }
+    }
+
+    /// Where its volumes come from: `vg` or `vg/pool`.
+    pub fn target(&self) -> String {
+        match self.pool() {
+            None => self.volume_group.clone(),
+            Some(pool) => format!("{}/{pool}", self.volume_group),
+        }
+    }
+}
+
+/// A class that was asked for and does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownClass {
+    /// The name in the request; empty when it asked for the default class.
+    pub name: String,
+    /// The names there are.
+    pub known: Vec<String>,
+}
+
+impl std::error::Error for UnknownClass {}
+
+impl fmt::Display for UnknownClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() {
+            f.write_str("no device class is the default one; mark one or name one of ")?;
+        } else {
+            write!(f, "device class {:?} does not exist; there are ", self.name)?;
+        }
+        f.write_str(&self.known.join(", "))
+    }
+}
+
+/// All device classes of a node, in the order of the file. Never empty.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceClasses {
+    classes: Vec<Arc<DeviceClass>>,
+}
+
+impl DeviceClasses {
+    /// Takes classes that passed the rules.
+    pub(super) fn new(classes: Vec<DeviceClass>) -> Self {
+        Self {
+            classes: classes.into_iter().map(Arc::new).collect(),
+        }
+    }
+
+    /// The class a request means; the empty name means the default class.
+    ///
+    /// # Errors
+    /// No class has the name, or none is the default. It never means that a volume or
+    /// a volume group is missing.
+    pub fn get(&self, name: &str) -> Result<&Arc<DeviceClass>, UnknownClass> {
+        let found = if name.is_empty() {
+            self.default_class()
+        } else {
+            self.iter().find(|c| c.name == name)
+        };
+        found.ok_or_else(|| UnknownClass {
+            name: name.to_owned(),
+            known: self.iter().map(|c| c.name.clone()).collect(),
+        })
+    }
+
+    /// The class marked as default, if one is.
+    pub fn default_class(&self) -> Option<&Arc<DeviceClass>> {
+        self.iter().find(|c| c.is_default)
+    }
+
+    /// The thick class of a volume group; there is at most one.
+    pub fn thick(&self, volume_group: &str) -> Option<&Arc<DeviceClass>> {
+        self.iter()
+            .find(|c| c.volume_group == volume_group && c.kind == Kind::Thick)
+    }
+
+    /// The class of a thin pool; there is at most one.
+    pub fn thin(&self, volume_group: &str, pool: &str) -> Option<&Arc<DeviceClass>> {
+        self.iter()
+            .find(|c| c.volume_group == volume_group && c.pool() == Some(pool))
+    }
+
+    /// All classes, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<DeviceClass>> {
+        self.classes.iter()
+    }
+
+    /// The volume groups the classes are in, each once, in the order of the file.
+    pub fn volume_groups(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for class in self.iter() {
+            if !names.contains(&class.volume_group.as_str()) {
+                names.push(&class.volume_group);
+            }
+        }
+        names
+    }
+}
