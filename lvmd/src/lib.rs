@@ -1,5 +1,6 @@
 //! lvmd: logical volumes of one node, over gRPC or in-process.
 
+pub mod capacity;
 pub mod cmd;
 pub mod config;
 pub mod dm;
@@ -8,3 +9,4 @@ pub mod lvm;
 pub mod names;
 pub mod proto;
 pub mod units;
+pub mod volumes;

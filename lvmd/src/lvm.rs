@@ -11,3 +11,5 @@ pub mod report;
 pub mod snapshot;
 pub mod system_dir;
 pub mod tool;
+pub mod valid;
+pub mod vg_lock;

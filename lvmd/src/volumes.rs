@@ -1,0 +1,270 @@
+//! The volumes of a node: what lvmd does, without the wire.
+//!
+//! This is what the gRPC service calls, and what the CSI node calls in-process. Every
+//! operation takes the VG's lane, looks, decides, changes with one lvm command, and
+//! looks again. A call that is repeated finds what the first one made.
+
+mod create;
+mod error;
+mod heal;
+mod pool;
+mod remove;
+mod resize;
+mod snapshot;
+mod state;
+mod wipe;
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+pub use create::Create;
+pub use error::VolumeError;
+pub use heal::{HealReport, Wreck, diagnose};
+pub use snapshot::{Access, SnapshotOf};
+pub use state::{ClassState, NodeState, PoolState};
+
+use crate::cmd::Runner;
+use crate::config::{Config, DeviceClass};
+use crate::dm;
+use crate::engine::{Engine, Lane};
+use crate::lvm::attr::Mapped;
+use crate::lvm::lock_dir::{self, Places};
+use crate::lvm::model::{Lv, Vg};
+use crate::units::Bytes;
+
+/// Whether a request changed something. A repeated request finds its work done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<T> {
+    /// It was done now.
+    Changed(T),
+    /// It was so already.
+    AlreadySo(T),
+}
+
+impl<T> Outcome<T> {
+    /// What it is about, done now or before.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Changed(value) | Self::AlreadySo(value) => value,
+        }
+    }
+}
+
+/// A volume as its user sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: Bytes,
+    /// Major and minor number; (0, 0) while it is not active.
+    pub devno: (u32, u32),
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// `/dev/<vg>/<lv>`.
+    pub path: String,
+    /// lvs' ten attribute characters.
+    pub attr: String,
+}
+
+/// See the module. Cheap to clone; all clones are one.
+#[derive(Debug)]
+pub struct Volumes<R> {
+    inner: Arc<Inner<R>>,
+}
+
+#[derive(Debug)]
+struct Inner<R> {
+    engine: Engine<R>,
+    config: watch::Receiver<Arc<Config>>,
+    /// Background work; drained at shutdown.
+    tasks: TaskTracker,
+    lock_dir: OnceLock<lock_dir::Proof>,
+    heals: watch::Sender<Vec<HealReport>>,
+}
+
+impl<R> Clone for Volumes<R> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+impl<R: Runner + Clone> Volumes<R> {
+    /// Serves the classes of `config`, following its changes.
+    pub fn new(engine: Engine<R>, config: watch::Receiver<Arc<Config>>) -> Self {
+        let this = Self {
+            inner: Arc::new(Inner {
+                engine,
+                config,
+                tasks: TaskTracker::new(),
+                lock_dir: OnceLock::new(),
+                heals: watch::channel(Vec::new()).0,
+            }),
+        };
+        this.apply_config();
+        this
+    }
+
+    /// Tells the engine which VGs are wanted now.
+    pub fn apply_config(&self) {
+        let config = self.config();
+        self.inner.engine.want(
+            config
+                .classes
+                .volume_groups()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+        );
+        self.inner.engine.note_change();
+    }
+
+    /// The engine below.
+    pub fn engine(&self) -> &Engine<R> {
+        &self.inner.engine
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.config.borrow().clone()
+    }
+
+    /// Waits until all background work has come to a safe end. New work is refused from now on.
+    pub async fn drain(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// The volumes of a class, wiped ones left out. A thick class has all LVs of its VG
+    /// but thin ones and pools; a thin class those of its pool.
+    ///
+    /// # Errors
+    /// When the class is unknown, its VG is not there, or state cannot be told.
+    pub async fn list(&self, class: &str) -> Result<Vec<Volume>, VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(class)?;
+        let snapshot = self.inner.engine.snapshot().await?;
+        let view = snapshot
+            .vg(&class.volume_group)
+            .ok_or_else(|| missing(class))?;
+        require_pool(&view.vg, class)?;
+        let vg = &view.vg;
+        let control = open_mapper()?;
+        vg.lvs
+            .iter()
+            .filter(|lv| belongs(lv, class) && !lv.is_wiping())
+            .map(|lv| volume(&control, vg, lv))
+            .collect()
+    }
+
+    /// What a class can still give, in bytes.
+    ///
+    /// # Errors
+    /// When the class is unknown, its VG is not there, or state cannot be told.
+    pub async fn free(&self, class: &str) -> Result<Bytes, VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(class)?;
+        let snapshot = self.inner.engine.snapshot().await?;
+        let view = snapshot
+            .vg(&class.volume_group)
+            .ok_or_else(|| missing(class))?;
+        require_pool(&view.vg, class)?;
+        Ok(crate::capacity::free(&view.vg, class))
+    }
+
+    /// Shows, once, that the lock directory is the host's. With a command prefix lvm runs
+    /// in a mount namespace that is the user's choice.
+    ///
+    /// # Errors
+    /// When it is not shown; nothing may be changed then.
+    pub fn require_lock_dir(&self) -> Result<(), VolumeError> {
+        if !self.inner.engine.tool().command_prefix.is_empty()
+            || self.inner.lock_dir.get().is_some()
+        {
+            return Ok(());
+        }
+        let places = Places::here().map_err(|error| VolumeError::Mapper(error.to_string()))?;
+        let proof = lock_dir::prove(&places)?;
+        if self.inner.lock_dir.set(proof).is_ok() {
+            info!(%proof, "LVM's lock directory is the host's");
+        }
+        Ok(())
+    }
+
+    async fn lane(&self, vg: &str) -> Result<Lane<'_, R>, VolumeError> {
+        self.require_lock_dir()?;
+        Ok(self.inner.engine.lane(vg).await)
+    }
+}
+
+/// Whether `lv` is a volume of `class`.
+fn belongs(lv: &Lv, class: &DeviceClass) -> bool {
+    !lv.hidden
+        && !lv.is_pool()
+        && match class.pool() {
+            None => !lv.is_thin(),
+            Some(pool) => lv.is_thin() && lv.pool == pool,
+        }
+}
+
+/// Where an LV that is not in the class is, in words.
+fn whereabouts(lv: &Lv) -> String {
+    if lv.is_pool() {
+        "it is a thin pool".into()
+    } else if lv.is_thin() {
+        format!("it is a thin volume of pool {}", lv.pool)
+    } else {
+        "it is a thick volume".into()
+    }
+}
+
+fn missing(class: &DeviceClass) -> VolumeError {
+    VolumeError::Engine(crate::engine::EngineError::Missing(
+        class.volume_group.clone(),
+    ))
+}
+
+fn require_pool(vg: &Vg, class: &DeviceClass) -> Result<(), VolumeError> {
+    match class.pool() {
+        Some(pool) if vg.pool(pool).is_none() => Err(VolumeError::PoolMissing {
+            vg: vg.name.clone(),
+            pool: pool.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn open_mapper() -> Result<dm::Control, VolumeError> {
+    dm::Control::open().map_err(|error| VolumeError::Mapper(error.to_string()))
+}
+
+/// The device of an LV; `None` when it is not active.
+fn device(control: &dm::Control, vg: &Vg, lv: &Lv) -> Result<Option<dm::Device>, VolumeError> {
+    // An active pool shows as a device of its own only when nothing else uses it.
+    let suffix = if lv.is_pool() { "tpool" } else { "" };
+    control
+        .device(&lv.dm_uuid(vg, suffix))
+        .map_err(|error| VolumeError::Mapper(error.to_string()))
+}
+
+fn volume(control: &dm::Control, vg: &Vg, lv: &Lv) -> Result<Volume, VolumeError> {
+    let device = device(control, vg, lv)?;
+    let mapped = device.as_ref().map(|d| Mapped {
+        live: d.live,
+        suspended: d.suspended,
+        open: d.open_count > 0,
+    });
+    Ok(Volume {
+        name: lv.name.clone(),
+        size: lv.visible_size(),
+        devno: device.filter(|d| d.live).map_or((0, 0), |d| d.devno),
+        tags: lv.tags.clone(),
+        path: lv.path.clone(),
+        attr: lv.attr.with_device(mapped).to_string(),
+    })
+}

@@ -1,0 +1,165 @@
+//! Why a request for a volume was not done. One domain error, mapped to gRPC in one place.
+
+use crate::cmd::CmdError;
+use crate::config::UnknownClass;
+use crate::engine::EngineError;
+use crate::lvm::lock_dir::NotTheHosts;
+use crate::lvm::reader::ReadError;
+use crate::lvm::valid::Invalid;
+use crate::units::Bytes;
+
+/// See the module. Each variant says in what state the volume is left, if it is touched at all.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum VolumeError {
+    /// The device class is not configured.
+    #[error(transparent)]
+    UnknownClass(#[from] UnknownClass),
+    /// A removal names a class that is not configured: whether the volume exists cannot be told.
+    #[error(
+        "cannot remove volume {name}: {class}; it may still exist, so this is not an answer of \"already removed\""
+    )]
+    RemovalWithoutClass {
+        /// The volume.
+        name: String,
+        /// What is wrong with the class.
+        class: UnknownClass,
+    },
+    /// The lvcreate option class is not configured.
+    #[error(
+        "lvcreate option class {0:?} is not configured: add it to lvcreate-option-classes or use another"
+    )]
+    UnknownOptionClass(String),
+    /// A name, tag or size that cannot be.
+    #[error(transparent)]
+    InvalidName(#[from] Invalid),
+    /// A size or word that cannot be.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The VG is missing, frozen, or its state cannot be told.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The class's thin pool is not there.
+    #[error("thin pool {vg}/{pool} is not there")]
+    PoolMissing {
+        /// The VG.
+        vg: String,
+        /// The pool.
+        pool: String,
+    },
+    /// The pool cannot take writes.
+    #[error("thin pool {vg}/{pool} cannot take new volumes: {why}")]
+    PoolUnusable {
+        /// The VG.
+        vg: String,
+        /// The pool.
+        pool: String,
+        /// Its mode or what it needs.
+        why: String,
+    },
+    /// It does not fit.
+    #[error("no space for {wanted} in device class {class}: {why}")]
+    NoSpace {
+        /// What was asked for.
+        wanted: Bytes,
+        /// The class.
+        class: String,
+        /// What there is, or LVM's words.
+        why: String,
+    },
+    /// The volume is not there.
+    #[error("volume {name} does not exist in device class {class}")]
+    VolumeMissing {
+        /// The volume.
+        name: String,
+        /// The class.
+        class: String,
+    },
+    /// The source of a snapshot is not there.
+    #[error("source volume {name} does not exist in device class {class}")]
+    SourceMissing {
+        /// The volume.
+        name: String,
+        /// The class.
+        class: String,
+    },
+    /// A volume of this name exists and is something else than what is asked for.
+    #[error("volume {name} exists and is not what is asked for: {why}")]
+    Exists {
+        /// The volume.
+        name: String,
+        /// What differs.
+        why: String,
+    },
+    /// The volume exists, but not in this class.
+    #[error("volume {name} exists, but not in device class {class}: {why}")]
+    OtherClass {
+        /// The volume.
+        name: String,
+        /// The class of the request.
+        class: String,
+        /// Where it is.
+        why: String,
+    },
+    /// The volume is in use or protected.
+    #[error("volume {name} is not removed: {why}")]
+    InUse {
+        /// The volume.
+        name: String,
+        /// What holds it.
+        why: String,
+    },
+    /// Snapshots of thick volumes.
+    #[error("device class {0} is thick: snapshots need a thin class")]
+    ThickSnapshot(String),
+    /// A snapshot smaller than its source.
+    #[error("a snapshot of {source_bytes} cannot be {wanted}: ask for at least the source's size")]
+    SmallerThanSource {
+        /// What was asked for.
+        wanted: Bytes,
+        /// The source's size.
+        source_bytes: Bytes,
+    },
+    /// LVM failed and the volume is as it was before.
+    #[error("{what} failed and nothing was changed: {source_text}")]
+    Failed {
+        /// What was tried.
+        what: String,
+        /// LVM's words.
+        source_text: String,
+    },
+    /// LVM ended, but the state is not what was asked for.
+    #[error("{what} is not shown to be done: {why}")]
+    Unverified {
+        /// What was tried.
+        what: String,
+        /// What is seen instead.
+        why: String,
+    },
+    /// The lock directory is not the host's.
+    #[error("nothing is changed on this node: {0}")]
+    LockDir(#[from] NotTheHosts),
+    /// device-mapper cannot be read.
+    #[error("device-mapper cannot be read: {0}")]
+    Mapper(String),
+}
+
+impl From<ReadError> for VolumeError {
+    fn from(error: ReadError) -> Self {
+        Self::Engine(EngineError::Read(error))
+    }
+}
+
+/// Whether lvm's words say that space is what is missing. Only an explanation: that the
+/// volume was not made or not grown was seen in the metadata before.
+pub(super) fn says_no_space(error: &CmdError) -> bool {
+    let text = error.stderr().to_ascii_lowercase();
+    [
+        "insufficient",
+        "not enough",
+        "is above threshold",
+        "reached threshold",
+        "free space in pool",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}

@@ -1,0 +1,156 @@
+//! Removing a volume.
+
+use super::{Outcome, VolumeError, Volumes, create, device, open_mapper, pool, resize, wipe};
+use crate::cmd::Runner;
+use crate::config::ZeroPolicy;
+use crate::engine::Lane;
+use crate::lvm::model::{Lv, Vg};
+use crate::lvm::mutation::Mutation;
+use crate::lvm::snapshot::VgView;
+use crate::names;
+
+impl<R: Runner + Clone> Volumes<R> {
+    /// Removes a volume. A thick one, unless its class says `zero: none`, leaves its
+    /// user's sight at once and gives its space back when it is overwritten with zeroes.
+    ///
+    /// [`VolumeError::VolumeMissing`] means that it is shown not to exist; callers may
+    /// take it as "already removed". No other error means that.
+    ///
+    /// # Errors
+    /// See [`VolumeError`]; a volume that is open, a pool, or somebody else's is refused.
+    pub async fn remove(&self, name: &str, class: &str) -> Result<Outcome<()>, VolumeError> {
+        let config = self.config();
+        let class =
+            config
+                .classes
+                .get(class)
+                .map_err(|class| VolumeError::RemovalWithoutClass {
+                    name: name.to_owned(),
+                    class,
+                })?;
+        let lane = self.lane(&class.volume_group).await?;
+        let view = lane.view().await?;
+        // A removal that was cut between its two steps left the tag, but not the name.
+        let lv = match view.vg.lv(name) {
+            Some(lv) if lv.is_wiping() && class.pool().is_none() => lv,
+            _ => resize::member(&view.vg, class, name)?,
+        };
+        refuse_if_held(&view.vg, lv)?;
+        if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) {
+            let wiping = wipe::name(lv);
+            if !lv.is_wiping() {
+                let mark = Mutation::AddTag {
+                    name: name.to_owned(),
+                    tags: vec![names::tag(names::TAG_STATE, names::STATE_WIPING)],
+                };
+                create::run(
+                    &lane,
+                    &view,
+                    &mark,
+                    pool::DEFAULT_THRESHOLD,
+                    "marking the volume as removed",
+                )
+                .await?;
+            }
+            let rename = Mutation::Rename {
+                from: name.to_owned(),
+                to: wiping.clone(),
+            };
+            let said = lane.run(&view, &rename, pool::DEFAULT_THRESHOLD).await;
+            let after = lane.view().await?;
+            if after.vg.lv(&wiping).is_none_or(|lv| !lv.is_wiping()) || after.vg.lv(name).is_some()
+            {
+                let why = said.err().map_or_else(
+                    || "lvm reports success, and the metadata still has the old name".into(),
+                    |e| e.to_string(),
+                );
+                return Err(VolumeError::Unverified {
+                    what: format!("removing volume {name}"),
+                    why,
+                });
+            }
+            drop(lane);
+            self.wipe_in_background(&class.volume_group, &wiping);
+            return Ok(Outcome::Changed(()));
+        }
+        remove_now(&lane, &view, name).await.map(Outcome::Changed)
+    }
+}
+
+/// Removes the volume and shows that neither the metadata nor device-mapper has it.
+pub(super) async fn remove_now<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    name: &str,
+) -> Result<(), VolumeError> {
+    let Some(lv) = view.vg.lv(name) else {
+        return Ok(());
+    };
+    let uuid = lv.dm_uuid(&view.vg, "");
+    let said = lane
+        .run(
+            view,
+            &Mutation::Remove {
+                name: name.to_owned(),
+            },
+            pool::threshold_for(&view.vg, name),
+        )
+        .await;
+    let after = lane.view().await?;
+    if after.vg.lv(name).is_some_and(|now| now.uuid == lv.uuid) {
+        return Err(match said {
+            Err(error) => create::failed(&format!("removing volume {name}"), &error),
+            Ok(()) => VolumeError::Unverified {
+                what: format!("removing volume {name}"),
+                why: "lvm reports success, and the metadata still has it".into(),
+            },
+        });
+    }
+    let left = open_mapper()?
+        .device(&uuid)
+        .map_err(|e| VolumeError::Mapper(e.to_string()))?;
+    match left {
+        None => Ok(()),
+        Some(device) => Err(VolumeError::Unverified {
+            what: format!("removing volume {name}"),
+            why: format!("its device {} is still there", device.name),
+        }),
+    }
+}
+
+/// Refuses what must not be removed whoever asks.
+fn refuse_if_held(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
+    let refuse = |why: String| {
+        Err(VolumeError::InUse {
+            name: lv.name.clone(),
+            why,
+        })
+    };
+    let owner = names::tag_value(&lv.tags, names::TAG_OWNER);
+    if owner.is_some() && owner != vg.owner() {
+        return refuse(format!(
+            "its tag says that it belongs to {}",
+            owner.unwrap_or_default()
+        ));
+    }
+    // lvremove would take them along; thin snapshots stand on their own.
+    let dependents: Vec<_> = vg
+        .lvs
+        .iter()
+        .filter(|other| !other.is_thin() && other.origin == lv.name)
+        .map(|other| other.name.as_str())
+        .collect();
+    if !dependents.is_empty() {
+        return refuse(format!(
+            "it has thick snapshots that would go with it: {}; remove them first",
+            dependents.join(", ")
+        ));
+    }
+    match device(&open_mapper()?, vg, lv)? {
+        Some(device) if device.open_count > 0 => refuse(format!(
+            "it is open or mounted (open count {}); unmount it first",
+            device.open_count
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,182 @@
+//! Growing a volume.
+
+use super::{
+    Outcome, VolumeError, Volumes, belongs, create, error, open_mapper, pool, whereabouts,
+};
+use crate::capacity;
+use crate::cmd::Runner;
+use crate::config::DeviceClass;
+use crate::engine::Lane;
+use crate::lvm::model::{Lv, Vg};
+use crate::lvm::mutation::Mutation;
+use crate::lvm::snapshot::VgView;
+use crate::units::{Bytes, SECTOR};
+
+impl<R: Runner + Clone> Volumes<R> {
+    /// Grows a volume to at least `size` bytes and gives its size. A volume that is as
+    /// large already is left alone; nothing ever shrinks.
+    ///
+    /// # Errors
+    /// See [`VolumeError`]; on an error the volume has its old size, or the error says
+    /// that its state cannot be told.
+    pub async fn resize(
+        &self,
+        name: &str,
+        class: &str,
+        size: Bytes,
+    ) -> Result<Outcome<Bytes>, VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(class)?;
+        let lane = self.lane(&class.volume_group).await?;
+        let view = lane.view().await?;
+        super::require_pool(&view.vg, class)?;
+        let lv = member(&view.vg, class, name)?;
+        if lv.visible_size() >= size {
+            return Ok(Outcome::AlreadySo(lv.visible_size()));
+        }
+        if lv.is_thick_snapshot() {
+            return Err(VolumeError::InvalidArgument(format!(
+                "volume {name} is a thick snapshot; its size follows its origin"
+            )));
+        }
+        grow(&lane, &view, class, name, size)
+            .await
+            .map(Outcome::Changed)
+    }
+}
+
+/// The volume of this name in this class.
+pub(super) fn member<'a>(
+    vg: &'a Vg,
+    class: &DeviceClass,
+    name: &str,
+) -> Result<&'a Lv, VolumeError> {
+    match vg.lv(name).filter(|lv| !lv.is_wiping()) {
+        Some(lv) if belongs(lv, class) => Ok(lv),
+        Some(lv) => Err(VolumeError::OtherClass {
+            name: name.to_owned(),
+            class: class.name.clone(),
+            why: whereabouts(lv),
+        }),
+        None => Err(VolumeError::VolumeMissing {
+            name: name.to_owned(),
+            class: class.name.clone(),
+        }),
+    }
+}
+
+/// Grows the volume and shows that both the metadata and device-mapper have it.
+pub(super) async fn grow<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    class: &DeviceClass,
+    name: &str,
+    size: Bytes,
+) -> Result<Bytes, VolumeError> {
+    let vg = &view.vg;
+    let lv = member(vg, class, name)?;
+    let no_space = |why| VolumeError::NoSpace {
+        wanted: size,
+        class: class.name.clone(),
+        why,
+    };
+    let extents = size.extents(vg.extent_size);
+    let added = extents.saturating_sub(lv.size.extents(vg.extent_size));
+    let threshold = match class.pool() {
+        Some(_) => {
+            let (more, free) = (
+                Bytes(added.saturating_mul(vg.extent_size.0)),
+                capacity::thin_free(vg, class),
+            );
+            if more > free {
+                return Err(no_space(format!(
+                    "{more} more are needed, and {free} may still be promised"
+                )));
+            }
+            pool::ready(lane, view, class, size).await?
+        }
+        None => {
+            let (needed, free) = (
+                raw_cost(vg, lv, added),
+                capacity::thick_free_extents(vg, class),
+            );
+            if needed > free {
+                return Err(no_space(format!(
+                    "growing takes {needed} extents of {}, and {free} are free (spare space counted)",
+                    vg.extent_size
+                )));
+            }
+            pool::DEFAULT_THRESHOLD
+        }
+    };
+    let said = lane
+        .run(
+            view,
+            &Mutation::Extend {
+                name: name.to_owned(),
+                extents,
+            },
+            threshold,
+        )
+        .await;
+    let after = lane.view().await?;
+    let lv = member(&after.vg, class, name)?;
+    if lv.size < size {
+        return Err(match said {
+            Err(error) if error::says_no_space(&error) => no_space(error.stderr().to_owned()),
+            Err(error) => create::failed(&format!("growing volume {name}"), &error),
+            Ok(()) => VolumeError::Unverified {
+                what: format!("growing volume {name}"),
+                why: format!("lvm reports success, and the metadata shows {}", lv.size),
+            },
+        });
+    }
+    verify_device(&after.vg, lv)?;
+    pool::rearm(lane, &after, class).await;
+    Ok(lv.size)
+}
+
+/// What `added` extents more cost the VG, by what the volume costs now: the extents of
+/// its hidden images (RAID, mirrors) over its own.
+fn raw_cost(vg: &Vg, lv: &Lv, added: u64) -> u64 {
+    let images = [
+        format!("{}_rimage_", lv.name),
+        format!("{}_mimage_", lv.name),
+    ];
+    let raw: u128 = vg
+        .lvs
+        .iter()
+        .filter(|part| part.hidden && images.iter().any(|i| part.name.starts_with(i)))
+        .map(|part| u128::from(part.size.0))
+        .sum();
+    if raw == 0 || lv.size.0 == 0 {
+        return added;
+    }
+    u64::try_from((u128::from(added) * raw).div_ceil(u128::from(lv.size.0))).unwrap_or(u64::MAX)
+}
+
+/// An active volume's device must be as large as the metadata says: LVM returns 0 for
+/// some extensions that the kernel refused.
+fn verify_device(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
+    let table = open_mapper()?
+        .table(&lv.dm_uuid(vg, ""))
+        .map_err(|e| VolumeError::Mapper(e.to_string()))?;
+    let Some(table) = table else { return Ok(()) };
+    let mapped = Bytes(
+        table
+            .iter()
+            .map(|target| target.length)
+            .sum::<u64>()
+            .saturating_mul(SECTOR),
+    );
+    if mapped >= lv.size {
+        return Ok(());
+    }
+    Err(VolumeError::Unverified {
+        what: format!("growing volume {}", lv.name),
+        why: format!(
+            "the metadata shows {}, and the kernel still has {mapped}",
+            lv.size
+        ),
+    })
+}

@@ -1,0 +1,219 @@
+//! Thin snapshots and clones.
+
+use super::{Outcome, Volume, VolumeError, Volumes, create, error, pool, resize};
+use crate::capacity;
+use crate::cmd::Runner;
+use crate::config::DeviceClass;
+use crate::engine::Lane;
+use crate::lvm::mutation::Mutation;
+use crate::lvm::snapshot::VgView;
+use crate::lvm::valid;
+use crate::units::Bytes;
+
+/// What may be done with a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Read only: a snapshot in the sense of CSI.
+    #[default]
+    ReadOnly,
+    /// Read and write: a clone or a restored volume.
+    ReadWrite,
+}
+
+/// A request for a snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotOf {
+    /// The volume it is taken of.
+    pub source: String,
+    /// Its name.
+    pub name: String,
+    /// The device class of both; empty: the default class.
+    pub class: String,
+    /// Its size in bytes; 0: the source's.
+    pub size: Bytes,
+    /// What may be done with it.
+    pub access: Access,
+    /// Tags it gets.
+    pub tags: Vec<String>,
+}
+
+impl<R: Runner + Clone> Volumes<R> {
+    /// Takes a snapshot and grows it if asked, or finds the one an earlier, equal request made.
+    ///
+    /// # Errors
+    /// See [`VolumeError`]; when growing fails, the snapshot this call made is removed again.
+    pub async fn snapshot(&self, request: &SnapshotOf) -> Result<Outcome<Volume>, VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(&request.class)?;
+        if class.pool().is_none() {
+            return Err(VolumeError::ThickSnapshot(class.name.clone()));
+        }
+        valid::lv_name(&class.volume_group, &request.name)?;
+        request.tags.iter().try_for_each(|tag| valid::tag(tag))?;
+        let lane = self.lane(&class.volume_group).await?;
+        let view = lane.view().await?;
+        super::require_pool(&view.vg, class)?;
+        let source = match resize::member(&view.vg, class, &request.source) {
+            Ok(source) => source,
+            Err(VolumeError::VolumeMissing { name, class }) => {
+                return Err(VolumeError::SourceMissing { name, class });
+            }
+            Err(error) => return Err(error),
+        };
+        let size = if request.size.0 == 0 {
+            source.size
+        } else {
+            request.size
+        };
+        if size < source.size {
+            return Err(VolumeError::SmallerThanSource {
+                wanted: size,
+                source_bytes: source.size,
+            });
+        }
+        if view.vg.lv(&request.name).is_some() {
+            return existing(&lane, &view, class, request, size).await;
+        }
+        take(&lane, &view, class, request, size).await
+    }
+}
+
+/// A volume of this name is there: ours from a request that was cut off, or another.
+async fn existing<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    class: &DeviceClass,
+    request: &SnapshotOf,
+    size: Bytes,
+) -> Result<Outcome<Volume>, VolumeError> {
+    let differs = |why: String| {
+        Err(VolumeError::Exists {
+            name: request.name.clone(),
+            why,
+        })
+    };
+    let lv = resize::member(&view.vg, class, &request.name)?;
+    if lv.origin != request.source {
+        let origin = if lv.origin.is_empty() {
+            "nothing".to_owned()
+        } else {
+            lv.origin.clone()
+        };
+        return differs(format!(
+            "it is a snapshot of {origin}, not of {}",
+            request.source
+        ));
+    }
+    if lv.attr.is_writable() != (request.access == Access::ReadWrite) {
+        return differs("its access is another".into());
+    }
+    if !request.tags.iter().all(|tag| lv.tags.contains(tag)) {
+        return differs(format!(
+            "its tags are {}, not {}",
+            lv.tags.join(","),
+            request.tags.join(",")
+        ));
+    }
+    if lv.size > size.round_up(view.vg.extent_size.0).unwrap_or(size) {
+        return differs(format!("its size is {}, not {size}", lv.size));
+    }
+    let was_whole = lv.size >= size;
+    let mut view = create::active(lane, view.clone(), &request.name).await?;
+    if !was_whole {
+        resize::grow(lane, &view, class, &request.name, size).await?;
+        view = lane.view().await?;
+    }
+    create::found(&view.vg, &request.name).map(if was_whole {
+        Outcome::AlreadySo
+    } else {
+        Outcome::Changed
+    })
+}
+
+async fn take<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    class: &DeviceClass,
+    request: &SnapshotOf,
+    size: Bytes,
+) -> Result<Outcome<Volume>, VolumeError> {
+    let no_space = |why| VolumeError::NoSpace {
+        wanted: size,
+        class: class.name.clone(),
+        why,
+    };
+    let what = format!("taking snapshot {} of {}", request.name, request.source);
+    let whole = size
+        .round_up(view.vg.extent_size.0)
+        .ok_or_else(|| VolumeError::InvalidArgument(format!("{size} is too large")))?;
+    let free = capacity::thin_free(&view.vg, class);
+    if whole > free {
+        return Err(no_space(format!(
+            "{free} may still be promised (overprovision ratio and spare space counted)"
+        )));
+    }
+    let threshold = pool::ready(lane, view, class, size).await?;
+    let mutation = Mutation::Snapshot {
+        source: request.source.clone(),
+        name: request.name.clone(),
+        read_only: request.access == Access::ReadOnly,
+        tags: request.tags.clone(),
+    };
+    let said = lane.run(view, &mutation, threshold).await;
+    let after = lane.view().await?;
+    let made = after.vg.lv(&request.name);
+    let Some(made) = made.filter(|lv| lv.origin == request.source) else {
+        return Err(match said {
+            Err(error) if error::says_no_space(&error) => no_space(error.stderr().to_owned()),
+            Err(error) => create::failed(&what, &error),
+            Ok(()) => VolumeError::Unverified {
+                what,
+                why: "lvm reports success, and the metadata does not have it".into(),
+            },
+        });
+    };
+    let grown = if made.size < size {
+        resize::grow(lane, &after, class, &request.name, size)
+            .await
+            .map(drop)
+    } else {
+        Ok(())
+    };
+    let ready = match grown {
+        Ok(()) => create::active(lane, lane.view().await?, &request.name).await,
+        Err(error) => Err(error),
+    };
+    match ready {
+        Ok(view) => {
+            pool::rearm(lane, &view, class).await;
+            create::found(&view.vg, &request.name).map(Outcome::Changed)
+        }
+        Err(error) => Err(take_back(lane, &request.name, error).await),
+    }
+}
+
+/// Removes the snapshot this very call made; the caller's error stays the answer.
+async fn take_back<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    name: &str,
+    error: VolumeError,
+) -> VolumeError {
+    if let Ok(view) = lane.view().await {
+        let _ = lane
+            .run(
+                &view,
+                &Mutation::Remove {
+                    name: name.to_owned(),
+                },
+                pool::DEFAULT_THRESHOLD,
+            )
+            .await;
+    }
+    match lane.view().await {
+        Ok(view) if view.vg.lv(name).is_none() => error,
+        _ => VolumeError::Unverified {
+            what: format!("removing snapshot {name} after its growth failed"),
+            why: error.to_string(),
+        },
+    }
+}
