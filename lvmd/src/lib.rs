@@ -2,6 +2,7 @@
 
 pub mod cmd;
 pub mod config;
+pub mod metrics;
 pub mod names;
 pub mod proto;
 pub mod units;
