@@ -5,4 +5,5 @@ pub mod config;
 pub mod metrics;
 pub mod names;
 pub mod proto;
+pub mod runtime;
 pub mod units;
