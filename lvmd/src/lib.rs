@@ -1,5 +1,6 @@
 //! lvmd: logical volumes of one node, over gRPC or in-process.
 
+pub mod args;
 pub mod cmd;
 pub mod config;
 pub mod metrics;
