@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 /// How much of a child's stdout is kept, in bytes. A report of 10,000 LVs is about 8 MiB.
@@ -172,6 +173,8 @@ pub enum CmdError {
         pid: i32,
         /// The limit it had.
         limit: Duration,
+        /// Becomes true when it has ended after all.
+        ended: watch::Receiver<bool>,
     },
     /// The program printed more than is kept.
     #[error("{cmd} printed more than {MAX_STDOUT} bytes")]
@@ -253,11 +256,16 @@ async fn run_child(cmd: Cmd) -> Result<Output, CmdError> {
     }
     let Some(status) = status else {
         // Left running, and still waited for, so that it leaves no zombie.
-        tokio::spawn(async move { child.wait().await });
+        let (done, ended) = watch::channel(false);
+        tokio::spawn(async move {
+            let _ = child.wait().await;
+            done.send_replace(true);
+        });
         return Err(CmdError::Stuck {
             cmd: text,
             pid,
             limit: cmd.limit,
+            ended,
         });
     };
     let status = status.map_err(|error| CmdError::Start {

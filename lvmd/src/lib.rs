@@ -3,6 +3,9 @@
 pub mod args;
 pub mod cmd;
 pub mod config;
+pub mod dm;
+pub mod engine;
+pub mod lvm;
 pub mod metrics;
 pub mod names;
 pub mod proto;

@@ -1,0 +1,412 @@
+//! Device-mapper, read through its control device. The only module that talks to it.
+//!
+//! Reading spawns no process and takes no lock. Every status is asked with
+//! `DM_NOFLUSH_FLAG`: a plain status of a thin pool commits its metadata, which would
+//! turn each look into a write. One thing is changed here, and only for a pool that is
+//! wedged half-active (see [`Control::remove_unused`]).
+//!
+//! Source of the layout: Linux `include/uapi/linux/dm-ioctl.h`.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+
+/// Where device-mapper is controlled.
+pub const CONTROL: &str = "/dev/mapper/control";
+
+const HEADER: usize = 312;
+const SMALL: usize = 16 << 10;
+const LARGEST: usize = 16 << 20;
+const NAME_LEN: usize = 128;
+const UUID_LEN: usize = 129;
+
+const LIST_DEVICES: u64 = 2;
+const DEV_REMOVE: u64 = 4;
+const DEV_STATUS: u64 = 7;
+const TABLE_STATUS: u64 = 12;
+
+const READONLY_FLAG: u32 = 1;
+const SUSPEND_FLAG: u32 = 1 << 1;
+const STATUS_TABLE_FLAG: u32 = 1 << 4;
+const ACTIVE_PRESENT_FLAG: u32 = 1 << 5;
+const BUFFER_FULL_FLAG: u32 = 1 << 8;
+const NOFLUSH_FLAG: u32 = 1 << 11;
+const NAME_HAS_UUID: u32 = 1;
+
+/// An open control device.
+#[derive(Debug)]
+pub struct Control {
+    file: File,
+}
+
+/// One line of the device list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its uuid, empty when it has none; `None` where the kernel (before 5.12) does not list it.
+    pub uuid: Option<String>,
+    /// Major and minor number.
+    pub devno: (u32, u32),
+    /// How many events it has seen.
+    pub event_nr: u32,
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// Its uuid, empty when it has none.
+    pub uuid: String,
+    /// Major and minor number.
+    pub devno: (u32, u32),
+    /// How often it is open; an LV under another device counts too.
+    pub open_count: i32,
+    /// It is suspended.
+    pub suspended: bool,
+    /// Its table is read-only.
+    pub readonly: bool,
+    /// It has a live table.
+    pub live: bool,
+    /// How many events it has seen.
+    pub event_nr: u32,
+}
+
+/// One target of a device's live table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// First sector (512 bytes) of the device it maps.
+    pub start: u64,
+    /// How many sectors it maps.
+    pub length: u64,
+    /// Its type, e.g. `thin-pool`.
+    pub kind: String,
+    /// Its status or table text.
+    pub params: String,
+}
+
+impl Control {
+    /// Opens [`CONTROL`].
+    ///
+    /// # Errors
+    /// When it is missing (module `dm-mod` not loaded, /dev not the host's) or forbidden.
+    pub fn open() -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(CONTROL)?;
+        Ok(Self { file })
+    }
+
+    /// All devices.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn list(&self) -> io::Result<Vec<Listed>> {
+        let (_, data) = self.ask(LIST_DEVICES, "", 0)?;
+        let mut devices = Vec::new();
+        let mut at = 0;
+        while let Some(entry) = data.get(at..).filter(|e| e.len() >= 12) {
+            let dev = u64_at(entry, 0);
+            let next = usize_at(entry, 8);
+            let name = c_string(&entry[12..]);
+            if dev == 0 {
+                break;
+            }
+            // event_nr follows the name, aligned to 8 bytes; then flags and the uuid.
+            let after = (12 + name.len() + 1).next_multiple_of(8);
+            let has_uuid = u32_at(entry, after + 4) & NAME_HAS_UUID != 0;
+            devices.push(Listed {
+                uuid: has_uuid.then(|| c_string(entry.get(after + 8..).unwrap_or_default())),
+                devno: devno(dev),
+                event_nr: u32_at(entry, after),
+                name,
+            });
+            if next == 0 {
+                break;
+            }
+            at += next;
+        }
+        Ok(devices)
+    }
+
+    /// The device with this uuid; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn device(&self, uuid: &str) -> io::Result<Option<Device>> {
+        match self.ask(DEV_STATUS, uuid, NOFLUSH_FLAG) {
+            Ok((header, _)) => Ok(Some(header)),
+            Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The status of each target of the device with this uuid; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn status(&self, uuid: &str) -> io::Result<Option<Vec<Target>>> {
+        self.targets(uuid, NOFLUSH_FLAG)
+    }
+
+    /// The live table of the device with this uuid; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn table(&self, uuid: &str) -> io::Result<Option<Vec<Target>>> {
+        self.targets(uuid, NOFLUSH_FLAG | STATUS_TABLE_FLAG)
+    }
+
+    /// Removes the device with this uuid if nobody has it open.
+    ///
+    /// The one change made here. It is for the `_tmeta` and `_tdata` of a pool that was
+    /// cut while it was activated: every lvm command then fails ("Activation of logical
+    /// volume vg/pool is prohibited while logical volume vg/pool_tmeta is active"), and
+    /// `lvchange -an` returns 0 and repairs nothing. Removing a mapping nobody uses
+    /// changes no data; the next activation makes it again.
+    ///
+    /// # Errors
+    /// `EBUSY` when it is open; the kernel checks this itself.
+    pub fn remove_unused(&self, uuid: &str) -> io::Result<()> {
+        self.ask(DEV_REMOVE, uuid, 0).map(drop)
+    }
+
+    fn targets(&self, uuid: &str, flags: u32) -> io::Result<Option<Vec<Target>>> {
+        let (_, data, count) = match self.ask_counted(TABLE_STATUS, uuid, flags) {
+            Ok(answer) => answer,
+            Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut targets = Vec::new();
+        let mut at = 0;
+        for _ in 0..count {
+            let Some(spec) = data.get(at..).filter(|s| s.len() >= 40) else {
+                break;
+            };
+            targets.push(Target {
+                start: u64_at(spec, 0),
+                length: u64_at(spec, 8),
+                kind: c_string(&spec[24..40]),
+                params: c_string(&spec[40..]),
+            });
+            // `next` counts from the start of the data, not from this target.
+            at = usize_at(spec, 20);
+        }
+        Ok(Some(targets))
+    }
+
+    fn ask(&self, command: u64, uuid: &str, flags: u32) -> io::Result<(Device, Vec<u8>)> {
+        self.ask_counted(command, uuid, flags)
+            .map(|(device, data, _)| (device, data))
+    }
+
+    fn ask_counted(
+        &self,
+        command: u64,
+        uuid: &str,
+        flags: u32,
+    ) -> io::Result<(Device, Vec<u8>, u32)> {
+        if uuid.len() >= UUID_LEN {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a device-mapper uuid has at most 128 bytes",
+            ));
+        }
+        let mut size = SMALL;
+        loop {
+            let mut buffer = vec![0u8; size];
+            buffer[0..4].copy_from_slice(&4u32.to_le_bytes());
+            put_u32(&mut buffer, 12, u32::try_from(size).unwrap_or(u32::MAX));
+            put_u32(&mut buffer, 16, u32::try_from(HEADER).unwrap_or(u32::MAX));
+            put_u32(&mut buffer, 28, flags);
+            let uuid_at = 48 + NAME_LEN;
+            buffer[uuid_at..uuid_at + uuid.len()].copy_from_slice(uuid.as_bytes());
+            self.ioctl(command, &mut buffer)?;
+            if u32_at(&buffer, 28) & BUFFER_FULL_FLAG != 0 && size < LARGEST {
+                size *= 4;
+                continue;
+            }
+            let flags = u32_at(&buffer, 28);
+            let device = Device {
+                name: c_string(&buffer[48..48 + NAME_LEN]),
+                uuid: c_string(&buffer[uuid_at..uuid_at + UUID_LEN]),
+                devno: devno(u64_at(&buffer, 40)),
+                open_count: i32::from_le_bytes([buffer[24], buffer[25], buffer[26], buffer[27]]),
+                suspended: flags & SUSPEND_FLAG != 0,
+                readonly: flags & READONLY_FLAG != 0,
+                live: flags & ACTIVE_PRESENT_FLAG != 0,
+                event_nr: u32_at(&buffer, 32),
+            };
+            let count = u32_at(&buffer, 20);
+            let start = usize_at(&buffer, 16).min(size);
+            let end = usize_at(&buffer, 12).clamp(start, size);
+            return Ok((device, buffer[start..end].to_vec(), count));
+        }
+    }
+
+    fn ioctl(&self, command: u64, buffer: &mut [u8]) -> io::Result<()> {
+        // _IOWR(0xfd, command, struct dm_ioctl)
+        let request = (3 << 30) | ((HEADER as u64) << 16) | (0xfd << 8) | command;
+        #[expect(
+            unsafe_code,
+            reason = "device-mapper has no other interface than ioctl"
+        )]
+        // SAFETY: the buffer outlives the call, begins with a whole `struct dm_ioctl`, and its
+        // `data_size` field says how long it is; the kernel writes no further than that.
+        let result =
+            unsafe { nix::libc::ioctl(self.file.as_raw_fd(), request, buffer.as_mut_ptr()) };
+        Errno::result(result).map(drop).map_err(io::Error::from)
+    }
+}
+
+fn put_u32(buffer: &mut [u8], at: usize, value: u32) {
+    buffer[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_ne_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes
+        .get(at..at + 8)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_ne_bytes)
+}
+
+fn usize_at(bytes: &[u8], at: usize) -> usize {
+    usize::try_from(u32_at(bytes, at)).unwrap_or(usize::MAX)
+}
+
+fn c_string(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// The kernel's `huge_encode_dev`: 12 bits of major, 20 of minor around it.
+fn devno(dev: u64) -> (u32, u32) {
+    let major = (dev >> 8) & 0xfff;
+    let minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
+    (
+        u32::try_from(major).unwrap_or_default(),
+        u32::try_from(minor).unwrap_or_default(),
+    )
+}
+
+/// Usage and mode of an active thin pool (kernel `Documentation/admin-guide/device-mapper/thin-provisioning.rst`, "Status").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Used and total metadata, in blocks of 4 KiB.
+    pub metadata_blocks: (u64, u64),
+    /// Used and total data, in chunks of the pool.
+    pub data_chunks: (u64, u64),
+    /// `rw`, `ro`, `out_of_data_space`; `Fail` or `Error` when the pool is lost.
+    pub mode: String,
+    /// The metadata must be checked before it may be written again.
+    pub needs_check: bool,
+}
+
+impl PoolStatus {
+    /// Reads the status text of a `thin-pool` target; `None` when it is not understood.
+    pub fn parse(params: &str) -> Option<Self> {
+        let words: Vec<&str> = params.split_ascii_whitespace().collect();
+        if let ["Fail" | "Error", ..] = words[..] {
+            return Some(Self {
+                metadata_blocks: (0, 0),
+                data_chunks: (0, 0),
+                mode: words[0].to_owned(),
+                needs_check: false,
+            });
+        }
+        let [_txn, metadata, data, _held, mode, rest @ ..] = &words[..] else {
+            return None;
+        };
+        Some(Self {
+            metadata_blocks: fraction(metadata)?,
+            data_chunks: fraction(data)?,
+            mode: (*mode).to_owned(),
+            needs_check: rest.contains(&"needs_check"),
+        })
+    }
+
+    /// Used data in percent, 0 to 100.
+    pub fn data_percent(&self) -> f64 {
+        percent(self.data_chunks)
+    }
+
+    /// Used metadata in percent, 0 to 100.
+    pub fn metadata_percent(&self) -> f64 {
+        percent(self.metadata_blocks)
+    }
+
+    /// Whether it can take writes that need new space.
+    pub fn is_writable(&self) -> bool {
+        self.mode == "rw" && !self.needs_check
+    }
+}
+
+fn fraction(text: &str) -> Option<(u64, u64)> {
+    let (used, total) = text.split_once('/')?;
+    Some((used.parse().ok()?, total.parse().ok()?))
+}
+
+fn percent((used, total): (u64, u64)) -> f64 {
+    if total == 0 {
+        return 0.0;
+    }
+    // Hundredths of a percent, as lvs prints them; exact for every pool LVM can make.
+    let hundredths = u128::from(used) * 10_000 / u128::from(total);
+    f64::from(u32::try_from(hundredths).unwrap_or(u32::MAX)) / 100.0
+}
+
+/// The low-water mark of a `thin-pool` table, in chunks: 0 means that no event will come.
+pub fn low_water(table: &str) -> Option<u64> {
+    // <metadata dev> <data dev> <chunk sectors> <low water mark> ...
+    table.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_a_pool_in_each_mode() {
+        let pool = PoolStatus::parse(
+            "2 112/1024 640/1280 - rw no_discard_passdown queue_if_no_space - 256 ",
+        )
+        .unwrap();
+        assert_eq!(
+            (pool.data_percent(), pool.metadata_percent()),
+            (50.0, 10.93)
+        );
+        assert!(pool.is_writable());
+        let full = PoolStatus::parse(
+            "1 20/1024 1280/1280 - out_of_data_space discard_passdown queue_if_no_space - 256",
+        )
+        .unwrap();
+        assert!(!full.is_writable() && full.data_percent() == 100.0);
+        let sick = PoolStatus::parse(
+            "1 20/1024 1280/1280 - ro discard_passdown queue_if_no_space needs_check 256",
+        )
+        .unwrap();
+        assert!(sick.needs_check);
+        assert_eq!(PoolStatus::parse("Fail").unwrap().mode, "Fail");
+        assert_eq!(PoolStatus::parse("1 2"), None);
+    }
+
+    #[test]
+    fn large_device_numbers_keep_their_bits() {
+        assert_eq!(devno(0xfe_03), (254, 3));
+        assert_eq!(devno(0x0010_fe03), (254, 0x103));
+    }
+
+    #[test]
+    fn the_low_water_mark_is_the_fourth_word() {
+        assert_eq!(low_water("254:0 254:1 128 384 0 "), Some(384));
+        assert_eq!(low_water("254:0"), None);
+    }
+}

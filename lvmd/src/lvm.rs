@@ -1,0 +1,13 @@
+//! LVM on this node: what it says, and the one way to change it.
+
+pub mod attr;
+pub mod devices;
+pub mod label;
+pub mod lock_dir;
+pub mod model;
+pub mod mutation;
+pub mod reader;
+pub mod report;
+pub mod snapshot;
+pub mod system_dir;
+pub mod tool;

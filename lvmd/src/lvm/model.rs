@@ -1,0 +1,171 @@
+//! What LVM says of a node: volume groups, their PVs and their LVs.
+//!
+//! Plain data without a single unknown: a report that lacks a field or has one that
+//! cannot be read is refused as a whole, because an LV nobody saw is an LV somebody
+//! writes over.
+
+use crate::lvm::attr::LvAttr;
+use crate::names;
+use crate::units::Bytes;
+
+/// A volume group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vg {
+    /// Its name; a hint only, see [`Vg::uuid`].
+    pub name: String,
+    /// Its identity, as LVM prints it.
+    pub uuid: String,
+    /// Its size in bytes (a multiple of the extent size).
+    pub size: Bytes,
+    /// The size of a physical extent in bytes.
+    pub extent_size: Bytes,
+    /// How many extents it has.
+    pub extent_count: u64,
+    /// How many extents no LV uses.
+    pub free_count: u64,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The metadata's sequence number.
+    pub seqno: u64,
+    /// How many of its PVs LVM does not find.
+    pub missing_pvs: u64,
+    /// `vgexport`ed: not to be used here.
+    pub exported: bool,
+    /// The system id it belongs to, empty when none.
+    pub system_id: String,
+    /// Shared by lvmlockd or clvmd: not ours to change.
+    pub shared: bool,
+    /// Its PVs.
+    pub pvs: Vec<Pv>,
+    /// Its LVs, hidden ones included.
+    pub lvs: Vec<Lv>,
+}
+
+/// A physical volume of a VG.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pv {
+    /// The device LVM found it on, e.g. `/dev/nvme0n1`.
+    pub device: String,
+    /// Its identity, as LVM prints it.
+    pub uuid: String,
+    /// How many extents it has.
+    pub extent_count: u64,
+    /// How many of them are used.
+    pub used_extents: u64,
+    /// LVM does not find it.
+    pub missing: bool,
+    /// LVM finds it more than once.
+    pub duplicate: bool,
+}
+
+/// A logical volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lv {
+    /// Its identity within the VG, as LVM prints it.
+    pub uuid: String,
+    /// Its name, without the brackets LVM prints around hidden ones.
+    pub name: String,
+    /// A part of another LV (`lv_name` in brackets): never anybody's volume.
+    pub hidden: bool,
+    /// `/dev/<vg>/<lv>`, empty for pools and hidden LVs.
+    pub path: String,
+    /// Its size in bytes; a thick snapshot's is the size of its COW store.
+    pub size: Bytes,
+    /// For a thick snapshot, the size of its origin in bytes; else 0.
+    pub origin_size: Bytes,
+    /// The LV it is a snapshot of, by name; empty when none.
+    pub origin: String,
+    /// The thin pool it lives in, by name; empty when none.
+    pub pool: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Its attributes; state and open follow device-mapper when joined with it.
+    pub attr: LvAttr,
+    /// Its segment type, e.g. `linear`, `striped`, `thin`, `thin-pool`, `raid1`.
+    pub segtype: String,
+    /// Size of a pool's metadata LV in bytes; 0 for others.
+    pub metadata_size: Bytes,
+}
+
+impl Vg {
+    /// Free space in bytes.
+    pub fn free(&self) -> Bytes {
+        Bytes(self.free_count.saturating_mul(self.extent_size.0))
+    }
+
+    /// The LV of this name that is not hidden.
+    pub fn lv(&self, name: &str) -> Option<&Lv> {
+        self.lvs.iter().find(|lv| !lv.hidden && lv.name == name)
+    }
+
+    /// The thin pool of this name.
+    pub fn pool(&self, name: &str) -> Option<&Lv> {
+        self.lv(name).filter(|lv| lv.is_pool())
+    }
+
+    /// The id in the owner tag; `None` on a VG we did not make.
+    pub fn owner(&self) -> Option<&str> {
+        names::tag_value(&self.tags, names::TAG_OWNER)
+    }
+
+    /// The sum of the virtual sizes of all thin volumes in `pool`, in bytes.
+    pub fn virtual_bytes(&self, pool: &str) -> Bytes {
+        let sum = self
+            .lvs
+            .iter()
+            .filter(|lv| lv.is_thin() && lv.pool == pool)
+            .map(|lv| u128::from(lv.size.0))
+            .sum::<u128>();
+        Bytes(u64::try_from(sum).unwrap_or(u64::MAX))
+    }
+}
+
+impl Lv {
+    /// A thin pool.
+    pub fn is_pool(&self) -> bool {
+        self.attr.kind() == 't'
+    }
+
+    /// A thin volume (also with a cache on top; `pool_lv` alone would not tell).
+    pub fn is_thin(&self) -> bool {
+        self.attr.kind() == 'V'
+    }
+
+    /// A thick copy-on-write snapshot.
+    pub fn is_thick_snapshot(&self) -> bool {
+        matches!(self.attr.kind(), 's' | 'S')
+    }
+
+    /// What its user sees as its size: a thick snapshot shows its origin's.
+    pub fn visible_size(&self) -> Bytes {
+        if self.is_thick_snapshot() {
+            self.origin_size
+        } else {
+            self.size
+        }
+    }
+
+    /// Removed for its user and waiting to be overwritten with zeroes.
+    pub fn is_wiping(&self) -> bool {
+        names::tag_value(&self.tags, names::TAG_STATE) == Some(names::STATE_WIPING)
+    }
+
+    /// Whether any of its tags is ours, so that we may heal it unasked.
+    pub fn is_ours(&self) -> bool {
+        self.tags.iter().any(|tag| tag.starts_with("basalt."))
+    }
+
+    /// The device-mapper uuid: `LVM-`, the VG's and the LV's uuid without dashes, and
+    /// `suffix` (e.g. `tpool` for the device that carries a pool's status).
+    pub fn dm_uuid(&self, vg: &Vg, suffix: &str) -> String {
+        let mut text = format!("LVM-{}{}", vg.uuid, self.uuid)
+            .replacen('-', "\u{0}", 1)
+            .replace('-', "")
+            .replace('\u{0}', "-");
+        if !suffix.is_empty() {
+            text.push('-');
+            text.push_str(suffix);
+        }
+        text
+    }
+}

@@ -1,0 +1,363 @@
+//! Every change we ask LVM for, as data, and the argv it becomes.
+//!
+//! No `-f` anywhere. `-y` stands only on lvcreate and lvremove of a volume that the
+//! request names; it answers questions about signatures in a new volume and about
+//! removing an active one.
+
+use crate::names;
+
+/// One lvm command that changes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mutation {
+    /// A thick volume of `extents` extents.
+    CreateThick {
+        /// Its name.
+        name: String,
+        /// Its size in extents.
+        extents: u64,
+        /// Its tags.
+        tags: Vec<String>,
+        /// Further lvcreate options (stripes, RAID), already checked.
+        options: Vec<String>,
+    },
+    /// A thin volume in `pool`.
+    CreateThin {
+        /// The pool's name.
+        pool: String,
+        /// Its name.
+        name: String,
+        /// Its virtual size in bytes.
+        bytes: u64,
+        /// Its tags.
+        tags: Vec<String>,
+        /// Further lvcreate options, already checked.
+        options: Vec<String>,
+    },
+    /// A thin snapshot, active at once.
+    Snapshot {
+        /// The volume it is taken of.
+        source: String,
+        /// Its name.
+        name: String,
+        /// Nobody may write to it.
+        read_only: bool,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// Grows a volume to `extents` extents; never shrinks.
+    Extend {
+        /// Its name.
+        name: String,
+        /// Its new size in extents.
+        extents: u64,
+    },
+    /// Removes a volume.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+    /// Renames a volume.
+    Rename {
+        /// Its name.
+        from: String,
+        /// Its new name.
+        to: String,
+    },
+    /// Adds tags to a volume.
+    AddTag {
+        /// Its name.
+        name: String,
+        /// The tags.
+        tags: Vec<String>,
+    },
+    /// Activates a volume, also one that asks to be skipped.
+    Activate {
+        /// Its name.
+        name: String,
+    },
+    /// Reloads a pool's table, so that its low-water mark is ours.
+    Refresh {
+        /// The pool's name.
+        name: String,
+    },
+    /// A thin pool of `extents` extents, tagged `basalt.state=creating`.
+    CreatePool {
+        /// Its name.
+        name: String,
+        /// Its data size in extents.
+        extents: u64,
+        /// Chunk size in bytes.
+        chunk_bytes: u64,
+        /// Metadata size in bytes.
+        metadata_bytes: u64,
+        /// Whether the VG keeps a spare metadata volume for repairs.
+        spare: bool,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// Takes tags from a volume.
+    DeleteTag {
+        /// Its name.
+        name: String,
+        /// The tags.
+        tags: Vec<String>,
+    },
+}
+
+impl Mutation {
+    /// The lvm sub-command, for metrics and logs.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::CreateThick { .. }
+            | Self::CreateThin { .. }
+            | Self::Snapshot { .. }
+            | Self::CreatePool { .. } => "lvcreate",
+            Self::Extend { .. } => "lvextend",
+            Self::Remove { .. } => "lvremove",
+            Self::Rename { .. } => "lvrename",
+            Self::AddTag { .. }
+            | Self::DeleteTag { .. }
+            | Self::Activate { .. }
+            | Self::Refresh { .. } => "lvchange",
+        }
+    }
+
+    /// The arguments after `lvm` (lvcreate(8), lvextend(8), lvremove(8), lvchange(8), lvrename(8)).
+    /// `threshold` is given to commands that may reload a thin pool: without it lvm
+    /// loads a low-water mark of 0 and the kernel never reports that the pool fills.
+    pub fn args(&self, vg: &str, threshold: u8) -> Vec<String> {
+        let mut args = vec![self.verb().to_owned()];
+        let mut add = |words: &[&str]| args.extend(words.iter().map(|w| (*w).to_owned()));
+        let config = format!("activation/thin_pool_autoextend_threshold={threshold}");
+        match self {
+            Self::CreateThick {
+                name,
+                extents,
+                tags,
+                options,
+            } => {
+                add(&["-y", "-W", "y", "-n", name, "-l", &extents.to_string()]);
+                add(&as_options("--addtag", tags));
+                add(&options.iter().map(String::as_str).collect::<Vec<_>>());
+                add(&[vg]);
+            }
+            Self::CreateThin {
+                pool,
+                name,
+                bytes,
+                tags,
+                options,
+            } => {
+                add(&[
+                    "--config",
+                    &config,
+                    "-y",
+                    "-W",
+                    "y",
+                    "-n",
+                    name,
+                    "-V",
+                    &format!("{bytes}b"),
+                ]);
+                add(&as_options("--addtag", tags));
+                add(&options.iter().map(String::as_str).collect::<Vec<_>>());
+                add(&["-T", &format!("{vg}/{pool}")]);
+            }
+            Self::Snapshot {
+                source,
+                name,
+                read_only,
+                tags,
+            } => {
+                add(&[
+                    "--config",
+                    &config,
+                    "-y",
+                    "-s",
+                    "-k",
+                    "n",
+                    "-a",
+                    "y",
+                    "-p",
+                    if *read_only { "r" } else { "rw" },
+                    "-n",
+                    name,
+                ]);
+                add(&as_options("--addtag", tags));
+                add(&[&format!("{vg}/{source}")]);
+            }
+            Self::Extend { name, extents } => {
+                add(&[
+                    "--config",
+                    &config,
+                    "-l",
+                    &extents.to_string(),
+                    &format!("{vg}/{name}"),
+                ]);
+            }
+            Self::Remove { name } => add(&["--config", &config, "-y", &format!("{vg}/{name}")]),
+            Self::Rename { from, to } => add(&[vg, from, to]),
+            Self::AddTag { name, tags } => {
+                add(&as_options("--addtag", tags));
+                add(&[&format!("{vg}/{name}")]);
+            }
+            Self::DeleteTag { name, tags } => {
+                add(&as_options("--deltag", tags));
+                add(&[&format!("{vg}/{name}")]);
+            }
+            Self::Activate { name } => add(&[
+                "--config",
+                &config,
+                "-a",
+                "y",
+                "-K",
+                &format!("{vg}/{name}"),
+            ]),
+            Self::Refresh { name } => {
+                add(&["--config", &config, "--refresh", &format!("{vg}/{name}")])
+            }
+            Self::CreatePool {
+                name,
+                extents,
+                chunk_bytes,
+                metadata_bytes,
+                spare,
+                tags,
+            } => {
+                add(&[
+                    "--config",
+                    &config,
+                    "-y",
+                    "--type",
+                    "thin-pool",
+                    "-n",
+                    name,
+                    "-l",
+                    &extents.to_string(),
+                ]);
+                add(&[
+                    "-c",
+                    &format!("{chunk_bytes}b"),
+                    "--poolmetadatasize",
+                    &format!("{metadata_bytes}b"),
+                ]);
+                add(&[
+                    "--poolmetadataspare",
+                    if *spare { "y" } else { "n" },
+                    "-Z",
+                    "y",
+                    "--discards",
+                    "passdown",
+                    "--errorwhenfull",
+                    "n",
+                ]);
+                add(&[
+                    "--addtag",
+                    &names::tag(names::TAG_STATE, names::STATE_CREATING),
+                ]);
+                add(&as_options("--addtag", tags));
+                add(&[vg]);
+            }
+        }
+        args
+    }
+}
+
+fn as_options<'a>(option: &'a str, values: &'a [String]) -> Vec<&'a str> {
+    values
+        .iter()
+        .flat_map(|value| [option, value.as_str()])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_is_one_command_and_none_is_forced() {
+        let (name, tags) = ("v".to_owned(), vec!["a=b".to_owned()]);
+        let options = vec!["--type".to_owned(), "raid1".to_owned()];
+        let cases = [
+            (
+                Mutation::CreateThick {
+                    name: name.clone(),
+                    extents: 3,
+                    tags: tags.clone(),
+                    options: options.clone(),
+                },
+                "lvcreate -y -W y -n v -l 3 --addtag a=b --type raid1 vg",
+            ),
+            (
+                Mutation::CreateThin {
+                    pool: "p".into(),
+                    name: name.clone(),
+                    bytes: 4096,
+                    tags: tags.clone(),
+                    options: vec![],
+                },
+                "lvcreate --config activation/thin_pool_autoextend_threshold=70 -y -W y -n v -V 4096b --addtag a=b -T vg/p",
+            ),
+            (
+                Mutation::Snapshot {
+                    source: "s".into(),
+                    name: name.clone(),
+                    read_only: true,
+                    tags: vec![],
+                },
+                "lvcreate --config activation/thin_pool_autoextend_threshold=70 -y -s -k n -a y -p r -n v vg/s",
+            ),
+            (
+                Mutation::Extend {
+                    name: name.clone(),
+                    extents: 9,
+                },
+                "lvextend --config activation/thin_pool_autoextend_threshold=70 -l 9 vg/v",
+            ),
+            (
+                Mutation::Remove { name: name.clone() },
+                "lvremove --config activation/thin_pool_autoextend_threshold=70 -y vg/v",
+            ),
+            (
+                Mutation::Rename {
+                    from: name.clone(),
+                    to: "w".into(),
+                },
+                "lvrename vg v w",
+            ),
+            (
+                Mutation::AddTag {
+                    name: name.clone(),
+                    tags: tags.clone(),
+                },
+                "lvchange --addtag a=b vg/v",
+            ),
+            (
+                Mutation::DeleteTag {
+                    name: name.clone(),
+                    tags,
+                },
+                "lvchange --deltag a=b vg/v",
+            ),
+            (
+                Mutation::Activate { name: name.clone() },
+                "lvchange --config activation/thin_pool_autoextend_threshold=70 -a y -K vg/v",
+            ),
+        ];
+        for (mutation, expected) in cases {
+            let args = mutation.args("vg", 70);
+            assert_eq!(args.join(" "), expected);
+            assert!(
+                !args
+                    .iter()
+                    .any(|a| a == "-f" || a == "--force" || a == "-ff"),
+                "{args:?}"
+            );
+            let may_answer = matches!(args[0].as_str(), "lvcreate" | "lvremove");
+            assert!(
+                may_answer || !args.iter().any(|a| a == "-y" || a == "--yes"),
+                "{args:?}"
+            );
+        }
+    }
+}

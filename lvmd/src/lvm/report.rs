@@ -1,0 +1,305 @@
+//! `lvm fullreport`, the one question we ask LVM.
+//!
+//! lvmreport(7) and lvs(8): `--reportformat json` gives one object per VG with the
+//! arrays `vg`, `pv`, `lv`, `pvseg` and `seg`, every value a string. A report is
+//! believed only when lvm ended with 0; a failed one prints valid JSON that is empty.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use crate::lvm::attr::LvAttr;
+use crate::lvm::model::{Lv, Pv, Vg};
+use crate::units::Bytes;
+
+/// The arguments after `lvm`, without `--devices`.
+pub fn args() -> Vec<String> {
+    [
+        "fullreport", "-a", "--reportformat", "json", "--units", "b", "--nosuffix",
+        "--configreport", "vg", "-o", "vg_name,vg_uuid,vg_size,vg_extent_size,vg_extent_count,vg_free_count,vg_tags,vg_seqno,vg_missing_pv_count,vg_exported,vg_systemid,vg_lock_type,vg_clustered",
+        "--configreport", "pv", "-o", "pv_name,pv_uuid,pv_pe_count,pv_pe_alloc_count,pv_missing,pv_duplicate",
+        "--configreport", "lv", "-o", "lv_uuid,lv_name,lv_path,lv_size,origin,origin_size,pool_lv,lv_tags,lv_attr,lv_metadata_size",
+        "--configreport", "pvseg", "-o", "pvseg_start",
+        "--configreport", "seg", "-o", "lv_uuid,segtype",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+/// A report that cannot be believed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReportError {
+    /// Not the JSON we know.
+    #[error("lvm fullreport printed something else than its JSON report: {0}")]
+    Shape(String),
+    /// A field that cannot be read.
+    #[error("lvm fullreport gives {field} of {object} as {value:?}")]
+    Field {
+        /// The column.
+        field: &'static str,
+        /// The VG, PV or LV.
+        object: String,
+        /// What it printed.
+        value: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Root {
+    report: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    vg: Vec<VgRow>,
+    #[serde(default)]
+    pv: Vec<PvRow>,
+    #[serde(default)]
+    lv: Vec<LvRow>,
+    #[serde(default)]
+    seg: Vec<SegRow>,
+}
+
+#[derive(Deserialize)]
+struct VgRow {
+    vg_name: String,
+    vg_uuid: String,
+    vg_size: String,
+    vg_extent_size: String,
+    vg_extent_count: String,
+    vg_free_count: String,
+    vg_tags: String,
+    vg_seqno: String,
+    vg_missing_pv_count: String,
+    vg_exported: String,
+    vg_systemid: String,
+    vg_lock_type: String,
+    vg_clustered: String,
+}
+
+#[derive(Deserialize)]
+struct PvRow {
+    pv_name: String,
+    pv_uuid: String,
+    pv_pe_count: String,
+    pv_pe_alloc_count: String,
+    pv_missing: String,
+    pv_duplicate: String,
+}
+
+#[derive(Deserialize)]
+struct LvRow {
+    lv_uuid: String,
+    lv_name: String,
+    lv_path: String,
+    lv_size: String,
+    origin: String,
+    origin_size: String,
+    pool_lv: String,
+    lv_tags: String,
+    lv_attr: String,
+    lv_metadata_size: String,
+}
+
+#[derive(Deserialize)]
+struct SegRow {
+    lv_uuid: String,
+    segtype: String,
+}
+
+/// Reads the JSON of a report that ended with exit code 0. Orphan PVs are left out.
+///
+/// # Errors
+/// When anything in it cannot be read: half a report is no report.
+pub fn parse(json: &[u8]) -> Result<Vec<Vg>, ReportError> {
+    let root: Root =
+        serde_json::from_slice(json).map_err(|error| ReportError::Shape(error.to_string()))?;
+    let mut vgs = Vec::new();
+    for entry in root.report {
+        let mut rows = entry.vg.into_iter();
+        match (rows.next(), rows.next()) {
+            (Some(row), None) => vgs.push(vg(row, entry.pv, entry.lv, &entry.seg)?),
+            (None, _) if entry.lv.is_empty() => {}
+            _ => {
+                return Err(ReportError::Shape(
+                    "an entry with LVs but not with exactly one VG".into(),
+                ));
+            }
+        }
+    }
+    Ok(vgs)
+}
+
+fn vg(row: VgRow, pvs: Vec<PvRow>, lvs: Vec<LvRow>, segs: &[SegRow]) -> Result<Vg, ReportError> {
+    let name = row.vg_name;
+    let segtypes: HashMap<&str, &str> = segs
+        .iter()
+        .map(|seg| (seg.lv_uuid.as_str(), seg.segtype.as_str()))
+        .collect();
+    Ok(Vg {
+        uuid: row.vg_uuid,
+        size: Bytes(number("vg_size", &name, &row.vg_size)?),
+        extent_size: Bytes(number("vg_extent_size", &name, &row.vg_extent_size)?),
+        extent_count: number("vg_extent_count", &name, &row.vg_extent_count)?,
+        free_count: number("vg_free_count", &name, &row.vg_free_count)?,
+        tags: tags(&row.vg_tags),
+        seqno: number("vg_seqno", &name, &row.vg_seqno)?,
+        missing_pvs: number("vg_missing_pv_count", &name, &row.vg_missing_pv_count)?,
+        exported: !row.vg_exported.is_empty(),
+        system_id: row.vg_systemid,
+        shared: !row.vg_clustered.is_empty() || !matches!(row.vg_lock_type.as_str(), "" | "none"),
+        pvs: pvs.into_iter().map(pv).collect::<Result<_, _>>()?,
+        lvs: lvs
+            .into_iter()
+            .map(|row| lv(row, &segtypes))
+            .collect::<Result<_, _>>()?,
+        name,
+    })
+}
+
+fn pv(row: PvRow) -> Result<Pv, ReportError> {
+    let name = row.pv_name;
+    Ok(Pv {
+        uuid: row.pv_uuid,
+        extent_count: number("pv_pe_count", &name, &row.pv_pe_count)?,
+        used_extents: number("pv_pe_alloc_count", &name, &row.pv_pe_alloc_count)?,
+        missing: !row.pv_missing.is_empty(),
+        duplicate: !row.pv_duplicate.is_empty(),
+        device: name,
+    })
+}
+
+fn lv(row: LvRow, segtypes: &HashMap<&str, &str>) -> Result<Lv, ReportError> {
+    let unbracketed = row
+        .lv_name
+        .strip_prefix('[')
+        .and_then(|n| n.strip_suffix(']'));
+    let hidden = unbracketed.is_some();
+    let name = unbracketed.unwrap_or(&row.lv_name).to_owned();
+    let bad = |field, value: &str| ReportError::Field {
+        field,
+        object: name.clone(),
+        value: value.to_owned(),
+    };
+    let attr = LvAttr::parse(&row.lv_attr).ok_or_else(|| bad("lv_attr", &row.lv_attr))?;
+    let segtype = segtypes
+        .get(row.lv_uuid.as_str())
+        .ok_or_else(|| bad("segtype", ""))?;
+    Ok(Lv {
+        hidden,
+        path: row.lv_path,
+        size: Bytes(number("lv_size", &name, &row.lv_size)?),
+        origin_size: Bytes(number_or_zero("origin_size", &name, &row.origin_size)?),
+        metadata_size: Bytes(number_or_zero(
+            "lv_metadata_size",
+            &name,
+            &row.lv_metadata_size,
+        )?),
+        origin: row.origin.trim_matches(['[', ']']).to_owned(),
+        pool: row.pool_lv.trim_matches(['[', ']']).to_owned(),
+        tags: tags(&row.lv_tags),
+        segtype: (*segtype).to_owned(),
+        uuid: row.lv_uuid,
+        attr,
+        name,
+    })
+}
+
+/// LVM joins tags with commas, and a tag may not contain one; no tag is an empty text.
+fn tags(text: &str) -> Vec<String> {
+    text.split(',')
+        .filter(|tag| !tag.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn number(field: &'static str, object: &str, value: &str) -> Result<u64, ReportError> {
+    value.parse().map_err(|_| ReportError::Field {
+        field,
+        object: object.to_owned(),
+        value: value.to_owned(),
+    })
+}
+
+fn number_or_zero(field: &'static str, object: &str, value: &str) -> Result<u64, ReportError> {
+    if value.is_empty() {
+        Ok(0)
+    } else {
+        number(field, object, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::MIB;
+
+    const REPORT: &[u8] = include_bytes!("../../tests/fixtures/fullreport-lvm2-2.03.31.json");
+
+    #[test]
+    fn reads_every_kind_of_lv() {
+        let vgs = parse(REPORT).unwrap();
+        let [vg] = &vgs[..] else { panic!("{vgs:?}") };
+        assert_eq!(
+            (vg.name.as_str(), vg.extent_count, vg.free_count, vg.seqno),
+            ("vg", 126, 92, 14)
+        );
+        assert_eq!(vg.owner(), Some("x"));
+        assert_eq!(vg.pvs.len(), 2);
+        let thin = vg.lv("t1").unwrap();
+        assert!(
+            thin.is_thin() && thin.pool == "pool" && thin.tags == ["a=b", "c"],
+            "{thin:?}"
+        );
+        assert_eq!(vg.lv("s1").unwrap().origin, "t1");
+        let pool = vg.pool("pool").unwrap();
+        assert_eq!(
+            (pool.size, pool.metadata_size),
+            (Bytes(80 * MIB), Bytes(4 * MIB))
+        );
+        let cow = vg.lv("cow").unwrap();
+        assert_eq!(
+            (cow.visible_size(), cow.size),
+            (Bytes(8 * MIB), Bytes(4 * MIB))
+        );
+        assert!(
+            vg.lv("pool_tmeta").is_none(),
+            "a hidden LV is nobody's volume"
+        );
+        assert_eq!(vg.lv("r1").unwrap().segtype, "raid1");
+        assert_eq!(vg.virtual_bytes("pool"), Bytes(64 * MIB));
+        assert_eq!(
+            vg.lv("inactive").unwrap().tags,
+            Vec::<String>::new(),
+            "no tag is not one empty tag"
+        );
+    }
+
+    #[test]
+    fn the_device_mapper_uuid_is_the_one_the_kernel_shows() {
+        let vgs = parse(REPORT).unwrap();
+        let pool = vgs[0].pool("pool").unwrap();
+        assert_eq!(
+            pool.dm_uuid(&vgs[0], "tpool"),
+            "LVM-BrxQrPM5cvej9flRBtnJhpsXYRTjKGKOg1tq2wO2P3DtQXJzzYTJxaEbacSMpzBt-tpool"
+        );
+    }
+
+    #[test]
+    fn half_a_report_is_no_report() {
+        let text = String::from_utf8(REPORT.to_vec()).unwrap();
+        for (from, to) in [
+            (r#""lv_size":"83886080""#, r#""lv_size":"83.9m""#),
+            (r#""lv_attr":"twi-aotz--""#, r#""lv_attr":"""#),
+            (r#""vg_free_count":"92", "#, ""),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert!(
+                parse(text.replacen(from, to, 1).as_bytes()).is_err(),
+                "{to}"
+            );
+        }
+        assert!(parse(&REPORT[..REPORT.len() / 2]).is_err());
+    }
+}

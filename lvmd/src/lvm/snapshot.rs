@@ -1,0 +1,247 @@
+//! All volume groups of the node at one moment, with the devices they are on.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::lvm::devices::{Labelled, Scan};
+use crate::lvm::model::Vg;
+
+/// All VGs at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// The VGs, in LVM's order.
+    pub vgs: Vec<VgView>,
+    /// Devices that could not be read, and why.
+    pub unreadable: Vec<(PathBuf, String)>,
+}
+
+/// A VG and where it is.
+#[derive(Debug, Clone)]
+pub struct VgView {
+    /// What LVM says of it.
+    pub vg: Vg,
+    /// The device of each of its PVs, matched by the uuid in the label.
+    pub devices: Vec<PathBuf>,
+    /// Why it must not be changed; empty when it may.
+    pub frozen: Vec<Freeze>,
+}
+
+/// Why a VG must not be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freeze {
+    /// PVs are missing. LVM would happily go on, and the disk that comes back would be stale.
+    Partial(Vec<String>),
+    /// The same PV is on several devices: a clone or an undetected second path.
+    DuplicatePv(String, Vec<PathBuf>),
+    /// Two VGs have this name.
+    DuplicateName,
+    /// `vgexport`ed.
+    Exported,
+    /// It belongs to another host.
+    ForeignSystemId(String),
+    /// Managed by lvmlockd or clvmd.
+    Shared,
+    /// An lvm command of ours does not end.
+    StuckCommand(String),
+}
+
+impl Freeze {
+    /// The stable code, as in conditions, metrics and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Partial(_) => "VGPartial",
+            Self::DuplicatePv(..) => "DuplicatePV",
+            Self::DuplicateName => "DuplicateVGName",
+            Self::Exported => "Exported",
+            Self::ForeignSystemId(_) => "ForeignSystemID",
+            Self::Shared => "Shared",
+            Self::StuckCommand(_) => "StuckCommand",
+        }
+    }
+}
+
+impl fmt::Display for Freeze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Partial(uuids) => write!(
+                f,
+                "VGPartial: PVs are missing: {}; plug their disks in again",
+                uuids.join(", ")
+            ),
+            Self::DuplicatePv(uuid, devices) => {
+                let devices: Vec<_> = devices.iter().map(|d| d.display().to_string()).collect();
+                write!(
+                    f,
+                    "DuplicatePV: PV {uuid} is on {}; unplug the copy",
+                    devices.join(" and ")
+                )
+            }
+            Self::DuplicateName => f.write_str(
+                "DuplicateVGName: two VGs have this name; unplug or rename the foreign one",
+            ),
+            Self::Exported => f.write_str("Exported: run vgimport to use it here"),
+            Self::ForeignSystemId(id) => write!(
+                f,
+                "ForeignSystemID: it belongs to the host with system id {id:?}"
+            ),
+            Self::Shared => f.write_str("Shared: it is managed by a cluster lock manager"),
+            Self::StuckCommand(what) => write!(f, "StuckCommand: {what}"),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Joins LVM's report with the labels on the devices.
+    pub fn join(vgs: Vec<Vg>, scan: &Scan) -> Self {
+        let mut by_uuid: HashMap<&str, Vec<&Labelled>> = HashMap::new();
+        for device in &scan.labelled {
+            by_uuid
+                .entry(&device.label.pv_uuid)
+                .or_default()
+                .push(device);
+        }
+        let mut names: HashMap<String, usize> = HashMap::new();
+        for vg in &vgs {
+            *names.entry(vg.name.clone()).or_default() += 1;
+        }
+        let views = vgs.into_iter().map(|vg| {
+            let twin = names.get(&vg.name).is_some_and(|count| *count > 1);
+            view(vg, &by_uuid, twin)
+        });
+        Self {
+            vgs: views.collect(),
+            unreadable: scan.unreadable.clone(),
+        }
+    }
+
+    /// The VG of this name. Of two with the same name the first is given; it is frozen.
+    pub fn vg(&self, name: &str) -> Option<&VgView> {
+        self.vgs.iter().find(|view| view.vg.name == name)
+    }
+}
+
+fn view(vg: Vg, by_uuid: &HashMap<&str, Vec<&Labelled>>, twin: bool) -> VgView {
+    let mut frozen = Vec::new();
+    let mut devices = Vec::new();
+    let mut missing = Vec::new();
+    for pv in &vg.pvs {
+        match by_uuid.get(pv.uuid.as_str()).map(Vec::as_slice) {
+            Some([device]) if !pv.missing => devices.push(device.path.clone()),
+            Some([first, _, ..]) => {
+                let paths = by_uuid[pv.uuid.as_str()]
+                    .iter()
+                    .map(|d| d.path.clone())
+                    .collect();
+                frozen.push(Freeze::DuplicatePv(pv.uuid.clone(), paths));
+                devices.push(first.path.clone());
+            }
+            _ => missing.push(pv.uuid.clone()),
+        }
+    }
+    if !missing.is_empty() || vg.missing_pvs > 0 {
+        frozen.push(Freeze::Partial(missing));
+    }
+    if twin {
+        frozen.push(Freeze::DuplicateName);
+    }
+    if vg.exported {
+        frozen.push(Freeze::Exported);
+    }
+    // LVM without a system id of its own treats every other as foreign (lvmsystemid(7)).
+    if !vg.system_id.is_empty() {
+        frozen.push(Freeze::ForeignSystemId(vg.system_id.clone()));
+    }
+    if vg.shared {
+        frozen.push(Freeze::Shared);
+    }
+    VgView {
+        vg,
+        devices,
+        frozen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lvm::devices::Rank;
+    use crate::lvm::label::Label;
+    use crate::lvm::report;
+
+    const REPORT: &[u8] = include_bytes!("../../tests/fixtures/fullreport-lvm2-2.03.31.json");
+
+    fn device(path: &str, pv_uuid: &str) -> Labelled {
+        let label = Label {
+            pv_uuid: pv_uuid.into(),
+            device_size: 0,
+            mdas: vec![],
+        };
+        Labelled {
+            path: path.into(),
+            devno: (8, 0),
+            label,
+            keys: vec![],
+            rank: Rank::Disk,
+        }
+    }
+
+    fn scan(devices: Vec<Labelled>) -> Scan {
+        Scan {
+            labelled: devices,
+            unreadable: vec![],
+        }
+    }
+
+    #[test]
+    fn devices_are_matched_by_uuid_not_by_name() {
+        let vgs = report::parse(REPORT).unwrap();
+        let uuids: Vec<_> = vgs[0].pvs.iter().map(|pv| pv.uuid.clone()).collect();
+        let whole = Snapshot::join(
+            vgs.clone(),
+            &scan(vec![
+                device("/dev/sdz", &uuids[1]),
+                device("/dev/sdy", &uuids[0]),
+            ]),
+        );
+        let view = whole.vg("vg").unwrap();
+        assert_eq!(
+            view.devices,
+            [PathBuf::from("/dev/sdy"), PathBuf::from("/dev/sdz")]
+        );
+        assert!(view.frozen.is_empty());
+
+        let partial = Snapshot::join(vgs.clone(), &scan(vec![device("/dev/sdy", &uuids[0])]));
+        assert_eq!(
+            partial.vg("vg").unwrap().frozen,
+            [Freeze::Partial(vec![uuids[1].clone()])]
+        );
+
+        let cloned = Snapshot::join(
+            vgs.clone(),
+            &scan(vec![
+                device("/dev/a", &uuids[0]),
+                device("/dev/b", &uuids[1]),
+                device("/dev/c", &uuids[0]),
+            ]),
+        );
+        assert!(matches!(
+            &cloned.vg("vg").unwrap().frozen[..],
+            [Freeze::DuplicatePv(..)]
+        ));
+
+        let twins = Snapshot::join(
+            [vgs.clone(), vgs].concat(),
+            &scan(vec![
+                device("/dev/sdz", &uuids[1]),
+                device("/dev/sdy", &uuids[0]),
+            ]),
+        );
+        assert!(
+            twins
+                .vgs
+                .iter()
+                .all(|view| view.frozen == [Freeze::DuplicateName])
+        );
+    }
+}

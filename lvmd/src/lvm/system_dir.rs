@@ -1,0 +1,100 @@
+//! The lvm.conf every command of ours runs with.
+//!
+//! Each program and VG has a directory of its own under `/run/topolvm/lvm`, given to
+//! the child as `LVM_SYSTEM_DIR`; the file is replaced by rename, so a child reads
+//! the old one or the new one. Most settings could be given with `--config`, but not
+//! `use_aio`: lvm reads it before it reads its arguments, and with asynchronous I/O
+//! each process waits for an RCU grace period when it exits (up to 35 ms).
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// How lvm and udevd share the work of making device nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Udev {
+    /// udevd runs: it makes the links, lvm checks that the nodes are there and does not
+    /// wait for its rules. The only mode that is fast and leaves no stale node behind.
+    Verify,
+    /// No udevd: lvm makes the nodes itself.
+    Absent,
+    /// udevd runs and lvm waits for it; works only in the host's IPC namespace.
+    Sync,
+}
+
+impl Udev {
+    /// (`udev_sync`, `udev_rules`, `verify_udev_operations`) of lvm.conf's activation section.
+    fn settings(self) -> (u8, u8, u8) {
+        match self {
+            Self::Verify => (0, 1, 1),
+            Self::Absent => (0, 0, 0),
+            Self::Sync => (1, 1, 0),
+        }
+    }
+}
+
+/// The text of the lvm.conf for one program and VG.
+pub fn render(udev: Udev, lock_dir: &Path) -> String {
+    let (sync, rules, verify) = udev.settings();
+    let lock_dir = lock_dir.display();
+    format!(
+        "# Generated; changes are lost. Explained in docs/decisions/lvm-conf.md.\n\
+         global {{\n\tuse_aio=0\n\tuse_lvmpolld=0\n\tevent_activation=0\n\tnotify_dbus=0\n\tuse_lvmlockd=0\n\tlocking_dir=\"{lock_dir}\"\n}}\n\
+         backup {{\n\tbackup=0\n\tarchive=0\n}}\n\
+         devices {{\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
+         activation {{\n\tmonitoring=0\n\tudev_sync={sync}\n\tudev_rules={rules}\n\tverify_udev_operations={verify}\n}}\n\
+         log {{\n\tverbose=0\n\tsyslog=0\n}}\n"
+    )
+}
+
+/// Writes the lvm.conf of `program` for `vg` (`_scan` stands for "no VG") below `root`
+/// and returns the directory for `LVM_SYSTEM_DIR`.
+///
+/// # Errors
+/// When the directory or the file cannot be written.
+pub fn place(root: &Path, program: &str, vg: &str, text: &str) -> io::Result<PathBuf> {
+    let dir = root.join(program).join(vg);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&dir)?;
+    let file = dir.join("lvm.conf");
+    if fs::read_to_string(&file).is_ok_and(|old| old == text) {
+        return Ok(dir);
+    }
+    let next = dir.join(".lvm.conf.next");
+    let mut out = fs::File::create(&next)?;
+    out.write_all(text.as_bytes())?;
+    fs::rename(next, file)?;
+    Ok(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let lock = Path::new("/run/lock/lvm");
+        let dir = place(root.path(), "lvmd", "vg", &render(Udev::Verify, lock)).unwrap();
+        let text = fs::read_to_string(dir.join("lvm.conf")).unwrap();
+        assert!(
+            text.contains("use_aio=0")
+                && text.contains("udev_sync=0\n\tudev_rules=1\n\tverify_udev_operations=1"),
+            "{text}"
+        );
+        place(root.path(), "lvmd", "vg", &render(Udev::Absent, lock)).unwrap();
+        assert!(
+            fs::read_to_string(dir.join("lvm.conf"))
+                .unwrap()
+                .contains("udev_rules=0")
+        );
+        assert_eq!(
+            fs::read_dir(dir).unwrap().count(),
+            1,
+            "no half-written file stays"
+        );
+    }
+}
