@@ -39,6 +39,8 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::Spanned;
 
+use crate::names::LVMD_SOCKET;
+
 pub use class::{
     DEFAULT_GATE_PERCENT, DEFAULT_SPARE, DeviceClass, DeviceClasses, Kind, UnknownClass, ZeroPolicy,
 };
@@ -194,6 +196,29 @@ impl Config {
             .collect();
         Ok(self)
     }
+}
+
+/// The socket a configuration file names, also when the rest of it cannot be used;
+/// upstream's default when it names none or cannot be read.
+pub fn socket_named_in(path: &Path) -> PathBuf {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(rename = "socket-name")]
+        socket: Option<PathBuf>,
+    }
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    // No YAML at all: a line that says it is still better than a guess.
+    let line = || {
+        let value = text.lines().find_map(|l| l.strip_prefix("socket-name:"))?;
+        let value = value.split(" #").next().unwrap_or_default();
+        let value = value.trim().trim_matches(['"', '\'']);
+        (!value.is_empty()).then(|| PathBuf::from(value))
+    };
+    match serde_saphyr::from_str::<Named>(&text) {
+        Ok(named) => named.socket,
+        Err(_) => line(),
+    }
+    .unwrap_or_else(|| LVMD_SOCKET.into())
 }
 
 /// Both ways to choose the lvm command were used.

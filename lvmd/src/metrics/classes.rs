@@ -1,0 +1,178 @@
+//! Gauges that are replaced as a whole, so that what is gone does not linger.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::proto::WatchItem;
+
+/// What is exported of one device class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassSample {
+    /// The class.
+    pub device_class: String,
+    /// Free bytes of its volume group, as told to the scheduler.
+    pub available_bytes: u64,
+    /// Bytes of its volume group.
+    pub size_bytes: u64,
+    /// For a thin class, its pool.
+    pub pool: Option<PoolSample>,
+}
+
+/// What is exported of a thin class's pool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolSample {
+    /// Bytes for data.
+    pub size_bytes: u64,
+    /// How much of the data space is used, 0 to 100.
+    pub data_percent: f64,
+    /// How much of the metadata space is used, 0 to 100.
+    pub metadata_percent: f64,
+    /// Virtual bytes that can still be promised.
+    pub overprovision_bytes: u64,
+}
+
+impl From<&WatchItem> for ClassSample {
+    fn from(item: &WatchItem) -> Self {
+        Self {
+            device_class: item.device_class.clone(),
+            available_bytes: item.free_bytes,
+            size_bytes: item.size_bytes,
+            pool: item.thin_pool.as_ref().map(|pool| PoolSample {
+                size_bytes: pool.size_bytes,
+                data_percent: pool.data_percent,
+                metadata_percent: pool.metadata_percent,
+                overprovision_bytes: pool.overprovision_bytes,
+            }),
+        }
+    }
+}
+
+/// Upstream's six gauges.
+#[derive(Debug, Default)]
+pub(super) struct ClassGauges(Mutex<Vec<ClassSample>>);
+
+impl ClassGauges {
+    pub(super) fn set(&self, samples: Vec<ClassSample>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = samples;
+    }
+}
+
+impl Collector for ClassGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = |value: fn(&ClassSample) -> u64| {
+            let pairs = samples.iter();
+            pairs.map(|s| (s.device_class.as_str(), value(s))).collect()
+        };
+        let bytes = |value: fn(&PoolSample) -> u64| -> Vec<(&str, u64)> {
+            pools(&samples)
+                .map(|(class, p)| (class, value(p)))
+                .collect()
+        };
+        let percent = |value: fn(&PoolSample) -> f64| -> Vec<(&str, f64)> {
+            pools(&samples)
+                .map(|(class, p)| (class, value(p)))
+                .collect()
+        };
+        let mut gauge = |name: &str, help: &str, values: Vec<(&str, u64)>| {
+            encode_gauge(&mut encoder, name, help, "device_class", &values)
+        };
+        gauge(
+            "topolvm_volumegroup_available_bytes",
+            "LVM VG available bytes under lvmd management",
+            all(|s| s.available_bytes),
+        )?;
+        gauge(
+            "topolvm_volumegroup_size_bytes",
+            "LVM VG size bytes under lvmd management",
+            all(|s| s.size_bytes),
+        )?;
+        gauge(
+            "topolvm_thinpool_size_bytes",
+            "LVM VG thin pool raw size bytes",
+            bytes(|p| p.size_bytes),
+        )?;
+        gauge(
+            "topolvm_thinpool_overprovisioned_available",
+            "LVM VG thin pool bytes available with overprovisioning",
+            bytes(|p| p.overprovision_bytes),
+        )?;
+        let mut gauge = |name: &str, help: &str, values: Vec<(&str, f64)>| {
+            encode_gauge(&mut encoder, name, help, "device_class", &values)
+        };
+        gauge(
+            "topolvm_thinpool_data_percent",
+            "LVM VG thin pool data usage percent",
+            percent(|p| p.data_percent),
+        )?;
+        gauge(
+            "topolvm_thinpool_metadata_percent",
+            "LVM VG thin pool metadata usage percent",
+            percent(|p| p.metadata_percent),
+        )
+    }
+}
+
+fn pools(samples: &[ClassSample]) -> impl Iterator<Item = (&str, &PoolSample)> {
+    samples
+        .iter()
+        .filter_map(|s| Some((s.device_class.as_str(), s.pool.as_ref()?)))
+}
+
+/// One gauge with one label; nothing when there is no value.
+fn encode_gauge<V>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &[(&str, V)],
+) -> fmt::Result
+where
+    V: Copy,
+    ConstGauge<V>: EncodeMetric,
+{
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (of, value) in values {
+        let labels = [(label, *of)];
+        ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// The state of each volume group.
+#[derive(Debug, Default)]
+pub(super) struct GroupStates(Mutex<Vec<(String, String)>>);
+
+impl GroupStates {
+    pub(super) fn set(&self, groups: Vec<(String, String)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = groups;
+    }
+}
+
+impl Collector for GroupStates {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if groups.is_empty() {
+            return Ok(());
+        }
+        let mut metric = encoder.encode_descriptor(
+            "lvmd_volumegroup_state",
+            "1 for the state each volume group of a device class is in",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (group, state) in groups.iter() {
+            let labels = [("volume_group", group.as_str()), ("state", state.as_str())];
+            ConstGauge::new(1i64).encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
