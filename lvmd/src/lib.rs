@@ -1,4 +1,10 @@
 //! lvmd: logical volumes of one node, over gRPC or in-process.
+//!
+//! From the bottom: [`cmd`] is the one door for processes, [`dm`] the one reader of
+//! device-mapper, [`lvm`] says what LVM has. [`engine`] queues changes per VG and lets
+//! state decide what they did. [`volumes`] is the domain: create, grow, snapshot,
+//! remove, list, heal; the CSI node calls it in-process. [`service`] puts it on a socket
+//! with upstream's messages, [`status`] is the one table of codes, [`run`] is the daemon.
 
 pub mod args;
 pub mod capacity;
@@ -10,6 +16,22 @@ pub mod lvm;
 pub mod metrics;
 pub mod names;
 pub mod proto;
+pub mod run;
 pub mod runtime;
+pub mod service;
+pub mod status;
 pub mod units;
 pub mod volumes;
+
+/// Runs lvmd on a runtime of its own: two workers are plenty, and each costs memory.
+///
+/// # Errors
+/// See [`run::run`].
+pub fn main(cli: args::Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run::run(cli))
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! `lvmd`: see the library.
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    lvmd::main(lvmd::args::Cli::parse())
+}

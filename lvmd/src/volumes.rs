@@ -17,6 +17,8 @@ mod wipe;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
@@ -84,6 +86,8 @@ struct Inner<R> {
     tasks: TaskTracker,
     lock_dir: OnceLock<lock_dir::Proof>,
     heals: watch::Sender<Vec<HealReport>>,
+    /// Cancelled when no new background work may begin.
+    stop: CancellationToken,
 }
 
 impl<R> Clone for Volumes<R> {
@@ -104,6 +108,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 tasks: TaskTracker::new(),
                 lock_dir: OnceLock::new(),
                 heals: watch::channel(Vec::new()).0,
+                stop: CancellationToken::new(),
             }),
         };
         this.apply_config();
@@ -134,8 +139,17 @@ impl<R: Runner + Clone> Volumes<R> {
         self.inner.config.borrow().clone()
     }
 
-    /// Waits until all background work has come to a safe end. New work is refused from now on.
+    /// Runs an operation in a task that [`Self::drain`] waits for.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.inner.tasks.spawn(work)
+    }
+
+    /// Waits until all work has come to a safe end. Wiping stops at its next step.
     pub async fn drain(&self) {
+        self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }

@@ -51,6 +51,16 @@ pub struct HealReport {
     pub result: String,
 }
 
+impl HealReport {
+    /// The stable word for metrics: `healed`, `named`, `resumed` or `failed`.
+    pub fn outcome(&self) -> &'static str {
+        ["healed", "named", "resumed"]
+            .into_iter()
+            .find(|word| *word == self.result)
+            .unwrap_or("failed")
+    }
+}
+
 impl Wreck {
     /// The stable kind, for metrics.
     pub fn kind(&self) -> &'static str {

@@ -50,10 +50,10 @@ impl<R: Runner + Clone> Volumes<R> {
             let mut pauses = RETRY.iter().copied().chain(std::iter::repeat(RETRY[RETRY.len() - 1]));
             while let Err(error) = this.wipe(&vg, &name).await {
                 warn!(%vg, volume = %name, %error, "a removed volume is not overwritten yet; its space stays taken");
-                if this.inner.tasks.is_closed() {
-                    return;
+                tokio::select! {
+                    () = tokio::time::sleep(pauses.next().unwrap_or(RETRY[0])) => {}
+                    () = this.inner.stop.cancelled() => return,
                 }
-                tokio::time::sleep(pauses.next().unwrap_or(RETRY[0])).await;
             }
         });
     }
@@ -84,9 +84,9 @@ impl<R: Runner + Clone> Volumes<R> {
                 .devno;
             (PathBuf::from(format!("/dev/dm-{}", devno.1)), devno)
         };
-        let tasks = self.inner.tasks.clone();
+        let stop = self.inner.stop.clone();
         let written =
-            tokio::task::spawn_blocking(move || zero(&path, devno, &|| tasks.is_closed())).await;
+            tokio::task::spawn_blocking(move || zero(&path, devno, &|| stop.is_cancelled())).await;
         let failed = |error: String| VolumeError::Unverified {
             what: format!("overwriting volume {name}"),
             why: error,

@@ -1,0 +1,383 @@
+//! The daemon: who starts what.
+//!
+//! `run` reads the flags and the configuration, opens the socket and the HTTP side
+//! door, and starts one keeper task that checks LVM, heals a VG when it is first seen
+//! and again when it comes back, and keeps the metrics true. Nothing that is wrong with
+//! LVM or a VG ends the daemon: it is not ready, says why, and looks again.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::{error, info, warn};
+
+use crate::args::{Cli, Command, ConfigSource, Resolved};
+use crate::cmd::{Host, Runner};
+use crate::config::watch::{Pace, Watching};
+use crate::config::{Config, LvmSystemDir};
+use crate::engine::{Engine, Observer};
+use crate::lvm::tool::{SystemDir, Tool, Version};
+use crate::metrics::{ClassSample, Metrics, Page, PoolSample};
+use crate::names;
+use crate::proto::health::health_server::HealthServer;
+use crate::proto::lv_service_server::LvServiceServer;
+use crate::proto::vg_service_server::VgServiceServer;
+use crate::runtime::http::{self, Check, Health};
+use crate::runtime::{log, signals};
+use crate::service::Service;
+use crate::volumes::{NodeState, Volumes};
+
+/// How often the keeper looks when nothing is known to have happened.
+const TICK: Duration = Duration::from_secs(10);
+
+/// Runs lvmd, or the subcommand that was given, to its end.
+///
+/// # Errors
+/// What keeps it from starting: flags, configuration, the socket.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { args, command } = cli;
+    if let Some(Command::Health(health)) = command {
+        let limit = Duration::from_secs(health.timeout);
+        return Ok(crate::args::ask(&args.socket(), limit).await?);
+    }
+    let Resolved {
+        config,
+        metrics: bind,
+        log: log_settings,
+        notices,
+    } = args.resolve()?;
+    log::init(&log_settings)?;
+    notices.iter().for_each(|notice| warn!("{notice}"));
+    let stop = signals::stop_token()?;
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry, None);
+    let watching = follow(config, &metrics, &stop)?;
+    let first = watching.config.borrow().clone();
+    let tool = tool(&first, "lvmd");
+    let engine = Engine::new(Host, tool, Arc::new(metrics.clone()));
+    let volumes = Volumes::new(engine, watching.config.clone());
+    let keeper = Keeper::new(volumes.clone(), metrics.clone(), watching);
+    let health = Arc::new(keeper.health());
+    let side_door = http::serve(&bind, Page::new(registry), health, stop.clone())
+        .await
+        .context("cannot serve metrics and health")?;
+    let listener = listen(&first.socket)
+        .with_context(|| format!("cannot listen at {}", first.socket.display()))?;
+    info!(socket = %first.socket.display(), "serving");
+    let kept = tokio::spawn(keeper.run(stop.clone()));
+    let service = Service::new(volumes.clone(), metrics, stop.clone());
+    Server::builder()
+        .add_service(LvServiceServer::new(service.clone()))
+        .add_service(VgServiceServer::new(service.clone()))
+        .add_service(HealthServer::new(service))
+        .serve_with_incoming_shutdown(
+            UnixListenerStream::new(listener),
+            stop.clone().cancelled_owned(),
+        )
+        .await
+        .context("serving failed")?;
+    stop.cancel();
+    let _ = kept.await;
+    volumes.drain().await;
+    let _ = std::fs::remove_file(&first.socket);
+    if let Some(door) = side_door {
+        let _ = door.task.await;
+    }
+    info!("all work is finished, ending");
+    Ok(())
+}
+
+fn follow(
+    source: ConfigSource,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> anyhow::Result<Watching> {
+    Ok(match source {
+        ConfigSource::Fixed(config) => Watching::fixed(config),
+        ConfigSource::File(source) => {
+            let first = Arc::new(source.load()?);
+            let metrics = metrics.clone();
+            crate::config::watch::watch(
+                source,
+                first,
+                Pace::default(),
+                stop.clone(),
+                move |outcome| metrics.config_reload(outcome),
+            )
+        }
+    })
+}
+
+/// How lvm is called under this configuration, by the program of this name.
+pub fn tool(config: &Config, program: &'static str) -> Tool {
+    let mut tool = Tool::beside_us(program);
+    tool.command_prefix.clone_from(&config.command_prefix);
+    if config.lvm_system_dir == LvmSystemDir::User {
+        tool.system_dir = SystemDir::User("/etc/lvm".into());
+    }
+    tool
+}
+
+/// Listens at `socket`, replacing a file that a dead process left.
+fn listen(socket: &Path) -> io::Result<UnixListener> {
+    if let Some(dir) = socket.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    match std::fs::symlink_metadata(socket) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file that is no socket; remove it or choose another socket-name",
+            ));
+        }
+        Ok(_) if UnixStream::connect(socket).is_ok() => {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                "another lvmd answers there; two of them must not share a socket",
+            ));
+        }
+        Ok(_) => std::fs::remove_file(socket)?,
+        Err(_) => {}
+    }
+    UnixListener::bind(socket)
+}
+
+impl Observer for Metrics {
+    fn command_ended(&self, verb: &str, result: &str, seconds: f64) {
+        self.command(verb, result, Duration::from_secs_f64(seconds));
+    }
+}
+
+/// What the keeper last saw.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    preflight: Option<Result<Version, String>>,
+    state: Option<Result<NodeState, String>>,
+}
+
+/// See the module.
+#[derive(Debug)]
+struct Keeper<R> {
+    volumes: Volumes<R>,
+    metrics: Metrics,
+    watching: Watching,
+    seen: watch::Sender<Seen>,
+}
+
+impl<R: Runner + Clone> Keeper<R> {
+    fn new(volumes: Volumes<R>, metrics: Metrics, watching: Watching) -> Self {
+        Self {
+            volumes,
+            metrics,
+            watching,
+            seen: watch::channel(Seen::default()).0,
+        }
+    }
+
+    fn health(&self) -> KeptHealth<R> {
+        KeptHealth {
+            volumes: self.volumes.clone(),
+            watching: self.watching.clone(),
+            seen: self.seen.subscribe(),
+        }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        let mut changes = self.volumes.engine().changes();
+        let mut healed: Vec<String> = Vec::new();
+        loop {
+            changes.borrow_and_update();
+            if self.preflight().await {
+                self.look(&mut healed).await;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                changed = self.watching.config.changed() => match changed {
+                    Ok(()) => self.volumes.apply_config(),
+                    // A fixed configuration has nobody who could change it.
+                    Err(_) => tokio::select! {
+                        _ = changes.changed() => {}
+                        () = tokio::time::sleep(TICK) => {}
+                        () = stop.cancelled() => return,
+                    },
+                },
+                () = tokio::time::sleep(TICK) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Whether LVM here can do its work; asked until it can.
+    async fn preflight(&self) -> bool {
+        if matches!(self.seen.borrow().preflight, Some(Ok(_))) {
+            return true;
+        }
+        let result = self
+            .volumes
+            .engine()
+            .tool()
+            .preflight(&Host)
+            .await
+            .map_err(|error| error.to_string());
+        match &result {
+            Ok(version) => info!(%version, "lvm can do its work"),
+            Err(error) => error!(%error, "lvm cannot do its work here"),
+        }
+        let passed = result.is_ok();
+        self.seen.send_modify(|seen| seen.preflight = Some(result));
+        passed
+    }
+
+    /// Looks at the classes; heals VGs that were not there at the last look.
+    async fn look(&self, healed: &mut Vec<String>) {
+        let state = self
+            .volumes
+            .state()
+            .await
+            .map_err(|error| error.to_string());
+        if let Ok(state) = &state {
+            let present: Vec<String> = state
+                .classes
+                .iter()
+                .map(|c| c.volume_group.clone())
+                .collect();
+            healed.retain(|vg| present.contains(vg));
+            for vg in present {
+                let frozen = state
+                    .classes
+                    .iter()
+                    .any(|c| c.volume_group == vg && !c.frozen.is_empty());
+                if healed.contains(&vg) || frozen {
+                    continue;
+                }
+                match self.volumes.heal_vg(&vg).await {
+                    Ok(reports) => {
+                        reports.iter().for_each(|report| {
+                            self.metrics.heal(report.wreck.kind(), report.outcome())
+                        });
+                        healed.push(vg);
+                    }
+                    Err(error) => warn!(%vg, %error, "cannot be looked at for wrecks yet"),
+                }
+            }
+            self.publish(state);
+        }
+        self.seen.send_modify(|seen| seen.state = Some(state));
+    }
+
+    fn publish(&self, state: &NodeState) {
+        self.metrics.set_classes(
+            state
+                .classes
+                .iter()
+                .map(|class| ClassSample {
+                    device_class: class.class.clone(),
+                    available_bytes: class.vg_free.0,
+                    size_bytes: class.vg_size.0,
+                    pool: class.pool.as_ref().map(|pool| PoolSample {
+                        size_bytes: pool.size.0,
+                        data_percent: pool.data_percent,
+                        metadata_percent: pool.metadata_percent,
+                        overprovision_bytes: pool.overprovision_free.0,
+                    }),
+                })
+                .collect(),
+        );
+        let mut groups: HashMap<String, String> = HashMap::new();
+        for class in &state.classes {
+            let code = class.frozen.first().map_or("Ready", |freeze| freeze.code());
+            groups.insert(class.volume_group.clone(), code.to_owned());
+        }
+        let config = self.volumes.config();
+        for vg in config.classes.volume_groups() {
+            groups
+                .entry(vg.to_owned())
+                .or_insert_with(|| "Missing".to_owned());
+        }
+        self.metrics.set_volume_groups(groups.into_iter().collect());
+    }
+}
+
+/// Health as the keeper sees it.
+#[derive(Debug)]
+struct KeptHealth<R> {
+    volumes: Volumes<R>,
+    watching: Watching,
+    seen: watch::Receiver<Seen>,
+}
+
+impl<R: Runner + Clone> Health for KeptHealth<R> {
+    /// A restart cures nothing that LVM has; so only the process itself is asked.
+    async fn live(&self) -> Vec<Check> {
+        let stuck = self.volumes.engine().stuck();
+        let text = stuck
+            .iter()
+            .map(|(vg, what)| format!("{vg}: {what}"))
+            .collect::<Vec<_>>()
+            .join("; ");
+        vec![if stuck.is_empty() {
+            Check::ok("commands", "no lvm command is stuck")
+        } else {
+            Check::failed("commands", text)
+        }]
+    }
+
+    async fn ready(&self) -> Vec<Check> {
+        let Seen { preflight, state } = self.seen.borrow().clone();
+        let mut checks = vec![match preflight {
+            Some(Ok(version)) => Check::ok("lvm", format!("lvm {version}")),
+            Some(Err(error)) => Check::failed("lvm", error),
+            None => Check::failed("lvm", "not asked yet"),
+        }];
+        checks.push(match self.volumes.require_lock_dir() {
+            Ok(()) => Check::ok("lock-dir", names::LVM_LOCK_DIR),
+            Err(error) => Check::failed("lock-dir", error.to_string()),
+        });
+        match state {
+            Some(Ok(state)) => {
+                checks.push(Check::ok(
+                    "volume-groups",
+                    format!(
+                        "{} of {} classes are there",
+                        state.classes.len(),
+                        state.classes.len() + state.absent.len()
+                    ),
+                ));
+                // A class that is down is said, and does not take the others down.
+                checks.extend(
+                    state
+                        .absent
+                        .iter()
+                        .map(|(class, why)| Check::ok(format!("class {class}"), why.clone())),
+                );
+                let frozen = state
+                    .classes
+                    .iter()
+                    .filter_map(|c| Some((c, c.frozen.first()?)));
+                checks.extend(frozen.map(|(class, why)| {
+                    Check::ok(format!("class {}", class.class), why.to_string())
+                }));
+            }
+            Some(Err(error)) => checks.push(Check::failed("volume-groups", error)),
+            None => checks.push(Check::failed("volume-groups", "not looked at yet")),
+        }
+        if let Some(error) = &self.watching.status.borrow().error {
+            checks.push(Check::ok(
+                "configuration",
+                format!("the old one is in use: {error}"),
+            ));
+        }
+        checks
+    }
+}

@@ -1,0 +1,361 @@
+//! The gRPC services: upstream's messages in, [`Volumes`] in the middle.
+//!
+//! Every change runs in a task of its own, so a client that goes away neither stops an
+//! lvm command nor leaves half of an operation undone.
+
+use std::pin::Pin;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
+use tracing::{info, warn};
+
+use crate::cmd::Runner;
+use crate::metrics::Metrics;
+use crate::proto::health::health_check_response::ServingStatus;
+use crate::proto::health::health_server::Health;
+use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::proto::lv_service_server::LvService;
+use crate::proto::vg_service_server::VgService;
+use crate::proto::{
+    CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest, CreateLvSnapshotResponse, Empty,
+    GetFreeBytesRequest, GetFreeBytesResponse, GetLvListRequest, GetLvListResponse, LogicalVolume,
+    RemoveLvRequest, ResizeLvRequest, ResizeLvResponse, ThinPoolItem, WatchItem, WatchResponse,
+};
+use crate::units::Bytes;
+use crate::volumes::{Access, Create, NodeState, SnapshotOf, Volume, VolumeError, Volumes};
+
+/// How often a watcher is told even when nothing is known to have happened.
+const TICK: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Serves all three services.
+#[derive(Debug, Clone)]
+pub struct Service<R> {
+    volumes: Volumes<R>,
+    metrics: Metrics,
+    stop: CancellationToken,
+}
+
+impl<R: Runner + Clone> Service<R> {
+    /// Serves `volumes`; streams end when `stop` is cancelled.
+    pub fn new(volumes: Volumes<R>, metrics: Metrics, stop: CancellationToken) -> Self {
+        Self {
+            volumes,
+            metrics,
+            stop,
+        }
+    }
+
+    /// Runs one operation to its end, whatever becomes of the caller.
+    async fn operate<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, VolumeError>> + Send + 'static,
+    ) -> Result<T, Status> {
+        let started = Instant::now();
+        let metrics = self.metrics.clone();
+        let done = self.volumes.spawn(async move {
+            let result = work.await.map_err(Status::from);
+            let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
+            metrics.operation(name, code_name(code), started.elapsed());
+            match &result {
+                Ok(_) => info!(operation = name, elapsed = ?started.elapsed(), "done"),
+                Err(status) => warn!(
+                    operation = name,
+                    code = code_name(code),
+                    message = status.message(),
+                    "refused"
+                ),
+            }
+            result
+        });
+        done.await.unwrap_or_else(|error| {
+            Err(Status::internal(format!(
+                "the operation broke off: {error}"
+            )))
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl<R: Runner + Clone> LvService for Service<R> {
+    async fn create_lv(
+        &self,
+        request: Request<CreateLvRequest>,
+    ) -> Result<Response<CreateLvResponse>, Status> {
+        let request = request.into_inner();
+        let create = Create {
+            name: request.name,
+            class: request.device_class,
+            option_class: request.lvcreate_option_class,
+            size: size(request.size_bytes)?,
+            tags: request.tags,
+        };
+        let volumes = self.volumes.clone();
+        let made = self
+            .operate("CreateLV", async move { volumes.create(&create).await })
+            .await?;
+        Ok(Response::new(CreateLvResponse {
+            volume: Some(message(made.into_inner())),
+        }))
+    }
+
+    async fn remove_lv(
+        &self,
+        request: Request<RemoveLvRequest>,
+    ) -> Result<Response<Empty>, Status> {
+        let RemoveLvRequest { name, device_class } = request.into_inner();
+        let volumes = self.volumes.clone();
+        self.operate("RemoveLV", async move {
+            volumes.remove(&name, &device_class).await
+        })
+        .await?;
+        Ok(Response::new(Empty {}))
+    }
+
+    async fn resize_lv(
+        &self,
+        request: Request<ResizeLvRequest>,
+    ) -> Result<Response<ResizeLvResponse>, Status> {
+        let request = request.into_inner();
+        let wanted = size(request.size_bytes)?;
+        let volumes = self.volumes.clone();
+        let resized = self
+            .operate("ResizeLV", async move {
+                volumes
+                    .resize(&request.name, &request.device_class, wanted)
+                    .await
+            })
+            .await?;
+        Ok(Response::new(ResizeLvResponse {
+            size_bytes: signed(resized.into_inner()),
+        }))
+    }
+
+    async fn create_lv_snapshot(
+        &self,
+        request: Request<CreateLvSnapshotRequest>,
+    ) -> Result<Response<CreateLvSnapshotResponse>, Status> {
+        let request = request.into_inner();
+        let access = match request.access_type.as_str() {
+            "ro" => Access::ReadOnly,
+            "rw" => Access::ReadWrite,
+            other => {
+                return Err(Status::invalid_argument(format!(
+                    "access_type {other:?} is neither \"ro\" nor \"rw\""
+                )));
+            }
+        };
+        let snapshot = SnapshotOf {
+            source: request.source_volume,
+            name: request.name,
+            class: request.device_class,
+            size: size(request.size_bytes)?,
+            access,
+            tags: request.tags,
+        };
+        let volumes = self.volumes.clone();
+        let made = self
+            .operate("CreateLVSnapshot", async move {
+                volumes.snapshot(&snapshot).await
+            })
+            .await?;
+        Ok(Response::new(CreateLvSnapshotResponse {
+            snapshot: Some(message(made.into_inner())),
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl<R: Runner + Clone> VgService for Service<R> {
+    async fn get_lv_list(
+        &self,
+        request: Request<GetLvListRequest>,
+    ) -> Result<Response<GetLvListResponse>, Status> {
+        let started = Instant::now();
+        let result = self
+            .volumes
+            .list(&request.into_inner().device_class)
+            .await
+            .map_err(Status::from);
+        self.metrics.operation(
+            "GetLVList",
+            code_name(result.as_ref().map_or_else(Status::code, |_| Code::Ok)),
+            started.elapsed(),
+        );
+        Ok(Response::new(GetLvListResponse {
+            volumes: result?.into_iter().map(message).collect(),
+        }))
+    }
+
+    async fn get_free_bytes(
+        &self,
+        request: Request<GetFreeBytesRequest>,
+    ) -> Result<Response<GetFreeBytesResponse>, Status> {
+        let started = Instant::now();
+        let result = self
+            .volumes
+            .free(&request.into_inner().device_class)
+            .await
+            .map_err(Status::from);
+        self.metrics.operation(
+            "GetFreeBytes",
+            code_name(result.as_ref().map_or_else(Status::code, |_| Code::Ok)),
+            started.elapsed(),
+        );
+        Ok(Response::new(GetFreeBytesResponse {
+            free_bytes: result?.0,
+        }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<Empty>) -> Result<Response<Self::WatchStream>, Status> {
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(watch(self.volumes.clone(), sender, self.stop.clone()));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Sends the state at once, after each change, and when the tick finds it changed. State
+/// that cannot be told is waited for: it never ends the stream, only the client or the
+/// daemon does.
+async fn watch<R: Runner + Clone>(
+    volumes: Volumes<R>,
+    sender: mpsc::Sender<Result<WatchResponse, Status>>,
+    stop: CancellationToken,
+) {
+    let mut changes = volumes.engine().changes();
+    let mut last: Option<NodeState> = None;
+    loop {
+        let changed = changes.has_changed().unwrap_or(false);
+        changes.borrow_and_update();
+        match volumes.state().await {
+            Ok(state) => {
+                if changed || last.as_ref() != Some(&state) {
+                    let response = Ok(watch_response(&state));
+                    tokio::select! {
+                        sent = sender.send(response) => if sent.is_err() { return },
+                        () = stop.cancelled() => return,
+                    }
+                }
+                last = Some(state);
+            }
+            Err(error) => warn!(%error, "watchers wait until state can be told again"),
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(TICK) => {}
+            () = sender.closed() => return,
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn watch_response(state: &NodeState) -> WatchResponse {
+    let items = state.classes.iter().map(|class| WatchItem {
+        free_bytes: class.vg_free.0,
+        device_class: class.class.clone(),
+        size_bytes: class.vg_size.0,
+        thin_pool: class.pool.as_ref().map(|pool| ThinPoolItem {
+            data_percent: pool.data_percent,
+            metadata_percent: pool.metadata_percent,
+            overprovision_bytes: pool.overprovision_free.0,
+            size_bytes: pool.size.0,
+        }),
+    });
+    WatchResponse {
+        free_bytes: state.default_free().0,
+        items: items.collect(),
+    }
+}
+
+#[tonic::async_trait]
+impl<R: Runner + Clone> Health for Service<R> {
+    async fn check(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(serving(&self.volumes).await))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let (sender, receiver) = mpsc::channel(1);
+        let (volumes, stop) = (self.volumes.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            let mut last = None;
+            loop {
+                let now = serving(&volumes).await;
+                if last != Some(now) && sender.send(Ok(now)).await.is_err() {
+                    return;
+                }
+                last = Some(now);
+                tokio::select! {
+                    () = tokio::time::sleep(TICK) => {}
+                    () = sender.closed() => return,
+                    () = stop.cancelled() => return,
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// SERVING while LVM can be read and changed here. Upstream says so always.
+async fn serving<R: Runner + Clone>(volumes: &Volumes<R>) -> HealthCheckResponse {
+    let works = volumes.require_lock_dir().is_ok() && volumes.engine().snapshot().await.is_ok();
+    let status = if works {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    };
+    HealthCheckResponse {
+        status: status.into(),
+    }
+}
+
+fn message(volume: Volume) -> LogicalVolume {
+    LogicalVolume {
+        name: volume.name,
+        dev_major: volume.devno.0,
+        dev_minor: volume.devno.1,
+        tags: volume.tags,
+        size_bytes: signed(volume.size),
+        path: volume.path,
+        attr: volume.attr,
+    }
+}
+
+fn size(bytes: i64) -> Result<Bytes, Status> {
+    u64::try_from(bytes).map(Bytes).map_err(|_| {
+        Status::invalid_argument(format!("size_bytes is {bytes}: a size is never negative"))
+    })
+}
+
+fn signed(bytes: Bytes) -> i64 {
+    i64::try_from(bytes.0).unwrap_or(i64::MAX)
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        _ => "Unknown",
+    }
+}

@@ -1,0 +1,58 @@
+//! The one table from domain errors to gRPC codes.
+//!
+//! The rule behind it: NotFound from RemoveLV means "shown not to exist" and nothing
+//! else, because callers drop their record of the volume on it; what may work later by
+//! itself is Unavailable; what needs a human is FailedPrecondition; and what does not
+//! fit is ResourceExhausted, so that the scheduler tries another node.
+
+use tonic::{Code, Status};
+
+use crate::engine::EngineError;
+use crate::volumes::VolumeError;
+
+/// The gRPC code of a domain error.
+pub fn code(error: &VolumeError) -> Code {
+    match error {
+        VolumeError::UnknownClass(_)
+        | VolumeError::VolumeMissing { .. }
+        | VolumeError::SourceMissing { .. } => Code::NotFound,
+        VolumeError::InvalidName(_)
+        | VolumeError::InvalidArgument(_)
+        | VolumeError::UnknownOptionClass(_) => Code::InvalidArgument,
+        VolumeError::NoSpace { .. } => Code::ResourceExhausted,
+        VolumeError::Exists { .. } => Code::AlreadyExists,
+        VolumeError::ThickSnapshot(_) => Code::Unimplemented,
+        VolumeError::SmallerThanSource { .. } => Code::OutOfRange,
+        VolumeError::RemovalWithoutClass { .. }
+        | VolumeError::OtherClass { .. }
+        | VolumeError::InUse { .. }
+        | VolumeError::PoolUnusable { .. }
+        | VolumeError::LockDir(_)
+        | VolumeError::Engine(EngineError::Frozen { .. }) => Code::FailedPrecondition,
+        VolumeError::Engine(EngineError::Missing(_) | EngineError::Read(_))
+        | VolumeError::PoolMissing { .. }
+        | VolumeError::Mapper(_) => Code::Unavailable,
+        VolumeError::Failed { .. } | VolumeError::Unverified { .. } => Code::Internal,
+    }
+}
+
+impl From<VolumeError> for Status {
+    fn from(error: VolumeError) -> Self {
+        Status::new(code(&error), chain(&error))
+    }
+}
+
+/// The error and its sources, once each.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
+}
