@@ -175,6 +175,8 @@ impl LogArgs {
         }
         let devel = zap_devel.unwrap_or(false).then_some("debug");
         let level = zap_log_level.or(devel).or(v.map(verbosity));
+        // An empty RUST_LOG is none.
+        let log = log.filter(|l| !l.trim().is_empty());
         let filter = log.unwrap_or_else(|| match level.unwrap_or("info") {
             level @ ("debug" | "trace") => format!("{level},{QUIET}"),
             level => level.to_owned(),

@@ -88,6 +88,7 @@ fn levels_of_upstream_map_to_ours() {
         ("--zap-devel", "debug"),
         ("--zap-devel=false", "info"),
         ("--v=9 --log=warn", "warn"),
+        ("--log=", "info"),
     ] {
         let filter = resolve(line).log.filter;
         assert_eq!(filter.split(',').next(), Some(level), "{line}");

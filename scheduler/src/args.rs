@@ -1,0 +1,68 @@
+//! The command line, and what it runs.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use lvmd::args::LogArgs;
+use lvmd::runtime::{log, signals};
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::http;
+
+/// Keeps pods away from nodes whose volume groups are full: a scheduler extender.
+#[derive(Debug, Parser)]
+#[command(name = "topolvm-scheduler", version)]
+pub struct Cli {
+    /// Configuration file; without one, every value has its default
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Serves until SIGTERM or SIGINT; questions under way are answered first.
+///
+/// # Errors
+/// The configuration cannot be used, or its address not be listened at.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let Cli { config, log: flags } = cli;
+    let mut notices = Vec::new();
+    log::init(&flags.settings(&mut notices))?;
+    let Config {
+        listen,
+        divisors,
+        profiling,
+    } = Config::load(config.as_deref().filter(|p| !p.as_os_str().is_empty()))?;
+    if profiling {
+        notices.push("profiling-bind-address: profiles are not served".to_owned());
+    }
+    for notice in notices {
+        warn!(notice, "flag without effect");
+    }
+    let stop = signals::stop_token()?;
+    let listener = listen
+        .listen()
+        .await
+        .and_then(|l| l.ok_or_else(|| std::io::ErrorKind::AddrNotAvailable.into()))
+        .with_context(|| format!("cannot listen at {listen}"))?;
+    info!(address = %listener.local_addr()?, ?divisors, "serving");
+    axum::serve(listener, http::router(divisors))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+        let cli = Cli::try_parse_from(["topolvm-scheduler", "--config=/c"]).unwrap();
+        assert_eq!(cli.config, Some("/c".into()));
+    }
+}

@@ -1,0 +1,135 @@
+//! Which nodes fit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::wire::Metadata;
+
+/// Bytes a pod wants, by device class.
+pub type Wanted = BTreeMap<String, i64>;
+
+/// Why a node does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Misfit {
+    /// The node says nothing of a class the pod wants.
+    Unknown,
+    /// What the node says is no number of bytes.
+    Unreadable(String),
+    /// The node has less than the pod wants.
+    Full,
+}
+
+impl fmt::Display for Misfit {
+    /// Upstream's words; kube-scheduler shows them in the pod's events.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("no capacity annotation"),
+            Self::Unreadable(text) => write!(f, "bad capacity annotation: {text}"),
+            Self::Full => f.write_str("out of VG free space"),
+        }
+    }
+}
+
+/// What a pod wants. What is no number is passed over.
+pub fn wanted(pod: &Metadata) -> Wanted {
+    pod.capacities()
+        .filter_map(|(class, bytes)| Some((class.to_owned(), bytes.parse().ok()?)))
+        .collect()
+}
+
+/// Whether a node has what is wanted.
+///
+/// # Errors
+/// The reason of the first class that does not fit.
+pub fn fits(node: &Metadata, wanted: &Wanted) -> Result<(), Misfit> {
+    for (class, bytes) in wanted {
+        let text = node.capacity(class).ok_or(Misfit::Unknown)?;
+        let free: u64 = text
+            .parse()
+            .map_err(|_| Misfit::Unreadable(text.to_owned()))?;
+        // A negative wish cannot be met, as with upstream.
+        if !u64::try_from(*bytes).is_ok_and(|bytes| bytes <= free) {
+            return Err(Misfit::Full);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: i64 = 1 << 30;
+
+    fn annotated(capacities: &[(&str, &str)]) -> Metadata {
+        let entry = |(class, text): &(&str, &str)| {
+            (format!("capacity.topolvm.io/{class}"), (*text).to_owned())
+        };
+        Metadata {
+            name: String::new(),
+            annotations: Some(capacities.iter().map(entry).collect()),
+        }
+    }
+
+    fn node(gib: [i64; 3]) -> Metadata {
+        let text = gib.map(|g| (g * GIB).to_string());
+        annotated(&[("dc1", &text[0]), ("dc2", &text[1]), ("dc3", &text[2])])
+    }
+
+    fn want(classes: &[(&str, i64)]) -> Wanted {
+        classes
+            .iter()
+            .map(|(c, g)| ((*c).to_owned(), g * GIB))
+            .collect()
+    }
+
+    #[test]
+    fn upstreams_table_of_filters() {
+        let one = want(&[("dc1", 2)]);
+        assert_eq!(fits(&node([5, 10, 10]), &one), Ok(()));
+        assert_eq!(fits(&node([1, 10, 10]), &one), Err(Misfit::Full));
+        assert_eq!(fits(&Metadata::default(), &one), Err(Misfit::Unknown));
+        let foo = annotated(&[("dc1", "foo")]);
+        assert_eq!(fits(&foo, &one), Err(Misfit::Unreadable("foo".to_owned())));
+
+        let three = want(&[("dc1", 5), ("dc2", 10), ("dc3", 20)]);
+        assert_eq!(fits(&node([10, 20, 30]), &three), Ok(()));
+        assert_eq!(fits(&node([1, 5, 10]), &three), Err(Misfit::Full));
+        assert_eq!(fits(&node([100, 5, 100]), &three), Err(Misfit::Full));
+
+        assert_eq!(fits(&node([5, 10, 10]), &want(&[("dc1", 0)])), Ok(()));
+        assert_eq!(fits(&Metadata::default(), &want(&[])), Ok(()));
+        assert_eq!(
+            fits(&node([5, 5, 5]), &want(&[("dc1", -1)])),
+            Err(Misfit::Full)
+        );
+    }
+
+    #[test]
+    fn reasons_are_in_upstreams_words() {
+        for (misfit, text) in [
+            (Misfit::Unknown, "no capacity annotation"),
+            (
+                Misfit::Unreadable("foo".to_owned()),
+                "bad capacity annotation: foo",
+            ),
+            (Misfit::Full, "out of VG free space"),
+        ] {
+            assert_eq!(misfit.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_pods_wish_is_read_from_its_annotations() {
+        let mut pod = annotated(&[("dc1", "5368709120"), ("dc2", "many"), ("", "7")]);
+        let other = |key: &str| (key.to_owned(), "1".to_owned());
+        let annotations = pod.annotations.as_mut().unwrap();
+        annotations.extend([
+            other("capacity.topolvm.io"),
+            other("capacity.topolvm.iox/a"),
+        ]);
+        let expected = Wanted::from([(String::new(), 7), ("dc1".to_owned(), 5 * GIB)]);
+        assert_eq!(wanted(&pod), expected);
+        assert_eq!(wanted(&Metadata::default()), Wanted::new());
+    }
+}
