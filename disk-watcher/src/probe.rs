@@ -17,6 +17,7 @@
 //! up like a disk's own: [`Findings::besides_volumes`] leaves them out.
 
 pub mod aligned;
+mod bcachefs;
 pub mod blank;
 mod checksum;
 mod disk;
@@ -26,6 +27,8 @@ mod field;
 mod fingerprint;
 mod firmware;
 pub mod gpt;
+#[cfg(feature = "fixtures")]
+pub mod image;
 mod kind;
 pub mod lvm;
 mod magic;
@@ -139,6 +142,7 @@ pub fn scan<R: Read + Seek>(reader: R, geometry: Geometry) -> Result<Findings, P
     table::scan(&mut disk, signatures)?;
     lvm::scan(&mut disk, signatures, &mut found.lvm)?;
     magic::scan(&mut disk, signatures)?;
+    bcachefs::scan(&mut disk, signatures)?;
     ext::scan(&mut disk, signatures)?;
     xfs::scan(&mut disk, signatures)?;
     zfs::scan(&mut disk, signatures)?;

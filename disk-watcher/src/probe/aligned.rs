@@ -115,34 +115,3 @@ impl Seek for DirectReader {
         Ok(self.position)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_any_range_of_a_file() {
-        // The target folder is on a real file system; a tmpfs may not have O_DIRECT.
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let path = dir.path().join("disk");
-        let content: Vec<u8> = (0..3_000_000_u32)
-            .map(|i| u8::try_from(i % 253).unwrap())
-            .collect();
-        std::fs::write(&path, &content).unwrap();
-        let mut reader = DirectReader::open(&path).unwrap();
-        for (offset, length) in [
-            (0, 1),
-            (511, 2),
-            (4095, 4098),
-            (2_999_000, 1000),
-            (100, 2_500_000),
-        ] {
-            reader.seek(SeekFrom::Start(offset as u64)).unwrap();
-            let mut out = vec![0; length];
-            reader.read_exact(&mut out).unwrap();
-            assert_eq!(out, content[offset..offset + length]);
-        }
-        reader.seek(SeekFrom::Start(3_000_000)).unwrap();
-        assert_eq!(reader.read(&mut [0; 16]).unwrap(), 0);
-    }
-}

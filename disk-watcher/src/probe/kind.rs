@@ -48,7 +48,7 @@ kinds! {
     GptBackup "gpt-backup" Tool("sgdisk"), "GUID partition table, backup header at the last logical block";
     Dos "dos" Tool("sfdisk"), "MBR partition table, with or without entries";
     Pmbr "pmbr" Tool("sgdisk"), "protective MBR of a GUID partition table, whether or not that table is there";
-    BootSector "boot-sector" Tool("mkfs.vfat"), "first sector ends in 55 AA but holds no partition table";
+    BootSector "boot-sector" Written, "first sector ends in 55 AA but holds no partition table";
     Atari "atari" Written, "Atari AHDI partition table";
     Mac "mac" Tool("parted"), "Apple partition map";
     Sun "sun" Tool("sfdisk"), "Sun disk label";
@@ -101,7 +101,7 @@ kinds! {
     Erofs "erofs" Tool("mkfs.erofs"), "EROFS image";
     Cramfs "cramfs" Tool("mkfs.cramfs"), "cramfs image";
     Romfs "romfs" Tool("genromfs"), "romfs image";
-    Ubi "ubi" Written, "UBI erase block";
+    Ubi "ubi" Tool("ubinize"), "UBI erase block";
     Ubifs "ubifs" Tool("mkfs.ubifs"), "UBIFS file system";
     Zonefs "zonefs" Written, "zonefs file system";
     Scoutfs "scoutfs" Written, "ScoutFS metadata or data device";
@@ -116,13 +116,13 @@ kinds! {
     CoreStorage "cs_fvault2" Written, "Apple CoreStorage (FileVault 2) physical volume";
     Lvm2Pv "lvm2_pv" Tool("pvcreate"), "LVM2 physical volume";
     Lvm1Pv "lvm1_pv" Written, "physical volume of the first LVM";
-    DmSnapshot "dm_snapshot_cow" Written, "exception store of a device-mapper snapshot";
+    DmSnapshot "dm_snapshot_cow" Tool("dmsetup"), "exception store of a device-mapper snapshot";
     DmVerity "dm_verity_hash" Tool("veritysetup"), "dm-verity hash tree";
     DmIntegrity "dm_integrity" Tool("integritysetup"), "dm-integrity device";
     DmThin "dm_thin_metadata" Tool("thin_restore"), "metadata of a device-mapper thin pool";
     DmCache "dm_cache_metadata" Tool("cache_restore"), "metadata of a device-mapper cache";
     DmEra "dm_era_metadata" Tool("era_restore"), "metadata of a device-mapper era target";
-    DmWritecache "dm_writecache" Written, "device-mapper writecache";
+    DmWritecache "dm_writecache" Tool("dmsetup"), "device-mapper writecache";
     Vdo "vdo" Written, "VDO volume";
     Stratis "stratis" Written, "Stratis block device";
     Bcache "bcache" Tool("make-bcache"), "bcache backing or cache device";

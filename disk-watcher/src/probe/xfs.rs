@@ -19,16 +19,12 @@ pub(super) fn scan<R: Read + Seek>(
     disk: &mut Disk<R>,
     found: &mut Vec<Finding>,
 ) -> Result<(), ProbeError> {
-    for (offset, start) in places(disk.size()) {
+    for offset in places(disk.size()) {
         let Some(sb) = disk.at(offset, 256)?.filter(|sb| sb.starts_with(b"XFSB")) else {
             continue;
         };
-        let former = match start {
-            0 => String::new(),
-            start => format!(" of a former partition that began at byte {start}"),
-        };
         let detail = format!(
-            "superblock of a later allocation group{former}, uuid {}",
+            "superblock of a later allocation group, uuid {}",
             uuid(bytes(&sb, 32))
         );
         found.push(Finding {
@@ -41,8 +37,8 @@ pub(super) fn scan<R: Read + Seek>(
     log(disk, found)
 }
 
-/// Bytes at which the second group may begin, with the start of the volume they belong to.
-fn places(size: u64) -> BTreeSet<(u64, u64)> {
+/// Bytes at which the second group may begin.
+fn places(size: u64) -> BTreeSet<u64> {
     const BLOCK: u64 = 4096;
     // XFS_AG_MAX_BYTES is 1 TiB, less one block by the rounding of XFS_AG_MAX_BLOCKS (xfs_format.h).
     const LARGEST: u64 = (1 << 40) / BLOCK - 1;
@@ -56,7 +52,7 @@ fn places(size: u64) -> BTreeSet<(u64, u64)> {
         {
             let offset = start + group * BLOCK;
             if offset < size {
-                places.insert((offset, start));
+                places.insert(offset);
             }
         }
     }

@@ -14,11 +14,6 @@ pub(super) const MAGICS: &[Magic] = &[
     at(Kind::Btrfs, 0x1_0040, b"_BHRfS_M"),
     copy(Kind::Btrfs, (64 << 20) + 0x40, b"_BHRfS_M"),
     copy(Kind::Btrfs, 256 * GIB + 0x40, b"_BHRfS_M"),
-    // bcachefs (bcachefs_format.h): super blocks at sector 8, by default behind it and at the end; magic at 24.
-    // The first tools used bcache's magic with bcachefs' layout; that is reported as bcache.
-    at(Kind::Bcachefs, 0x1018, BCACHEFS),
-    copy(Kind::Bcachefs, (2 << 20) + 24, BCACHEFS),
-    end(Kind::Bcachefs, 512, (1 << 20) - 24, BCACHEFS),
     // F2FS (f2fs_fs.h, F2FS_SUPER_OFFSET 1024): both super blocks, one block of 4 KiB apart.
     at(Kind::F2fs, 1024, &[0x10, 0x20, 0xF5, 0xF2]),
     copy(Kind::F2fs, 5120, &[0x10, 0x20, 0xF5, 0xF2]),
@@ -120,8 +115,4 @@ pub(super) const MAGICS: &[Magic] = &[
     at(Kind::Scoutfs, 0x1_0004, &[0x8B, 0x42, 0x3C, 0x10]),
     at(Kind::Mpool, 0, b"mpoolDev"),
     at(Kind::Exfs, 0, b"EXFS"),
-];
-
-const BCACHEFS: &[u8] = &[
-    0xC6, 0x85, 0x73, 0xF6, 0x66, 0xCE, 0x90, 0xA9, 0xD9, 0x6A, 0x60, 0xCF, 0x80, 0x3D, 0xF7, 0xEF,
 ];

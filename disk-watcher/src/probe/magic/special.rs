@@ -30,8 +30,9 @@ pub(super) const MAGICS: &[Magic] = &[
     at(Kind::Aix, 0, &[0xC9, 0xC2, 0xD4, 0xC1]),
     // Ultrix (block/partitions/ultrix.c): label at the end of the first 16 KiB, 72 bytes long, magic first.
     at(Kind::Ultrix, 16_384 - 72, &[0x57, 0x29, 0x03, 0x00]),
-    // UnixWare: label in sector 29, d_magic at 4; Solaris x86: VTOC in sector 1, v_sanity at 12 (block/partitions/msdos.h).
-    at(Kind::Unixware, 29 * 512 + 4, &[0x0D, 0x60, 0xE5, 0xCA]),
+    // UnixWare: label in sector 29, d_magic at 4; Solaris x86: VTOC in sector 1, v_sanity at 12 (block/partitions/msdos.c).
+    // libblkid has two digits of UnixWare's magic the other way round.
+    at(Kind::Unixware, 29 * 512 + 4, &[0x0D, 0x60, 0x5E, 0xCA]),
     at(Kind::SolarisX86, 512 + 12, &[0xEE, 0xDE, 0x0D, 0x60]),
     // Windows dynamic disk (block/partitions/ldm.h): PRIVHEAD in sector 6, and twice in the database that is the
     // last 2048 sectors, beside the tables of contents.
