@@ -59,6 +59,7 @@ kinds! {
     Ultrix "ultrix" Written, "Ultrix disk label";
     Unixware "unixware" Written, "UnixWare disk label";
     SolarisX86 "solaris_x86" Written, "Solaris x86 VTOC";
+    Dasd "dasd" Written, "volume label of an IBM mainframe disk";
     Ldm "ldm" Written, "Windows dynamic disk";
     Ext2 "ext2" Tool("mke2fs"), "ext2 file system";
     Ext3 "ext3" Tool("mke2fs"), "ext3 file system";

@@ -73,6 +73,7 @@ pub(super) fn scan<R: Read + Seek>(
         device::MAGICS,
         special::MAGICS,
         special::SWAP,
+        special::DASD,
     ]
     .into_iter()
     .flatten()

@@ -136,6 +136,34 @@ fn tells_a_used_orphan_from_a_member() {
 }
 
 #[test]
+fn reads_what_a_cut_inside_vgcreate_leaves() {
+    // vgcreate on a fresh orphan is five writes: the fixture's number is the write that did not happen any more.
+    for (cut, used, precommitted) in [
+        (1, false, None),
+        (2, false, None),
+        (3, true, None),
+        (4, true, None),
+        (5, true, Some("fast")),
+    ] {
+        let found = look(&fixture(&format!("lvm-wreck-{cut}-")));
+        let label = label(&found);
+        assert_eq!((label.pv_uuid.as_str(), label.used), (UUID, used), "{cut}");
+        let mda = &label.mdas[0];
+        assert!(mda.valid, "{cut}");
+        assert_eq!(
+            (mda.committed.size, &mda.committed.text),
+            (0, &SlotText::Empty),
+            "{cut}"
+        );
+        assert_eq!(
+            mda.precommitted.vg().map(|vg| vg.name.as_str()),
+            precommitted,
+            "{cut}"
+        );
+    }
+}
+
+#[test]
 fn reads_a_text_that_wraps_and_one_that_fills_the_area() {
     for offset in [
         512,

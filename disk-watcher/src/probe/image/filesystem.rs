@@ -58,6 +58,9 @@ fn tables() -> Vec<Fixture> {
         fixture("ultrix", Kind::Ultrix, &[(16_312, &ultrix)]),
         fixture("unixware", Kind::Unixware, &[(14_848, &unixware)]),
         fixture("solaris-x86", Kind::SolarisX86, &[(512, &solaris)]),
+        fixture("dasd-cdl", Kind::Dasd, &[(8196, &[0xE5, 0xD6, 0xD3, 0xF1])]),
+        fixture("dasd-ldl", Kind::Dasd, &[(512, &[0xD3, 0xD5, 0xE7, 0xF1])]),
+        fixture("dasd-cms", Kind::Dasd, &[(1024, &[0xC3, 0xD4, 0xE2, 0xF1])]),
         fixture("ldm", Kind::Ldm, &[(3072, &private)]),
         fixture(
             "ldm-backup",

@@ -18,6 +18,21 @@ macro_rules! swap {
     };
 }
 
+/// Volume labels of s390 disks are in block 1 or 2, in EBCDIC: "VOL1" behind a key of four bytes, or "LNX1" or "CMS1" at
+/// once (uapi/asm/vtoc.h; block/partitions/ibm.c).
+macro_rules! dasd {
+    ($($block:literal)+) => {
+        &[$(
+            at(Kind::Dasd, $block, &[0xE5, 0xD6, 0xD3, 0xF1]),
+            at(Kind::Dasd, $block + 4, &[0xE5, 0xD6, 0xD3, 0xF1]),
+            at(Kind::Dasd, $block, &[0xD3, 0xD5, 0xE7, 0xF1]),
+            at(Kind::Dasd, $block, &[0xC3, 0xD4, 0xE2, 0xF1]),
+        )+]
+    };
+}
+
+pub(super) const DASD: &[Magic] = dasd!(0x200 0x400 0x800 0x1000 0x2000);
+
 pub(super) const SWAP: &[Magic] = swap!(0x1000 0x2000 0x4000 0x8000 0x1_0000);
 
 pub(super) const MAGICS: &[Magic] = &[
