@@ -1,6 +1,7 @@
 //! The content check: is there anything on the disk at all, signature or not?
 
 use std::io::{Read, Seek};
+use std::ops::ControlFlow;
 
 use super::disk::read_exactly;
 use super::{Geometry, ProbeError};
@@ -42,9 +43,6 @@ pub enum Blank {
         first_offset: u64,
     },
 }
-
-/// Whether to go on.
-pub use std::ops::ControlFlow;
 
 /// How far a check is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -124,6 +124,9 @@ kinds! {
     DmCache "dm_cache_metadata" Tool("cache_restore"), "metadata of a device-mapper cache";
     DmEra "dm_era_metadata" Tool("era_restore"), "metadata of a device-mapper era target";
     DmWritecache "dm_writecache" Tool("dmsetup"), "device-mapper writecache";
+    DmClone "dm_clone_metadata" Written, "metadata of a device-mapper clone target";
+    DmZoned "dm_zoned" Written, "device-mapper zoned block device";
+    DmLogWrites "dm_log_writes" Written, "log of a device-mapper log-writes target";
     Vdo "vdo" Written, "VDO volume";
     Stratis "stratis" Written, "Stratis block device";
     Bcache "bcache" Tool("make-bcache"), "bcache backing or cache device";
@@ -146,6 +149,7 @@ kinds! {
     Lsi "lsi" Written, "member of an LSI MegaRAID array";
     Jmicron "jmicron" Written, "member of a JMicron array";
     Adaptec "adaptec" Written, "member of an Adaptec HostRAID array";
+    Softraid "softraid" Written, "chunk of an OpenBSD softraid volume";
     Geom "geom" Written, "FreeBSD GEOM class (mirror, stripe, eli, label, ...)";
     Qcow "qcow2" Tool("qemu-img"), "QEMU disk image written onto the device";
     Vhd "vhd" Tool("qemu-img"), "Virtual PC disk image written onto the device";

@@ -216,6 +216,9 @@ fn a_text_that_is_not_whole_is_unreadable_and_not_empty() {
         "fast {",
         "fast { id = \"x\" }",
         "fast { id = \"x\" seqno = [1 }",
+        "fast { id = \"x\" seqno = 1 tags = 5 }",
+        "fast { id = \"x\" seqno = 1 physical_volumes { pv0 = 1 } }",
+        "fast { id = \"x\" seqno = 1 physical_volumes { pv0 { } } }",
         "a = 1",
     ] {
         let committed = Some(LvmSlot {

@@ -2,6 +2,7 @@
 
 mod aligned;
 mod blank;
+mod fingerprint;
 mod fixtures;
 mod gpt;
 mod lvm;

@@ -149,6 +149,30 @@ fn stores() -> Vec<Fixture> {
 
 fn mapper() -> Vec<Fixture> {
     vec![
+        // dm-clone-metadata.c, superblock_disk: csum, flags, blocknr, uuid[16], magic.
+        fixture(
+            "clone",
+            Kind::DmClone,
+            &[(0, &block(64, &[(32, &0x8AF2_7F64_u64.to_le_bytes())]))],
+        ),
+        // dm-zoned-metadata.c: magic 'D' << 24 | 'Z' << 16 | 'B' << 8 | 'D', version 2.
+        fixture(
+            "zoned",
+            Kind::DmZoned,
+            &[(0, &[0x44, 0x42, 0x5A, 0x44, 2, 0, 0, 0])],
+        ),
+        // dm-log-writes.c, log_write_super: magic, version 1.
+        fixture(
+            "log-writes",
+            Kind::DmLogWrites,
+            &[(0, &[0x72, 0x68, 0x73, 0x77, 0x66, 0x73, 0x6A, 0, 1])],
+        ),
+        // softraidvar.h: ssd_magic 0x4d4152436372616d; on disk from sector 16 of the chunk.
+        fixture(
+            "softraid",
+            Kind::Softraid,
+            &[(8192, &0x4D41_5243_6372_616D_u64.to_le_bytes())],
+        ),
         // First LVM, disk-rep.h: id "HM", u16 version.
         fixture("lvm1", Kind::Lvm1Pv, &[(0, b"HM\x01\0")]),
     ]

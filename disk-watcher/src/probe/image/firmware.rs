@@ -45,7 +45,7 @@ fn last(name: &str, kind: Kind, back: u64, bytes: &[u8]) -> Fixture {
     fixture(name, kind, &[(SIZE - back * 512, bytes)])
 }
 
-/// dmraid nv.h: vendor[8], size 30 words, checksum that makes the words add up to itself, version 100.
+/// dmraid nv.h: 8 bytes of vendor, size 30 words, checksum that makes the words add up to itself, version 100.
 fn nvidia() -> Vec<u8> {
     let mut raid = block(
         512,

@@ -51,14 +51,16 @@ pub(super) fn parse(text: &str) -> Option<VgText> {
         name: name.clone(),
         uuid: string(vg, "id")?,
         seqno: number(vg, "seqno")?,
-        status: strings(vg, "status"),
-        tags: strings(vg, "tags"),
+        status: strings(vg, "status")?,
+        tags: strings(vg, "tags")?,
         system_id: string(vg, "system_id").filter(|id| !id.is_empty()),
         lock_type: string(vg, "lock_type"),
-        pvs: sections(vg, "physical_volumes")
+        pvs: sections(vg, "physical_volumes")?
+            .into_iter()
             .map(|(_, pv)| member(pv))
             .collect::<Option<_>>()?,
-        lvs: sections(vg, "logical_volumes")
+        lvs: sections(vg, "logical_volumes")?
+            .into_iter()
             .map(|(name, _)| name.to_owned())
             .collect(),
     })
@@ -67,9 +69,9 @@ pub(super) fn parse(text: &str) -> Option<VgText> {
 fn member(pv: &Section) -> Option<PvText> {
     Some(PvText {
         uuid: string(pv, "id")?,
-        status: strings(pv, "status"),
-        flags: strings(pv, "flags"),
-        tags: strings(pv, "tags"),
+        status: strings(pv, "status")?,
+        flags: strings(pv, "flags")?,
+        tags: strings(pv, "tags")?,
     })
 }
 
@@ -117,21 +119,25 @@ fn number(section: &Section, key: &str) -> Option<u64> {
     }
 }
 
-/// A list of strings, or a single string; absent is empty.
-fn strings(section: &Section, key: &str) -> Vec<String> {
+/// A list of strings, or a single string; absent is empty, anything else is no description.
+fn strings(section: &Section, key: &str) -> Option<Vec<String>> {
     match get(section, key) {
-        Some(Node::List(items)) => items.iter().filter_map(Node::as_string).collect(),
-        Some(Node::String(text)) => vec![text.clone()],
-        _ => Vec::new(),
+        None => Some(Vec::new()),
+        Some(Node::List(items)) => items.iter().map(Node::as_string).collect(),
+        Some(node) => Some(vec![node.as_string()?]),
     }
 }
 
-fn sections<'a>(section: &'a Section, key: &str) -> impl Iterator<Item = (&'a str, &'a Section)> {
-    let inner = get(section, key).and_then(Node::as_section);
-    inner
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, node)| Some((name.as_str(), node.as_section()?)))
+/// The sections inside a section; absent is empty, an entry that is none is no description.
+fn sections<'a>(section: &'a Section, key: &str) -> Option<Vec<(&'a str, &'a Section)>> {
+    match get(section, key) {
+        None => Some(Vec::new()),
+        Some(node) => node
+            .as_section()?
+            .iter()
+            .map(|(name, node)| Some((name.as_str(), node.as_section()?)))
+            .collect(),
+    }
 }
 
 struct Reader<'a> {

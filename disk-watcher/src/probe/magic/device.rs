@@ -38,12 +38,20 @@ pub(super) const MAGICS: &[Magic] = &[
     at(Kind::DmSnapshot, 0, b"SnAp"),
     at(Kind::DmVerity, 0, b"verity\0\0"),
     at(Kind::DmIntegrity, 0, b"integrt\0"),
-    // dm-thin-metadata.c 27022010, dm-cache-metadata.c 06142003 (octal), dm-era-target.c 2126579579: le64 at 32 of
-    // the first block. dm-writecache.c 0x23489321: le32 at 0, then version 1.
+    // dm-thin-metadata.c 27022010, dm-cache-metadata.c 06142003 (octal), dm-era-target.c 2126579579,
+    // dm-clone-metadata.c 0x8AF27F64: le64 at 32 of the first block.
     at(Kind::DmThin, 32, &27_022_010_u64.to_le_bytes()),
     at(Kind::DmCache, 32, &0o6_142_003_u64.to_le_bytes()),
     at(Kind::DmEra, 32, &2_126_579_579_u64.to_le_bytes()),
+    at(Kind::DmClone, 32, &0x8AF2_7F64_u64.to_le_bytes()),
+    // At 0: dm-writecache.c 0x23489321; dm-zoned-metadata.c, "DZBD" as a le32; dm-log-writes.c 0x6A736677736872.
     at(Kind::DmWritecache, 0, &[0x21, 0x93, 0x48, 0x23]),
+    at(Kind::DmZoned, 0, b"DBZD"),
+    at(
+        Kind::DmLogWrites,
+        0,
+        &0x006A_7366_7773_6872_u64.to_le_bytes(),
+    ),
     // VDO geometry block (drivers/md/dm-vdo, VDO_GEOMETRY_MAGIC_NUMBER).
     at(Kind::Vdo, 0, b"dmvdo001"),
     // Stratis: static header, signature blocks in sectors 1 and 9, magic behind the CRC (stratisd docs, "static header").
@@ -80,6 +88,8 @@ pub(super) const MAGICS: &[Magic] = &[
     end(Kind::Highpoint45x, 512, 11 * 512, &[0xFD, 0x16, 0x78, 0x5A]),
     at(Kind::Highpoint37x, 4640, &[0xF0, 0x16, 0x78, 0x5A]),
     at(Kind::Highpoint37x, 4640, &[0xFD, 0x16, 0x78, 0x5A]),
+    // OpenBSD softraid (sys/dev/softraidvar.h): SR_MAGIC as a le64 at SR_META_OFFSET, sector 16 of the chunk.
+    at(Kind::Softraid, 16 * 512, b"marcCRAM"),
     // FreeBSD GEOM classes keep "GEOM::<CLASS>" at the start of the last sector (geom(8) classes, g_*_metadata).
     end(Kind::Geom, 512, 512, b"GEOM::"),
     end(Kind::Geom, 4096, 4096, b"GEOM::"),

@@ -1,5 +1,5 @@
 //! File systems. Sources are the headers of the Linux kernel (`fs/<name>`), the makers' tools and format papers; each
-//! row was checked against an image of the real tool where [`SignatureKind::maker`] names one, else against
+//! row was checked against an image of the real tool where `SignatureKind::maker` names one, else against
 //! util-linux 2.42 `libblkid/src/superblocks/<name>.c`.
 
 use super::super::SignatureKind as Kind;
