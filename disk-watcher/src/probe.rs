@@ -10,7 +10,7 @@
 //! - Backups count like originals: a disk with nothing but the last sector of a partition table is not free.
 //! - An error is never "nothing found". A read that fails or ends early, a size that cannot be, more input than the
 //!   limit: each is a [`ProbeError`], and to the caller a denial.
-//! - One scan reads at most 64 MiB, in whole pages of 4 KiB, each once: some 3 MiB at the ends and up to 550 pages
+//! - One scan reads at most 64 MiB, in whole pages of 4 KiB, each once: some 3 MiB at the ends and up to 800 pages
 //!   between, which is 10 ms on flash and a few seconds on a disk that spins. It cannot see data without a signature;
 //!   [`blank`] looks for that.
 //!

@@ -10,11 +10,19 @@ use super::{Finding, ProbeError, SignatureKind as Kind};
 /// Most allocation groups for which the second group's place is computed.
 const MAX_GROUPS: u64 = 128;
 
-/// What is promised when the first sector is gone: a file system with blocks of 4 KiB that mkfs.xfs made to fill the
-/// disk (or a first partition at 1 MiB that fills it) in 2 to 128 equal groups, or in groups of the largest size,
-/// 1 TiB, is found by the superblock of its second group. mkfs.xfs takes 4 groups for a plain disk up to 4 TiB and
-/// the largest size above, 8 to 32 with stripes, and its newer versions as many as CPUs on solid-state disks. A file
-/// system grown later, or with other block sizes, is left to the content check.
+/// Groups that mkfs.xfs makes of its own accord: 4 on a plain disk, 8 to 32 with stripes (`calc_default_ag_geometry`).
+const DEFAULT_GROUPS: [u64; 4] = [4, 8, 16, 32];
+
+/// XFS_AG_MAX_BYTES: a group stays one block below it.
+const LARGEST: u64 = 1 << 40;
+
+/// What is promised when the first sector is gone: a file system that mkfs.xfs made to fill the disk, or a first
+/// partition at 1 MiB that fills it, is found by the superblock of its second group, when it has
+/// - blocks of 4 KiB and 2 to 128 groups of one size (on flash newer versions make as many as there are CPUs);
+/// - or blocks of any size and the default groups, up to the largest, 1 TiB;
+/// - or, on the whole disk, blocks of 4 KiB and the default groups bent by a stripe unit of up to 1 MiB.
+///
+/// A file system grown later is left to the content check.
 pub(super) fn scan<R: Read + Seek>(
     disk: &mut Disk<R>,
     found: &mut Vec<Finding>,
@@ -39,24 +47,55 @@ pub(super) fn scan<R: Read + Seek>(
 
 /// Bytes at which the second group may begin.
 fn places(size: u64) -> BTreeSet<u64> {
-    const BLOCK: u64 = 4096;
-    // XFS_AG_MAX_BYTES is 1 TiB, less one block by the rounding of XFS_AG_MAX_BLOCKS (xfs_format.h).
-    const LARGEST: u64 = (1 << 40) / BLOCK - 1;
-    let mut places = BTreeSet::new();
-    for (start, space) in [(0, size), (1 << 20, size.saturating_sub(2 << 20))] {
-        let blocks = space / BLOCK;
-        let sizes = (2..=MAX_GROUPS).flat_map(|groups| [blocks / groups, blocks.div_ceil(groups)]);
-        for group in sizes
-            .chain([LARGEST])
-            .filter(|group| (64..=LARGEST).contains(group))
-        {
-            let offset = start + group * BLOCK;
-            if offset < size {
-                places.insert(offset);
-            }
+    let mut places = group_sizes(size);
+    places.extend(stripe_sizes(size));
+    let partition = 1 << 20;
+    let inside = group_sizes(size.saturating_sub(2 * partition));
+    places.extend(inside.iter().map(|group| partition + group));
+    places.retain(|offset| (64 * 512..size).contains(offset));
+    places
+}
+
+/// Bytes of a group when the file system fills `space`: an equal share, rounded to its blocks.
+fn group_sizes(space: u64) -> BTreeSet<u64> {
+    let share = |block: u64, groups: u64| {
+        let blocks = space / block;
+        [blocks / groups * block, blocks.div_ceil(groups) * block]
+    };
+    let mut sizes: BTreeSet<u64> = (2..=MAX_GROUPS)
+        .flat_map(|groups| share(4096, groups))
+        .collect();
+    for block in (9..=16).map(|bits| 1 << bits) {
+        sizes.extend(
+            DEFAULT_GROUPS
+                .iter()
+                .flat_map(|groups| share(block, *groups)),
+        );
+        sizes.insert(LARGEST - block);
+    }
+    sizes
+}
+
+/// Bytes of a group that mkfs.xfs has rounded to a stripe unit, and moved by one more when all groups would otherwise
+/// begin on the same member of the stripe (`align_ag_geometry`).
+fn stripe_sizes(space: u64) -> BTreeSet<u64> {
+    let blocks = space / 4096;
+    let shares = DEFAULT_GROUPS
+        .iter()
+        .map(|groups| blocks.div_ceil(*groups) * 4096);
+    let mut sizes = BTreeSet::new();
+    for share in shares.chain([LARGEST - 4096]) {
+        for unit in (12..=20).map(|bits| 1_u64 << bits) {
+            let down = share / unit * unit;
+            sizes.extend([
+                down.saturating_sub(unit),
+                down,
+                down + unit,
+                down + 2 * unit,
+            ]);
         }
     }
-    places
+    sizes
 }
 
 /// An external log: a record header in one of the first 512 sectors (xfs_log_format.h, struct xlog_rec_header): magic
