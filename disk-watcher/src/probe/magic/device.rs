@@ -77,6 +77,13 @@ pub(super) const MAGICS: &[Magic] = &[
     end(Kind::Drbd, 4096, 4096 - 60, &[0x83, 0x74, 0x02, 0x6B]),
     end(Kind::Drbd, 4096, 4096 - 60, &[0x83, 0x74, 0x02, 0x6C]),
     end(Kind::Drbd, 4096, 4096 - 60, &[0x83, 0x74, 0x02, 0x6D]),
+    // External metadata: the same block at the start of its slot, slots of 128 MiB or one that is the device.
+    at(Kind::Drbd, 60, &[0x83, 0x74, 0x02, 0x6B]),
+    at(Kind::Drbd, 60, &[0x83, 0x74, 0x02, 0x6C]),
+    at(Kind::Drbd, 60, &[0x83, 0x74, 0x02, 0x6D]),
+    at(Kind::Drbd, (128 << 20) + 60, &[0x83, 0x74, 0x02, 0x6B]),
+    at(Kind::Drbd, (128 << 20) + 60, &[0x83, 0x74, 0x02, 0x6C]),
+    at(Kind::Drbd, (128 << 20) + 60, &[0x83, 0x74, 0x02, 0x6D]),
     at(Kind::DrbdManage, 0, b"$DRBDmgr=q"),
     at(Kind::DrbdProxy, 0, b"DRBDdlh*"),
     // Fixed places of firmware RAID; those with checksums or several places are in `probe::firmware`.
