@@ -1,1 +1,3 @@
 //! disk-watcher
+
+pub mod probe;
