@@ -1,1 +1,7 @@
-//! disk-watcher
+//! disk-watcher: takes bare disks to volume groups, and only those that are proven
+//! safe and wanted.
+
+pub mod config;
+pub mod facts;
+pub mod pattern;
+pub mod select;
