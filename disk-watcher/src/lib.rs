@@ -4,4 +4,5 @@
 pub mod config;
 pub mod facts;
 pub mod pattern;
+pub mod rules;
 pub mod select;

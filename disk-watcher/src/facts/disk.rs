@@ -147,6 +147,16 @@ impl DiskFacts {
         )
     }
 
+    /// Which disk it is when its WWID is left aside.
+    pub fn identify_by_serial(&self) -> Identified {
+        identify(
+            None,
+            self.vendor.as_deref(),
+            self.model.as_deref(),
+            self.serial.as_deref(),
+        )
+    }
+
     /// Every name of the disk, its partitions and its holders.
     pub fn family(&self) -> Family {
         let mut family = Family::default();
