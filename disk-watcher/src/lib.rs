@@ -9,3 +9,4 @@ pub mod identity;
 pub mod pattern;
 pub mod rules;
 pub mod select;
+pub mod status;
