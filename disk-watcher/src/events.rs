@@ -34,6 +34,8 @@ pub enum DiskEvent {
     Changed(String),
     /// The disk of that kernel name is gone.
     Removed(String),
+    /// Nothing happened to the disk, but udevd should be done with it by now. Look again.
+    Recheck(String),
     /// List everything: it is the beginning, or events were lost.
     Resync,
 }

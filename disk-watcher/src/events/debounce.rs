@@ -16,8 +16,10 @@ const AGAIN: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(10)];
 /// Who reported an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// The kernel: udevd may still be at work.
-    Kernel,
+    /// The kernel, where udevd runs: it may still be at work.
+    KernelFirst,
+    /// The kernel, where there is no udevd.
+    KernelOnly,
     /// udevd: it is done.
     Udev,
 }
@@ -63,11 +65,12 @@ impl Debounce {
                 self.resync.get_or_insert(span).last = now;
                 return;
             }
+            DiskEvent::Recheck(_) => return,
             DiskEvent::Changed(name) => (name, false),
             DiskEvent::Removed(name) => (name, true),
         };
         self.again.remove(&name);
-        if source == Source::Kernel && !removed {
+        if source == Source::KernelFirst && !removed {
             let times = AGAIN.iter().rev().map(|delay| now + *delay).collect();
             self.again.insert(name.clone(), times);
         }
@@ -116,10 +119,7 @@ impl Debounce {
         self.again.retain(|name, times| {
             if times.last().is_some_and(|at| *at <= now) {
                 times.pop();
-                let event = DiskEvent::Changed(name.clone());
-                if !events.contains(&event) {
-                    events.push(event);
-                }
+                events.push(DiskEvent::Recheck(name.clone()));
             }
             !times.is_empty()
         });
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn a_resync_swallows_what_the_list_will_show() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
-        debounce.note(changed("sda"), Source::Kernel, start);
-        debounce.note(DiskEvent::Resync, Source::Kernel, start);
+        debounce.note(changed("sda"), Source::KernelFirst, start);
+        debounce.note(DiskEvent::Resync, Source::KernelFirst, start);
         debounce.note(changed("sdb"), Source::Udev, start + ms(10));
         assert_eq!(debounce.take(start + ms(260)), [DiskEvent::Resync]);
         assert_eq!(debounce.due(), None);
@@ -191,15 +191,22 @@ mod tests {
     #[test]
     fn a_kernel_event_that_udevd_does_not_answer_is_repeated_twice() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
-        debounce.note(changed("sda"), Source::Kernel, start);
-        debounce.note(changed("sdb"), Source::Kernel, start);
+        debounce.note(changed("sda"), Source::KernelFirst, start);
+        debounce.note(changed("sdb"), Source::KernelFirst, start);
         debounce.note(changed("sdb"), Source::Udev, start + ms(50));
         assert_eq!(
             debounce.take(start + ms(300)),
             [changed("sda"), changed("sdb")]
         );
-        assert_eq!(debounce.take(start + AGAIN[0]), [changed("sda")]);
-        assert_eq!(debounce.take(start + AGAIN[1]), [changed("sda")]);
+        let recheck = DiskEvent::Recheck("sda".to_owned());
+        assert_eq!(
+            debounce.take(start + AGAIN[0]),
+            std::slice::from_ref(&recheck)
+        );
+        assert_eq!(debounce.take(start + AGAIN[1]), [recheck]);
+        assert_eq!(debounce.due(), None);
+        debounce.note(changed("sda"), Source::KernelOnly, start);
+        assert_eq!(debounce.take(start + ms(300)), [changed("sda")]);
         assert_eq!(debounce.due(), None);
     }
 }

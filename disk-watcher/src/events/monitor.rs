@@ -93,6 +93,10 @@ fn socket(builder: MonitorBuilder) -> io::Result<AsyncFd<MonitorSocket>> {
 
 async fn listen(sockets: &Sockets, sender: &mpsc::Sender<DiskEvent>) -> io::Result<()> {
     let mut debounce = Debounce::default();
+    let kernel = match sockets.udev {
+        Some(_) => Source::KernelFirst,
+        None => Source::KernelOnly,
+    };
     if sender.send(DiskEvent::Resync).await.is_err() {
         return Ok(());
     }
@@ -113,7 +117,7 @@ async fn listen(sockets: &Sockets, sender: &mpsc::Sender<DiskEvent>) -> io::Resu
         tokio::select! {
             () = sender.closed() => return Ok(()),
             guard = sockets.kernel.readable() => {
-                drain(guard?, Source::Kernel, &mut debounce)?;
+                drain(guard?, kernel, &mut debounce)?;
             }
             guard = from_udev => drain(guard?, Source::Udev, &mut debounce)?,
             () = moment => {}
@@ -124,7 +128,7 @@ async fn listen(sockets: &Sockets, sender: &mpsc::Sender<DiskEvent>) -> io::Resu
                 Err(TrySendError::Closed(_)) => return Ok(()),
                 Err(TrySendError::Full(_)) => {
                     warn!("events are not taken in time; the next one is a list");
-                    debounce.note(DiskEvent::Resync, Source::Kernel, Instant::now());
+                    debounce.note(DiskEvent::Resync, kernel, Instant::now());
                     break;
                 }
             }

@@ -27,6 +27,7 @@ impl Quiet {
             DiskEvent::Changed(name) => {
                 self.last.insert(name.clone(), now);
             }
+            DiskEvent::Recheck(_) => {}
             DiskEvent::Removed(name) => {
                 self.last.remove(name);
             }
@@ -55,6 +56,7 @@ mod tests {
         let mut quiet = Quiet::new(start);
         assert_eq!(quiet.quiet_for("sda", at(5)), Duration::from_secs(5));
         quiet.note(&DiskEvent::Changed("sda".into()), at(6));
+        quiet.note(&DiskEvent::Recheck("sda".into()), at(7));
         assert_eq!(quiet.quiet_for("sda", at(7)), Duration::from_secs(1));
         assert_eq!(quiet.quiet_for("sdb", at(7)), Duration::from_secs(7));
         quiet.note(&DiskEvent::Resync, at(10));
