@@ -99,7 +99,7 @@ impl Claim {
     }
 
     /// The disk, for reading past the page cache: offset, length and memory must be
-    /// multiples of its sector size ([`crate::identity::read_aligned`] sees to it).
+    /// multiples of its sector size. A clone of it does not prolong the claim.
     pub fn direct(&self) -> &File {
         &self.direct
     }

@@ -41,6 +41,37 @@ impl Tree {
         tree
     }
 
+    /// A tree captured from a machine by `capture.sh`, which stands beside it: a line is
+    /// `L`, path, target of a link, or `F`, path, contents of a file in hex.
+    pub(crate) fn captured(text: &str) -> Self {
+        let tree = Self {
+            dir: tempfile::tempdir().unwrap(),
+            udev: UdevDb::default(),
+        };
+        for line in text.lines() {
+            let mut words = line.split(' ');
+            let mut word = || words.next().unwrap();
+            match word() {
+                "L" => {
+                    let path = word();
+                    tree.link(word(), path);
+                }
+                "F" => {
+                    let path = word();
+                    let hex = word().as_bytes();
+                    let nibble = |b: u8| u8::try_from(char::from(b).to_digit(16).unwrap()).unwrap();
+                    let bytes: Vec<u8> = hex
+                        .chunks(2)
+                        .map(|pair| nibble(pair[0]) << 4 | nibble(pair[1]))
+                        .collect();
+                    tree.write(path, bytes);
+                }
+                _ => {}
+            }
+        }
+        tree
+    }
+
     pub(crate) fn root(&self) -> Root {
         Root::at(self.dir.path())
     }

@@ -186,3 +186,21 @@ fn this_machine_can_be_read() {
         }
     }
 }
+
+#[test]
+fn a_captured_machine_with_virtio_disks_reads_without_problems() {
+    let tree = Tree::captured(include_str!("../../tests/fixtures/sysfs-6.18-virtio.txt"));
+    let vda = tree.disk("vda");
+    assert_eq!(vda.problems, Vec::<String>::new());
+    assert_eq!(vda.transport, Some(Transport::Virtio));
+    assert_eq!(vda.driver.as_deref(), Some("virtblk"));
+    assert_eq!(
+        vda.identify().id().unwrap().as_str(),
+        "serial.0x1af4.overlayblk"
+    );
+    for name in ["loop0", "zram0"] {
+        let disk = tree.disk(name);
+        assert_eq!(disk.problems, Vec::<String>::new(), "{name}");
+        assert_eq!(disk.transport, None, "{name}");
+    }
+}

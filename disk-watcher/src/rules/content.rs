@@ -54,7 +54,10 @@ const SYSTEM_PARTS: [&str; 7] = [
     "bios-",
 ];
 /// Partition tables whose own checksum or structure is proof that they are meant.
-const REAL_TABLES: [&str; 4] = ["gpt", "dos", "mbr", "pmbr"];
+const REAL_TABLES: [&str; 3] = ["gpt", "dos", "pmbr"];
+
+/// The signature of a PV that LVM itself would read.
+const LVM_LABEL: &str = "lvm2_pv";
 
 pub(super) fn it_is_blank(
     evidence: &Evidence<'_>,
@@ -141,7 +144,16 @@ fn kernel_partitions(evidence: &Evidence<'_>, has_table: bool, reasons: &mut Rea
 /// One reason for each type, with every place it was found.
 fn signatures(content: &ContentReport, reasons: &mut Reasons) {
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let labels = content
+        .signatures
+        .iter()
+        .filter(|s| s.kind == LVM_LABEL)
+        .count();
     for signature in &content.signatures {
+        // The one label is judged as a PV; several are a disk with a past.
+        if signature.kind == LVM_LABEL && labels == 1 && content.pv.is_some() {
+            continue;
+        }
         let found = places.entry(&signature.kind).or_default();
         found.push(signature.offset.to_string());
     }

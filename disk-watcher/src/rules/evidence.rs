@@ -60,7 +60,8 @@ pub enum Content {
 /// What the probes found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentReport {
-    /// Every signature, partition tables included, the label of `pv` excluded.
+    /// Every signature, partition tables included, those in the data area of `pv` left
+    /// aside.
     pub signatures: Vec<SignatureSeen>,
     /// The entries of every partition table that could be read.
     pub partitions: Vec<PartitionSeen>,

@@ -836,6 +836,28 @@ fn a_pv_of_ours_is_never_taken_anew() {
 }
 
 #[test]
+fn one_label_is_a_pv_and_two_are_a_past() {
+    let label = |offset| SignatureSeen {
+        kind: "lvm2_pv".into(),
+        offset,
+    };
+    let labels = |count: u64| {
+        case(|c| {
+            c.ours.pv_uuids.insert("p1".into());
+            c.content().pv = Some(PvSeen {
+                uuid: "p1".into(),
+                ..PvSeen::default()
+            });
+            c.content().signatures = (1..=count).map(|n| label(n * 512)).collect();
+        })
+    };
+    assert_eq!(labels(1).codes(), BTreeSet::new());
+    assert!(labels(2).codes().contains("Signature:lvm2_pv"));
+    let damaged = case(|c| c.content().signatures = vec![label(512)]);
+    assert!(damaged.codes().contains("Signature:lvm2_pv"));
+}
+
+#[test]
 fn reasons_read_well() {
     let judgement = case(|c| {
         for offset in [0, 4096] {
