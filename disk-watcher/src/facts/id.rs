@@ -175,7 +175,7 @@ pub fn is_junk(value: &str) -> bool {
 fn is_junk_word(word: &str) -> bool {
     let core: String = word
         .chars()
-        .filter(|c| !c.is_whitespace() && !"-_.:".contains(*c))
+        .filter(|c| !c.is_whitespace() && !"-_.:()".contains(*c))
         .collect();
     let core = core.as_str();
     let mut chars = core.chars();
@@ -227,6 +227,7 @@ mod tests {
             "Default string",
             "To Be Filled By O.E.M.",
             "n/a",
+            "(null)",
             "nvme.1b36-51454d55-51454d55204e564d65204374726c-00000001",
             "nvme.1b36--51454d55-00000001",
             "000000000001",

@@ -73,7 +73,8 @@ impl Dir {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
                 let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-                (!text.is_empty()).then(|| text.to_owned())
+                // The kernel prints a string that a driver does not have as "(null)": ubd does.
+                (!text.is_empty() && text != "(null)").then(|| text.to_owned())
             }
             // ENXIO, EINVAL and EOPNOTSUPP are how drivers say "this one has none".
             Err(error)

@@ -204,3 +204,22 @@ fn a_captured_machine_with_virtio_disks_reads_without_problems() {
         assert_eq!(disk.transport, None, "{name}");
     }
 }
+
+#[test]
+fn a_captured_uml_guest_has_a_disk_without_id_and_one_of_scsi_debug() {
+    let tree = Tree::captured(include_str!("../../tests/fixtures/sysfs-6.12-uml.txt"));
+    let ubda = tree.disk("ubda");
+    assert_eq!(ubda.problems, Vec::<String>::new());
+    assert_eq!(ubda.transport, Some(Transport::Ubd));
+    assert_eq!(ubda.driver.as_deref(), Some("ubd"));
+    assert_eq!(ubda.identify(), Identified::Missing);
+    let sda = tree.disk("sda");
+    assert_eq!(sda.problems, Vec::<String>::new());
+    assert_eq!(sda.transport, Some(Transport::ScsiDebug));
+    assert_eq!(sda.states, ["running"]);
+    assert_eq!(
+        sda.identify().id().unwrap().as_str(),
+        "naa.33333330000007d0"
+    );
+    assert_eq!(sda.serial.as_deref(), Some("2000"));
+}
