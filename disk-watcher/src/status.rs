@@ -326,6 +326,50 @@ mod tests {
     }
 
     #[test]
+    fn a_verdict_and_its_reasons_are_a_state() {
+        let class = || "fast".to_owned();
+        for (verdict, code, wanted) in [
+            (
+                Verdict::Cleared { class: class() },
+                None,
+                DiskState::Planned,
+            ),
+            (Verdict::Ours, Some(Code::Busy), DiskState::Labelled),
+            (
+                Verdict::NotSelected,
+                Some(Code::NotADisk),
+                DiskState::Discovered,
+            ),
+            (Verdict::Rejected, Some(Code::Busy), DiskState::Rejected),
+            (
+                Verdict::Rejected,
+                Some(Code::ClassConflict),
+                DiskState::Conflict,
+            ),
+            (
+                Verdict::Waiting,
+                Some(Code::NotSettled),
+                DiskState::Candidate,
+            ),
+            (
+                Verdict::Waiting,
+                Some(Code::AwaitingApproval),
+                DiskState::AwaitingApproval,
+            ),
+        ] {
+            let judgement = Judgement {
+                disk: "sda".to_owned(),
+                id: crate::facts::Identified::Missing,
+                explanations: Vec::new(),
+                selection: crate::select::Selection::Class(class()),
+                reasons: code.into_iter().map(|code| reason(code, "")).collect(),
+                verdict,
+            };
+            assert_eq!(state(&judgement), wanted, "{judgement:?}");
+        }
+    }
+
+    #[test]
     fn programs_get_all_of_it() {
         let sda = disk(
             "sda",

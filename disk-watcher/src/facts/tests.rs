@@ -223,3 +223,57 @@ fn a_captured_uml_guest_has_a_disk_without_id_and_one_of_scsi_debug() {
     );
     assert_eq!(sda.serial.as_deref(), Some("2000"));
 }
+
+#[test]
+fn a_captured_qemu_guest_has_every_bus() {
+    let tree = Tree::captured(include_str!("../../tests/fixtures/sysfs-6.12-qemu.txt"));
+    let disks = read_all(&tree.root(), &UdevDb::default()).unwrap();
+    let seen: Vec<(&str, Option<Transport>, Option<&str>, Option<String>)> = disks
+        .iter()
+        .map(|disk| {
+            assert_eq!(disk.problems, Vec::<String>::new(), "{}", disk.name);
+            let id = disk.identify().id().map(ToString::to_string);
+            (
+                disk.name.as_str(),
+                disk.transport,
+                disk.serial.as_deref(),
+                id,
+            )
+        })
+        .collect();
+    let id = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        seen,
+        [
+            (
+                "nvme0n1",
+                Some(Transport::Nvme),
+                Some("basalt-nvme1"),
+                id("nvme.1b36-626173616c742d6e766d6531-51454d55204e564d65204374726c-00000001")
+            ),
+            // virtio-scsi without serial= and wwn=.
+            ("sda", Some(Transport::Scsi), None, None),
+            (
+                "sdb",
+                Some(Transport::Sata),
+                Some("basalt-sata1"),
+                id("t10.ATA_QEMU_HARDDISK_basalt-sata1")
+            ),
+            (
+                "sdc",
+                Some(Transport::Scsi),
+                Some("basalt-vs1"),
+                id("naa.5000c50015ea71ac")
+            ),
+            // Its serial number is known to udev only.
+            ("sdd", Some(Transport::Usb), None, None),
+            (
+                "vda",
+                Some(Transport::Virtio),
+                Some("basalt-vb1"),
+                id("serial.0x1af4.basalt-vb1")
+            ),
+        ]
+    );
+    assert_eq!(disks[0].states, ["live"]);
+}
