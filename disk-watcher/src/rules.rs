@@ -54,7 +54,8 @@ pub enum Verdict {
     Rejected,
     /// Nothing denies it, but it is not its turn yet.
     Waiting,
-    /// The class that picks it may have it.
+    /// The class that picks it may have it. What is done with it is up to the mode of
+    /// the class, which is not looked at here.
     Cleared {
         /// The class.
         class: String,

@@ -182,8 +182,10 @@ fn read_loops(root: &Root, found: &mut Vec<Backing>) -> std::io::Result<()> {
 
 /// LIO (vhost-scsi and iSCSI use it), NVMe targets, USB gadgets.
 fn read_targets(root: &Root, found: &mut Vec<Backing>) -> std::io::Result<()> {
-    const LAYOUTS: [(&str, &str); 3] = [
+    const LAYOUTS: [(&str, &str); 4] = [
         ("target/core/*/*", "udev_path"),
+        // Words, among them the path: `File: /dev/sdb Size: 1`.
+        ("target/core/*/*", "info"),
         ("nvmet/subsystems/*/namespaces/*", "device_path"),
         ("usb_gadget/*/functions/*/*", "file"),
     ];
@@ -202,12 +204,18 @@ fn read_targets(root: &Root, found: &mut Vec<Backing>) -> std::io::Result<()> {
             dirs = next;
         }
         for dir in dirs {
-            if let Some(path) = Dir::new(dir.clone()).optional(attribute) {
-                let user = dir.strip_prefix(&base).unwrap_or(&dir);
-                found.push(Backing {
-                    user: user.to_string_lossy().into_owned(),
-                    path,
-                });
+            let text = Dir::new(dir.clone())
+                .optional(attribute)
+                .unwrap_or_default();
+            let user = dir.strip_prefix(&base).unwrap_or(&dir).to_string_lossy();
+            for path in text.split_whitespace().filter(|word| word.starts_with('/')) {
+                let backing = Backing {
+                    user: user.clone().into_owned(),
+                    path: path.to_owned(),
+                };
+                if !found.contains(&backing) {
+                    found.push(backing);
+                }
             }
         }
     }

@@ -149,6 +149,10 @@ fn every_user_of_block_devices_is_seen() {
         "/dev/sdh\n",
     );
     tree.write(
+        "sys/kernel/config/target/core/fileio_1/lun1/info",
+        "Status: ACTIVATED  Max Queue Depth: 0\n        TCM FILEIO ID: 0 File: /dev/sdj Size: 1\n",
+    );
+    tree.write(
         "sys/kernel/config/nvmet/subsystems/n/namespaces/1/device_path",
         "/dev/sdi\n",
     );
@@ -164,7 +168,7 @@ fn every_user_of_block_devices_is_seen() {
         assert!(members.contains(&device), "{device} of {members:?}");
     }
     let backings: Vec<&str> = host.backings.iter().map(|b| b.path.as_str()).collect();
-    assert_eq!(backings, ["/dev/sdg", "/dev/sdh", "/dev/sdi"]);
+    assert_eq!(backings, ["/dev/sdg", "/dev/sdh", "/dev/sdj", "/dev/sdi"]);
     assert_eq!(host.multipath_wwids, ["35000c500a1"]);
     assert_eq!(host.mounts.unwrap().len(), 1);
 }
@@ -228,7 +232,7 @@ fn a_captured_uml_guest_has_a_disk_without_id_and_one_of_scsi_debug() {
 fn a_captured_qemu_guest_has_every_bus() {
     let tree = Tree::captured(include_str!("../../tests/fixtures/sysfs-6.12-qemu.txt"));
     let disks = read_all(&tree.root(), &UdevDb::default()).unwrap();
-    let seen: Vec<(&str, Option<Transport>, Option<&str>, Option<String>)> = disks
+    let seen: Vec<_> = disks
         .iter()
         .map(|disk| {
             assert_eq!(disk.problems, Vec::<String>::new(), "{}", disk.name);

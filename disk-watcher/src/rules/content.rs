@@ -90,6 +90,7 @@ pub(super) fn it_is_blank(
                 );
             }
             signatures(content, reasons);
+            second_look(evidence, content, reasons);
             if let Some(pv) = &content.pv {
                 foreign(pv, evidence, reasons);
             }
@@ -161,6 +162,30 @@ fn signatures(content: &ContentReport, reasons: &mut Reasons) {
         reasons.add(
             Code::Signature(kind.to_owned()),
             format!("at byte {}", offsets.join(", ")),
+        );
+    }
+}
+
+/// libblkid's own look, as udev keeps it: what either sees counts.
+fn second_look(evidence: &Evidence<'_>, content: &ContentReport, reasons: &mut Reasons) {
+    let udev = &evidence.facts.udev;
+    for key in ["ID_FS_TYPE", "ID_PART_TABLE_TYPE"] {
+        let Some(kind) = udev.property(key) else {
+            continue;
+        };
+        // The label is judged as a PV.
+        if kind == "LVM2_member" && content.pv.is_some() {
+            continue;
+        }
+        reasons.add(
+            Code::Signature(kind.to_owned()),
+            format!("udev's database says so ({key})"),
+        );
+    }
+    if udev.property("ID_FS_AMBIVALENT").is_some() {
+        reasons.add(
+            Code::Signature("ambivalent".to_owned()),
+            "libblkid found several that contradict each other",
         );
     }
 }

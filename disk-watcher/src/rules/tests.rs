@@ -836,6 +836,39 @@ fn a_pv_of_ours_is_never_taken_anew() {
 }
 
 #[test]
+fn what_only_udev_saw_counts_too() {
+    let udev = |key: &str, value: &str, pv: bool| {
+        case(|c| {
+            let record = c.tree.udev.records.get_mut("sda").unwrap();
+            record.properties.insert(key.into(), value.into());
+            if pv {
+                c.ours.pv_uuids.insert("p1".into());
+                c.content().pv = Some(PvSeen {
+                    uuid: "p1".into(),
+                    ..PvSeen::default()
+                });
+            }
+        })
+        .codes()
+    };
+    let one = |code: &str| BTreeSet::from([code.to_owned()]);
+    assert_eq!(udev("ID_FS_TYPE", "ext4", false), one("Signature:ext4"));
+    assert_eq!(
+        udev("ID_PART_TABLE_TYPE", "gpt", false),
+        one("Signature:gpt")
+    );
+    assert_eq!(
+        udev("ID_FS_AMBIVALENT", "a b", false),
+        one("Signature:ambivalent")
+    );
+    assert_eq!(
+        udev("ID_FS_TYPE", "LVM2_member", false),
+        one("Signature:LVM2_member")
+    );
+    assert_eq!(udev("ID_FS_TYPE", "LVM2_member", true), BTreeSet::new());
+}
+
+#[test]
 fn one_label_is_a_pv_and_two_are_a_past() {
     let label = |offset| SignatureSeen {
         kind: "lvm2_pv".into(),
