@@ -7,9 +7,7 @@ mv "$root"/boot/vmlinuz-* "$root/keep/vmlinuz"
 mv "$root/usr/bin/busybox" "$root/keep/busybox"
 mv "$root/usr/share/basalt/packages.tsv" "$root/keep/packages.tsv"
 mv "$root/usr/lib/modules" "$root/keep/modules"
-for entry in "$root"/*; do
-  case ${entry##*/} in keep | var | tmp) ;; *) rm -rf "$entry" ;; esac
-done
+find "$root" -mindepth 1 -maxdepth 1 ! -name keep -exec rm -rf {} +
 mv "$root"/keep/* "$root/"
 rmdir "$root/keep"
 mkdir "$root/lib"

@@ -69,6 +69,7 @@ const UML: &[&str] = &["user-mode-linux"];
 /// A kernel for a virtual machine, and the one program its initramfs needs.
 const KERNEL: &[&str] = &["busybox-static", "linux-image-amd64"];
 
+const PACKAGES_SH: &str = include_str!("../recipe/packages.sh");
 const BASE_SH: &str = include_str!("../recipe/base.sh");
 const NODE_SH: &str = include_str!("../recipe/node.sh");
 const GUEST_SH: &str = include_str!("../recipe/guest.sh");
@@ -83,6 +84,8 @@ pub struct Recipe {
     pub suite: &'static str,
     /// Package names; their dependencies follow.
     pub packages: Vec<&'static str>,
+    /// The shell script that lists the packages while their archives are there; gets the root as `$1`.
+    pub list: &'static str,
     /// Shell scripts that finish the tree, in order; each gets its root as `$1`.
     pub finish: Vec<&'static str>,
 }
@@ -95,6 +98,7 @@ impl Recipe {
             name: "node",
             suite: SUITE,
             packages: NODE.to_vec(),
+            list: PACKAGES_SH,
             finish: vec![BASE_SH, NODE_SH],
         }
     }
@@ -126,7 +130,7 @@ impl Recipe {
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for field in [
-            &[self.name, self.suite],
+            &[self.name, self.suite, self.list],
             &self.packages[..],
             &self.finish[..],
         ] {

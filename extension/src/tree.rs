@@ -6,9 +6,9 @@
 //! mount and process namespaces, so removing its folder cannot reach into the host.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -157,26 +157,28 @@ impl Cache {
 /// Builds the recipe in `work` and returns the root of the finished tree in it.
 fn build(recipe: &Recipe, mirror: &Mirror, work: &Path) -> Result<PathBuf, TreeError> {
     let root = work.join("root");
-    let mut hooks = Vec::new();
-    for (n, script) in recipe.finish.iter().enumerate() {
-        let path = work.join(format!("finish-{n}.sh"));
-        let mut file = File::create(&path).map_err(file_error("create", &path))?;
-        file.write_all(script.as_bytes())
-            .map_err(file_error("write", &path))?;
-        hooks.push(path);
-    }
-    let argv = mmdebstrap(recipe, mirror, &hooks, &root);
-    // mmdebstrap is a session of its own in every sense: killed with us, its mounts unseen by anyone else.
-    let mut command = host::command("unshare");
-    command
+    let script = |name: &str, text: &str| {
+        let path = work.join(name);
+        std::fs::write(&path, text).map_err(file_error("write", &path))?;
+        Ok::<_, TreeError>(path)
+    };
+    let run = |command: &mut Command| {
+        host::capture(host::die_with_caller(command)).map_err(|source| TreeError::Build {
+            name: recipe.name,
+            source,
+        })
+    };
+    let list = script("packages.sh", recipe.list)?;
+    // A session of its own in every sense: killed with us, its mounts unseen by anyone else.
+    run(host::command("unshare")
         .args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"])
-        .args(argv)
-        .env("TMPDIR", work);
-    host::die_with_caller(&mut command);
-    host::capture(&mut command).map_err(|source| TreeError::Build {
-        name: recipe.name,
-        source,
-    })?;
+        .args(mmdebstrap(recipe, mirror, &list, &root))
+        .env("TMPDIR", work))?;
+    // After mmdebstrap, not as its hooks: those run with the host's /dev mounted in the tree.
+    for (n, text) in recipe.finish.iter().enumerate() {
+        let path = script(&format!("finish-{n}.sh"), text)?;
+        run(host::command("sh").arg(&path).arg(&root))?;
+    }
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(&root, open).map_err(file_error("open up", &root))?;
     Ok(root)
@@ -184,8 +186,8 @@ fn build(recipe: &Recipe, mirror: &Mirror, work: &Path) -> Result<PathBuf, TreeE
 
 /// The builder's arguments. `extract` unpacks without running maintainer scripts: a fifth of the time, and the
 /// scripts of the recipe do what is needed of them.
-fn mmdebstrap(recipe: &Recipe, mirror: &Mirror, hooks: &[PathBuf], root: &Path) -> Vec<String> {
-    let mut argv = vec![
+fn mmdebstrap(recipe: &Recipe, mirror: &Mirror, list: &Path, root: &Path) -> Vec<String> {
+    vec![
         "mmdebstrap".to_owned(),
         "--quiet".to_owned(),
         "--variant=extract".to_owned(),
@@ -194,16 +196,11 @@ fn mmdebstrap(recipe: &Recipe, mirror: &Mirror, hooks: &[PathBuf], root: &Path) 
         "--dpkgopt=path-exclude=/usr/share/man/*".to_owned(),
         "--dpkgopt=path-exclude=/usr/share/locale/*".to_owned(),
         format!("--include={}", recipe.packages.join(",")),
-    ];
-    for hook in hooks {
-        argv.push(format!("--extract-hook=sh {} \"$1\"", hook.display()));
-    }
-    argv.extend([
+        format!("--extract-hook=sh {} \"$1\"", list.display()),
         recipe.suite.to_owned(),
         root.display().to_string(),
         mirror.source_line(recipe.suite),
-    ]);
-    argv
+    ]
 }
 
 /// Best effort: a folder that cannot be removed now is tried again by the next build.
@@ -228,11 +225,11 @@ mod tests {
         let argv = mmdebstrap(
             &Recipe::kernel(),
             &mirror,
-            &[PathBuf::from("/w/finish-0.sh")],
+            Path::new("/w/packages.sh"),
             Path::new("/w/root"),
         );
         assert!(argv.contains(&"--include=busybox-static,linux-image-amd64".to_owned()));
-        assert!(argv.contains(&"--extract-hook=sh /w/finish-0.sh \"$1\"".to_owned()));
+        assert!(argv.contains(&"--extract-hook=sh /w/packages.sh \"$1\"".to_owned()));
         let last = &argv[argv.len() - 3..];
         assert_eq!(last[0], "trixie");
         assert_eq!(last[1], "/w/root");
