@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::run::Run;
+use crate::test::{Runner, Test};
 
 /// Boots guests and runs things in them.
 #[derive(Debug, Parser)]
@@ -19,6 +20,10 @@ pub(crate) struct Args {
 enum Action {
     /// Runs a command in a guest; its exit status is this program's.
     Run(Run),
+    /// Runs the guest tests and the scenarios.
+    Test(Test),
+    /// Runs a test binary in a guest; for cargo's `runner` setting.
+    Runner(Runner),
     /// Holds a guest's kernel (internal).
     #[command(hide = true)]
     Supervise {
@@ -40,6 +45,8 @@ impl Args {
         let Self { action } = self;
         match action {
             Action::Run(run) => run.run(),
+            Action::Test(test) => test.run(),
+            Action::Runner(runner) => runner.run(),
             Action::Supervise { inner, plan } => {
                 let status = if inner {
                     e2e_qemu::supervise::first_process(&plan)?

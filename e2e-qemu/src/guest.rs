@@ -392,6 +392,20 @@ impl Drop for Guest {
     }
 }
 
+/// Builds what guests of the backend boot, if it is not there yet. Booting does so too; this is for callers that
+/// want to wait for it once.
+///
+/// # Errors
+/// The tree cannot be built.
+pub fn prepare(workspace: &Path, backend: Backend) -> Result<()> {
+    let cache = Cache::of_workspace(workspace);
+    cache.tree(&Recipe::guest())?;
+    if backend == Backend::Qemu {
+        cache.tree(&Recipe::kernel())?;
+    }
+    Ok(())
+}
+
 impl Ground {
     fn find(spec: &Spec) -> Result<Self> {
         let here = std::env::current_dir().map_err(GuestError::host("find the current folder"))?;

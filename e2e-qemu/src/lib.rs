@@ -36,14 +36,16 @@ pub mod host;
 mod mconsole;
 mod process;
 pub mod protocol;
+pub mod scenario;
 mod scratch;
 mod spec;
+pub mod suite;
 pub mod supervise;
 mod uml;
 
 pub use command::{Command, DEFAULT_TIMEOUT, Output};
 pub use error::{GuestError, Result};
-pub use guest::{Attached, Guest};
+pub use guest::{Attached, Guest, prepare};
 pub use process::Process;
 pub use protocol::{Status, Stream};
 pub use spec::{Backend, Bus, Disk, Share, Spec, find_workspace};

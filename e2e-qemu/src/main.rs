@@ -2,6 +2,7 @@
 
 mod args;
 mod run;
+mod test;
 
 use std::process::ExitCode;
 

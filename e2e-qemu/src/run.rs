@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use e2e_qemu::{Backend, Command, Disk, Guest, Spec};
+use e2e_qemu::{Backend, Command, Disk, Guest, Spec, suite};
 use extension::progress::Step;
 
 use crate::args::exit_code;
@@ -71,7 +71,7 @@ impl Run {
         let (program, args) = command.split_first().expect("clap asks for at least one");
         let mut command = Command::new(program)
             .args(args)
-            .env("BASALT_DISKS", disk_list(&guest))
+            .env("BASALT_DISKS", suite::disk_list(&guest))
             .timeout(Duration::from_secs(timeout))
             .inherit();
         if let Some(cwd) = cwd {
@@ -83,12 +83,6 @@ impl Run {
         let output = guest.run(command)?;
         Ok(exit_code(output.status.shell_code()))
     }
-}
-
-/// The devices of a guest's disks, separated by commas.
-pub(crate) fn disk_list(guest: &Guest) -> String {
-    let paths: Vec<String> = guest.disks().iter().map(e2e_qemu::Attached::path).collect();
-    paths.join(",")
 }
 
 /// `512M` and the like, in powers of 1024.

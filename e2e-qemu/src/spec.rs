@@ -134,7 +134,7 @@ impl Spec {
     pub fn new(backend: Backend) -> Self {
         Self {
             backend,
-            name: "guest".to_owned(),
+            name: "basalt".to_owned(),
             memory_mib: 512,
             disks: Vec::new(),
             shares: Vec::new(),
