@@ -34,6 +34,8 @@ enum Action {
     /// Runs as a guest's first process (internal).
     #[command(hide = true)]
     Agent {
+        /// The line to the host, by its name in /dev.
+        line: String,
         /// Words of the kernel's command line that nobody knew.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         ignored: Vec<String>,
@@ -55,7 +57,7 @@ impl Args {
                 };
                 Ok(exit_code(status))
             }
-            Action::Agent { ignored: _ } => e2e_qemu::agent::run(),
+            Action::Agent { line, ignored: _ } => e2e_qemu::agent::run(&line),
         }
     }
 }

@@ -13,13 +13,16 @@ use extension::{Cache, Recipe};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::attached::Attached;
 use crate::command::{Command, Output};
 use crate::connection::Connection;
 use crate::console;
 use crate::error::{GuestError, Result};
 use crate::host;
+use crate::kvm;
 use crate::process::{Link, Process};
 use crate::protocol::{Setup, ToGuest};
+use crate::qemu;
 use crate::scratch::Scratch;
 use crate::spec::{Backend, Disk, Share, Spec, find_workspace};
 use crate::uml;
@@ -49,9 +52,17 @@ pub struct Guest {
 /// What a guest stands on: found once, the same for each of its boots.
 #[derive(Debug)]
 struct Ground {
-    tree: PathBuf,
+    boots: Boots,
     program: PathBuf,
     shares: Vec<Share>,
+}
+
+/// What a backend boots.
+#[derive(Debug)]
+enum Boots {
+    /// A tree with a user-mode kernel in it.
+    Uml(PathBuf),
+    Qemu(qemu::Parts),
 }
 
 /// One boot of a guest.
@@ -60,41 +71,6 @@ struct Running {
     keeper: Child,
     link: Link,
     kernel: String,
-}
-
-/// A disk of a guest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    slot: usize,
-    name: String,
-    image: PathBuf,
-    disk: Disk,
-}
-
-impl Attached {
-    /// Its device in the guest, for example `/dev/ubda`.
-    #[must_use]
-    pub fn path(&self) -> String {
-        format!("/dev/{}", self.name)
-    }
-
-    /// Its name in the guest's /sys/block.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its image on the host, for looking into it.
-    #[must_use]
-    pub fn image(&self) -> &Path {
-        &self.image
-    }
-
-    /// The serial number it shows, if it does.
-    #[must_use]
-    pub fn serial(&self) -> Option<&str> {
-        self.disk.serial.as_deref()
-    }
 }
 
 impl Guest {
@@ -215,9 +191,13 @@ impl Guest {
             .unwrap_or(disks.len());
         let mut attached = attach(&self.scratch, &self.spec, slot, disk)?;
         let link = self.link("plugging a disk")?;
-        uml::plug(self.scratch.path(), &attached.name, &attached.image)
-            .map_err(disk_error(&attached.name))?;
-        attached.name = await_disk(&link, &attached)?;
+        let scratch = self.scratch.path();
+        match self.ground.boots {
+            Boots::Uml(_) => uml::plug(scratch, &attached),
+            Boots::Qemu(_) => qemu::plug(scratch, &attached),
+        }
+        .map_err(disk_error(attached.name()))?;
+        attached.rename(self.await_disk(&link, &attached)?);
         if slot == disks.len() {
             disks.push(None);
         }
@@ -231,20 +211,28 @@ impl Guest {
     /// The disk is not (or no longer) this guest's, or a user-mode kernel refuses because it is open.
     pub fn pull(&self, disk: &Attached) -> Result<()> {
         let mut disks = lock(&self.disks);
-        let slot = disks.iter_mut().find(|slot| slot.as_ref() == Some(disk));
-        let Some(slot) = slot else {
-            return Err(disk_error(&disk.name)(std::io::Error::other(
+        let found = disks.iter_mut().find_map(|slot| {
+            let current = slot.as_ref().filter(|found| found.is(disk)).cloned()?;
+            Some((slot, current))
+        });
+        let Some((slot, disk)) = found else {
+            return Err(disk_error(disk.name())(std::io::Error::other(
                 "not a disk of this guest",
             )));
         };
         let link = self.link("pulling a disk")?;
-        uml::pull(self.scratch.path(), &disk.name).map_err(disk_error(&disk.name))?;
+        let scratch = self.scratch.path();
+        match self.ground.boots {
+            Boots::Uml(_) => uml::pull(scratch, &disk),
+            Boots::Qemu(_) => qemu::pull(scratch, &disk),
+        }
+        .map_err(disk_error(disk.name()))?;
         let id = link.connection.id();
-        let name = disk.name.clone();
+        let name = disk.name().to_owned();
         let doing = format!("waiting for {name} to go");
         link.send(&ToGuest::AwaitNoDisk { id, name }, b"", &doing)?;
         link.wait(DISK, &doing, |said| said.disks.remove(&id))?;
-        let _ = fs::remove_file(&disk.image);
+        let _ = fs::remove_file(disk.image());
         *slot = None;
         Ok(())
     }
@@ -298,18 +286,17 @@ impl Guest {
     fn start(&self) -> Result<()> {
         let name = &self.spec.name;
         let scratch = self.scratch.path();
-        let images: Vec<(String, PathBuf)> = self
-            .disks()
-            .into_iter()
-            .map(|disk| (disk.name, disk.image))
-            .collect();
+        let disks = self.disks();
         let Ground {
-            tree,
+            boots,
             program,
             shares,
         } = &self.ground;
-        let plan = uml::plan(&self.spec, tree, scratch, program, shares, &images)
-            .map_err(GuestError::host(format!("prepare guest {name}")))?;
+        let plan = match boots {
+            Boots::Uml(tree) => uml::plan(&self.spec, tree, scratch, program, shares, &disks),
+            Boots::Qemu(parts) => qemu::plan(&self.spec, parts, scratch, program, shares, &disks),
+        }
+        .map_err(GuestError::host(format!("prepare guest {name}")))?;
         let (ours, agents) = UnixStream::pair().map_err(GuestError::host("make a line"))?;
         let keeper = self
             .launch(&plan, agents)
@@ -349,10 +336,18 @@ impl Guest {
     }
 
     fn set_up(&self, link: &Link) -> Result<()> {
+        let mut modules = self.spec.modules.clone();
+        let shares = match self.ground.boots {
+            Boots::Uml(_) => uml::share_mounts(&self.ground.shares),
+            Boots::Qemu(_) => {
+                modules.extend(qemu::MODULES.map(str::to_owned));
+                qemu::share_mounts(&self.ground.shares)
+            }
+        };
         let setup = Setup {
             hostname: self.spec.name.clone(),
-            shares: uml::share_mounts(&self.ground.shares),
-            modules: self.spec.modules.clone(),
+            shares,
+            modules,
             lock_tmpfs: self.spec.lock_tmpfs,
             udev: self.spec.udev,
         };
@@ -364,9 +359,21 @@ impl Guest {
                 console: console::tail(&self.console),
             })?;
         for disk in lock(&self.disks).iter_mut().flatten() {
-            disk.name = await_disk(link, disk)?;
+            disk.rename(self.await_disk(link, disk)?);
         }
         Ok(())
+    }
+
+    /// Waits for a disk's device and returns its name.
+    fn await_disk(&self, link: &Link, disk: &Attached) -> Result<String> {
+        let id = link.connection.id();
+        let key = match self.ground.boots {
+            Boots::Uml(_) => uml::key(disk),
+            Boots::Qemu(_) => qemu::key(disk),
+        };
+        let doing = format!("waiting for disk {}", disk.name());
+        link.send(&ToGuest::AwaitDisk { id, key }, b"", &doing)?;
+        link.wait(DISK, &doing, |said| said.disks.remove(&id))
     }
 
     fn link(&self, doing: &str) -> Result<Link> {
@@ -398,12 +405,22 @@ impl Drop for Guest {
 /// # Errors
 /// The tree cannot be built.
 pub fn prepare(workspace: &Path, backend: Backend) -> Result<()> {
-    let cache = Cache::of_workspace(workspace);
-    cache.tree(&Recipe::guest())?;
-    if backend == Backend::Qemu {
-        cache.tree(&Recipe::kernel())?;
+    Boots::find(workspace, backend).map(drop)
+}
+
+impl Boots {
+    fn find(workspace: &Path, backend: Backend) -> Result<Self> {
+        let cache = Cache::of_workspace(workspace);
+        if backend == Backend::Uml {
+            return Ok(Self::Uml(cache.tree(&Recipe::guest())?));
+        }
+        let kernel = cache.tree(&Recipe::kernel())?;
+        Ok(Self::Qemu(qemu::Parts {
+            root: cache.squashfs(&Recipe::guest())?,
+            kvm: kvm::works(&kernel, &workspace.join(".cache")),
+            kernel,
+        }))
     }
-    Ok(())
 }
 
 impl Ground {
@@ -419,7 +436,7 @@ impl Ground {
             .or_else(|| find_workspace(&here))
             .or_else(|| find_workspace(&program))
             .ok_or(GuestError::NoWorkspace(here))?;
-        let tree = Cache::of_workspace(&workspace).tree(&Recipe::guest())?;
+        let boots = Boots::find(&workspace, spec.backend)?;
         let mut shares = vec![Share {
             path: workspace,
             writable: false,
@@ -435,36 +452,30 @@ impl Ground {
             });
         }
         Ok(Self {
-            tree,
+            boots,
             program,
             shares,
         })
     }
 }
 
-/// Makes the image for a disk in a slot. Its name is what it will be, or a guess until it is there.
-fn attach(scratch: &Scratch, spec: &Spec, slot: usize, disk: Disk) -> Result<Attached> {
-    let name = uml::disk_name(slot).ok_or_else(|| {
-        disk_error("one more")(std::io::Error::other("no free slot in this guest"))
-    })?;
+/// Makes the image for a disk in a slot. A machine's disk gets its name in the guest when it is there.
+fn attach(scratch: &Scratch, spec: &Spec, slot: usize, mut disk: Disk) -> Result<Attached> {
+    let name = match spec.backend {
+        Backend::Uml => {
+            disk.serial = None;
+            uml::disk_name(slot)
+        }
+        Backend::Qemu => {
+            disk.serial.get_or_insert_with(|| qemu::serial(slot));
+            qemu::has_slot(slot).then(|| format!("disk{slot}"))
+        }
+    }
+    .ok_or_else(|| disk_error("one more")(std::io::Error::other("no free slot in this guest")))?;
     let image = scratch
         .image(&format!("disk{slot}"), &disk)
         .map_err(GuestError::host(format!("make a disk for {}", spec.name)))?;
-    Ok(Attached {
-        slot,
-        name,
-        image,
-        disk,
-    })
-}
-
-/// Waits for a disk's device and returns its name.
-fn await_disk(link: &Link, disk: &Attached) -> Result<String> {
-    let id = link.connection.id();
-    let key = uml::key(&disk.name);
-    let doing = format!("waiting for disk {}", disk.name);
-    link.send(&ToGuest::AwaitDisk { id, key }, b"", &doing)?;
-    link.wait(DISK, &doing, |said| said.disks.remove(&id))
+    Ok(Attached::new(slot, &name, image, disk))
 }
 
 fn disk_error(name: &str) -> impl FnOnce(std::io::Error) -> GuestError {

@@ -26,6 +26,7 @@
 //! - [`host`] is the one door to other programs, in the guest too.
 
 pub mod agent;
+mod attached;
 mod command;
 mod connection;
 mod console;
@@ -33,9 +34,13 @@ mod error;
 pub mod frame;
 mod guest;
 pub mod host;
+mod initramfs;
+mod kvm;
 mod mconsole;
 mod process;
 pub mod protocol;
+mod qemu;
+mod qmp;
 pub mod scenario;
 mod scratch;
 mod spec;
@@ -43,9 +48,10 @@ pub mod suite;
 pub mod supervise;
 mod uml;
 
+pub use attached::Attached;
 pub use command::{Command, DEFAULT_TIMEOUT, Output};
 pub use error::{GuestError, Result};
-pub use guest::{Attached, Guest, prepare};
+pub use guest::{Guest, prepare};
 pub use process::Process;
 pub use protocol::{Status, Stream};
 pub use spec::{Backend, Bus, Disk, Share, Spec, find_workspace};

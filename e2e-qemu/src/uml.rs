@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::attached::Attached;
 use crate::mconsole;
 use crate::protocol::{DiskKey, ShareMount};
 use crate::spec::{Share, Spec};
@@ -22,10 +23,13 @@ const REGISTERS: &str = "/.basalt/registers.so";
 /// See `shim/registers.rs`.
 const REGISTERS_LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/registers.so"));
 
+/// The agent's line, by its name in /dev.
+const LINE: &str = "ttyS0";
+
 /// Disks are called by these letters.
 const LETTERS: std::ops::RangeInclusive<char> = 'a'..='p';
 
-/// The name of the disk in a slot, counted from 0.
+/// The name of the disk in a slot, counted from 0, if there is such a slot.
 pub(crate) fn disk_name(slot: usize) -> Option<String> {
     LETTERS
         .clone()
@@ -56,7 +60,7 @@ pub(crate) fn plan(
     scratch: &Path,
     program: &Path,
     shares: &[Share],
-    disks: &[(String, PathBuf)],
+    disks: &[Attached],
 ) -> io::Result<Plan> {
     let library = scratch.join("registers.so");
     std::fs::write(&library, REGISTERS_LIBRARY)?;
@@ -86,7 +90,7 @@ pub(crate) fn plan(
     })
 }
 
-fn argv(spec: &Spec, scratch: &Path, disks: &[(String, PathBuf)]) -> Vec<String> {
+fn argv(spec: &Spec, scratch: &Path, disks: &[Attached]) -> Vec<String> {
     let mut argv = vec![
         "/usr/bin/linux.uml".to_owned(),
         format!("uml_dir={}/", scratch.display()),
@@ -104,30 +108,34 @@ fn argv(spec: &Spec, scratch: &Path, disks: &[(String, PathBuf)]) -> Vec<String>
         "panic=-1".to_owned(),
         format!("init={AGENT}"),
     ];
-    for (name, image) in disks {
-        argv.push(format!("{name}={}", image.display()));
+    for disk in disks {
+        argv.push(format!("{}={}", disk.name(), disk.image().display()));
     }
     if let Some(tap) = &spec.tap {
         argv.push(format!("vec0:transport=tap,ifname={tap},depth=128,gro=0"));
     }
-    // A word that no kernel knows goes to its first process. Not after `--`: the kernel appends to the line.
-    argv.push("agent".to_owned());
+    // Words that no kernel knows go to its first process. Not after `--`: the kernel appends to the line.
+    argv.extend(["agent".to_owned(), LINE.to_owned()]);
     argv
 }
 
 /// Attaches an image while the kernel runs.
-pub(crate) fn plug(scratch: &Path, name: &str, image: &Path) -> io::Result<()> {
-    ask(scratch, &format!("config {name}={}", image.display())).map(drop)
+pub(crate) fn plug(scratch: &Path, disk: &Attached) -> io::Result<()> {
+    ask(
+        scratch,
+        &format!("config {}={}", disk.name(), disk.image().display()),
+    )
+    .map(drop)
 }
 
 /// Detaches a disk while the kernel runs; refused while something in the guest has it open.
-pub(crate) fn pull(scratch: &Path, name: &str) -> io::Result<()> {
-    ask(scratch, &format!("remove {name}")).map(drop)
+pub(crate) fn pull(scratch: &Path, disk: &Attached) -> io::Result<()> {
+    ask(scratch, &format!("remove {}", disk.name())).map(drop)
 }
 
 /// How the agent knows a disk that was just attached.
-pub(crate) fn key(name: &str) -> DiskKey {
-    DiskKey::Name(name.to_owned())
+pub(crate) fn key(disk: &Attached) -> DiskKey {
+    DiskKey::Name(disk.name().to_owned())
 }
 
 fn ask(scratch: &Path, command: &str) -> io::Result<String> {
@@ -141,6 +149,7 @@ fn ask(scratch: &Path, command: &str) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Disk;
 
     #[test]
     fn sixteen_disks_have_names() {
@@ -152,7 +161,7 @@ mod tests {
     #[test]
     fn the_kernels_arguments() {
         let spec = Spec::uml().memory_mib(256).tap("tap7");
-        let disks = [("ubda".to_owned(), PathBuf::from("/s/a.img"))];
+        let disks = [Attached::new(0, "ubda", "/s/a.img", Disk::new(1))];
         let argv = argv(&spec, Path::new("/s"), &disks);
         for expected in [
             "uml_dir=/s/",
@@ -165,6 +174,6 @@ mod tests {
                 "{expected} in {argv:?}"
             );
         }
-        assert_eq!(argv.last().map(String::as_str), Some("agent"));
+        assert_eq!(argv[argv.len() - 2..], ["agent", "ttyS0"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Runs inside a guest: what every guest test may rely on.
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
 /// The disks that are for the test, from `$BASALT_DISKS`.
@@ -16,7 +16,7 @@ fn disks() -> Vec<String> {
 
 fn mounted(path: &str) -> Option<(String, String)> {
     fs::read_to_string("/proc/self/mounts")
-        .unwrap()
+        .expect("/proc is mounted")
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
         .filter(|words| words[1] == path)
@@ -25,16 +25,12 @@ fn mounted(path: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn four_blank_disks_are_there() {
+fn four_disks_are_there() {
     let disks = disks();
     assert_eq!(disks.len(), 4);
     for disk in disks {
-        let mut file = fs::File::open(&disk).unwrap();
-        assert_eq!(file.seek(SeekFrom::End(0)).unwrap(), 512 << 20, "{disk}");
-        file.rewind().unwrap();
-        let mut start = vec![1; 1 << 20];
-        file.read_exact(&mut start).unwrap();
-        assert!(start.iter().all(|byte| *byte == 0), "{disk}");
+        let size = fs::File::open(&disk).unwrap().seek(SeekFrom::End(0));
+        assert_eq!(size.unwrap(), 512 << 20, "{disk}");
     }
 }
 

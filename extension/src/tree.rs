@@ -104,6 +104,34 @@ impl Cache {
         Ok(path)
     }
 
+    /// The recipe's tree as a squashfs image, beside the tree: found, or made now.
+    ///
+    /// # Errors
+    /// As [`Cache::tree`], or there is no `mksquashfs`.
+    pub fn squashfs(&self, recipe: &Recipe) -> Result<PathBuf, TreeError> {
+        let tree = self.tree(recipe)?;
+        let image = self.dir.join(format!("{}.squashfs", recipe.key()));
+        let _lock = self.lock(recipe.name)?;
+        if image.exists() {
+            return Ok(image);
+        }
+        let step = Step::start(format!("packing the {} tree", recipe.name));
+        let part = self.dir.join(format!("{BUILDING}{}.squashfs", recipe.name));
+        remove(&part);
+        // lz4 is what an emulated processor unpacks fastest.
+        let mut command = host::command("mksquashfs");
+        command
+            .args([&tree, &part])
+            .args(["-comp", "lz4", "-noappend", "-no-progress", "-quiet"]);
+        host::capture(host::die_with_caller(&mut command)).map_err(|source| TreeError::Build {
+            name: recipe.name,
+            source,
+        })?;
+        std::fs::rename(&part, &image).map_err(file_error("move into place", &image))?;
+        step.done();
+        Ok(image)
+    }
+
     fn lock(&self, name: &str) -> Result<Flock<File>, TreeError> {
         let path = self.dir.join(format!(".lock-{name}"));
         let file = OpenOptions::new()
@@ -129,9 +157,11 @@ impl Cache {
 
     /// Removes old trees of the recipe's name but for the newest few. Called with the lock held.
     fn prune(&self, recipe: &Recipe) {
+        let image_of = |path: &Path| path.with_extension("squashfs");
         let mut trees: Vec<(std::time::SystemTime, PathBuf)> = self
             .entries(&format!("{}-", recipe.name))
             .into_iter()
+            .filter(|path| path.is_dir())
             .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
             .collect();
         trees.sort();
@@ -139,6 +169,7 @@ impl Cache {
         trees.retain(|(_, path)| *path != current);
         let old = trees.len().saturating_sub(KEEP - 1);
         for (_, path) in &trees[..old] {
+            remove(&image_of(path));
             remove(path);
         }
     }
@@ -203,9 +234,12 @@ fn mmdebstrap(recipe: &Recipe, mirror: &Mirror, list: &Path, root: &Path) -> Vec
     ]
 }
 
-/// Best effort: a folder that cannot be removed now is tried again by the next build.
+/// Best effort: what cannot be removed now is tried again by the next build.
 fn remove(path: &Path) {
-    let _ = std::fs::remove_dir_all(path);
+    let _ = match path.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    };
 }
 
 fn file_error(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> TreeError {
@@ -255,7 +289,14 @@ mod tests {
         for name in ["node-1", "node-2", "node-3", "guest-1", &recipe.key()] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        File::open(dir.path().join("node-2"))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+        std::fs::write(dir.path().join("node-2.squashfs"), "").unwrap();
         cache.prune(&recipe);
+        assert!(!dir.path().join("node-2.squashfs").exists());
         assert!(dir.path().join(recipe.key()).exists());
         assert!(dir.path().join("guest-1").exists());
         assert_eq!(cache.entries("node-").len(), KEEP);

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-
 use super::line::Line;
+use super::watch::until;
 use crate::protocol::{DiskKey, Id, ToHost};
 
 /// Answers when the disk has its node in /dev.
@@ -24,20 +23,6 @@ pub(super) fn await_no_disk(line: Line, id: Id, name: String) {
         until(|| (!node.exists() && !entry.exists()).then_some(()))
             .map(|()| line.send(&ToHost::DiskGone { id }, b""))
     });
-}
-
-/// Asks `look` now and after each change in /dev until it has an answer. The watch is set before the first look,
-/// so a change in between is not missed.
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let watch = Inotify::init(InitFlags::IN_CLOEXEC).ok()?;
-    let changes = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_ATTRIB;
-    watch.add_watch("/dev", changes).ok()?;
-    loop {
-        if let Some(answer) = look() {
-            return Some(answer);
-        }
-        watch.read_events().ok()?;
-    }
 }
 
 fn find(key: &DiskKey) -> Option<String> {

@@ -8,11 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
+use super::watch::until;
 use crate::frame;
 use crate::protocol::ToHost;
-
-/// The device of each backend, by its name in /dev.
-const DEVICES: [&str; 2] = ["/dev/vport0p1", "/dev/ttyS0"];
 
 /// The line; clones share it.
 #[derive(Debug, Clone)]
@@ -21,11 +19,10 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Opens the first device that exists and makes it carry bytes unchanged.
-    pub(super) fn open() -> io::Result<Self> {
-        let path = DEVICES
-            .iter()
-            .find(|path| Path::new(path).exists())
+    /// Opens the device, waiting for it if need be, and makes it carry bytes unchanged.
+    pub(super) fn open(name: &str) -> io::Result<Self> {
+        let path = Path::new("/dev").join(name);
+        until(|| path.exists().then_some(()))
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no line to the host"))?;
         let file = OpenOptions::new()
             .read(true)

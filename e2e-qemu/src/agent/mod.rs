@@ -7,6 +7,7 @@ mod disks;
 mod line;
 mod processes;
 mod setup;
+mod watch;
 
 use std::io;
 
@@ -16,18 +17,19 @@ use processes::Processes;
 use crate::frame;
 use crate::protocol::{ToGuest, ToHost};
 
-/// Runs as process 1 until the host says to power off or its line is cut; then the machine ends.
-pub fn run() -> ! {
-    let ended = serve();
+/// Runs as process 1 until the host says to power off or its line, a device of this name, is cut; then the
+/// machine ends.
+pub fn run(line: &str) -> ! {
+    let ended = serve(line);
     if let Err(error) = &ended {
         eprintln!("agent: {error}");
     }
     setup::power_off()
 }
 
-fn serve() -> io::Result<()> {
+fn serve(line: &str) -> io::Result<()> {
     setup::first_mounts()?;
-    let line = Line::open()?;
+    let line = Line::open(line)?;
     let mut from_host = line.reader()?;
     let processes = Processes::start(line.clone());
     line.send(

@@ -49,6 +49,10 @@ pub(super) fn apply(setup: &Setup, processes: &Processes) -> io::Result<()> {
     for share in &setup.shares {
         mount_share(share)?;
     }
+    // The shares have their places now; from here on the root is what a node has.
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(None::<&str>, "/", None::<&str>, read_only, None::<&str>)
+        .map_err(|errno| named("/", errno))?;
     must(processes, &["ip", "link", "set", "lo", "up"])?;
     if !setup.modules.is_empty() {
         let modules = setup.modules.iter().map(String::as_str);
@@ -111,7 +115,10 @@ fn mount_share(share: &ShareMount) -> io::Result<()> {
     let options = match share.fstype.as_str() {
         // Unlike mount(8), mount(2) hands the options to hostfs as they are: a path.
         "hostfs" => share.source.clone(),
-        _ => "trans=virtio,version=9p2000.L,msize=512000,cache=mmap".to_owned(),
+        _ => {
+            let cache = if share.writable { "mmap" } else { "loose" };
+            format!("trans=virtio,version=9p2000.L,msize=512000,cache={cache}")
+        }
     };
     let flags = if share.writable {
         MsFlags::empty()

@@ -13,9 +13,10 @@ use std::time::Instant;
 use super::Options;
 use super::build::GuestTest;
 use super::report::{Outcome, Report};
+use crate::attached::Attached;
 use crate::command::{Command, Output};
 use crate::error::Result;
-use crate::guest::{Attached, Guest};
+use crate::guest::Guest;
 use crate::scenario::{Context, Scenario};
 use crate::spec::{Disk, Spec};
 
