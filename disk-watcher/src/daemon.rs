@@ -23,6 +23,7 @@ use crate::events::{Events, Quiet};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::pass::Watcher;
+use crate::rules::Code;
 use crate::status::{DiskState, NodeDisk};
 
 /// The net under the events.
@@ -107,12 +108,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether a disk is on its way and wants to be looked at soon.
+/// Whether a disk is on its way, or the host is not fit yet, so that it is looked at soon.
 fn unfinished(disk: &NodeDisk) -> bool {
-    matches!(
-        disk.state,
-        DiskState::Candidate | DiskState::Claimed | DiskState::Labelled | DiskState::Grouped
-    )
+    let waits_for_host = disk.reasons.iter().any(|r| r.code == Code::HostNotReady);
+    waits_for_host
+        || matches!(
+            disk.state,
+            DiskState::Candidate | DiskState::Claimed | DiskState::Labelled | DiskState::Grouped
+        )
 }
 
 /// What tells a changed file: ConfigMaps swap a symlink, so it is followed.
