@@ -223,7 +223,11 @@ impl Guest {
         let link = self.link("pulling a disk")?;
         let scratch = self.scratch.path();
         match self.ground.boots {
-            Boots::Uml(_) => uml::pull(scratch, &disk),
+            Boots::Uml(_) => uml::pull(scratch, &disk).or_else(|_| {
+                // Open for a moment only, when udev looks at it. Whatever settle says, the second try tells.
+                let _ = self.run(Command::new("udevadm").arg("settle"));
+                uml::pull(scratch, &disk)
+            }),
             Boots::Qemu(_) => qemu::pull(scratch, &disk),
         }
         .map_err(disk_error(disk.name()))?;
