@@ -27,6 +27,7 @@
 
 pub mod agent;
 mod attached;
+mod backend;
 mod command;
 mod connection;
 mod console;
@@ -43,6 +44,7 @@ mod qemu;
 mod qmp;
 pub mod scenario;
 mod scratch;
+mod scsi_debug;
 mod spec;
 pub mod suite;
 pub mod supervise;

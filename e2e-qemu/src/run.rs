@@ -18,6 +18,10 @@ pub(crate) struct Run {
     /// One more empty disk of this size: bytes, or with K, M, G, T. $BASALT_DISKS lists the devices.
     #[arg(long = "disk", value_name = "SIZE", value_parser = parse_size)]
     disks: Vec<u64>,
+    /// One more SCSI disk of this many MiB, made up by the guest's kernel, with serial number and WWN. All have the
+    /// same size. $BASALT_SCSI_DISKS lists the devices.
+    #[arg(long = "scsi-debug", value_name = "MIB")]
+    scsi_disks: Vec<u32>,
     /// The guest's memory in MiB.
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: u32,
@@ -46,6 +50,7 @@ impl Run {
         let Self {
             backend,
             disks,
+            scsi_disks,
             memory,
             shares,
             timeout,
@@ -66,12 +71,17 @@ impl Run {
         }
         let step = Step::start(format!("booting a {backend} guest"));
         let guest = Guest::boot(spec)?;
+        let scsi_disks: Result<Vec<String>, _> = scsi_disks
+            .into_iter()
+            .map(|mib| guest.plug_scsi_debug(mib))
+            .collect();
         step.done();
 
         let (program, args) = command.split_first().expect("clap asks for at least one");
         let mut command = Command::new(program)
             .args(args)
             .env("BASALT_DISKS", suite::disk_list(&guest))
+            .env("BASALT_SCSI_DISKS", scsi_disks?.join(","))
             .timeout(Duration::from_secs(timeout))
             .inherit();
         if let Some(cwd) = cwd {

@@ -126,6 +126,36 @@ pub(super) fn pull_in_use(context: &Context, backend: Backend) -> anyhow::Result
     Ok(())
 }
 
+/// Disks that the guest's kernel makes up have an identity, content of their own, and can be pulled in use.
+pub(super) fn scsi_debug(context: &Context, backend: Backend) -> anyhow::Result<()> {
+    let guest = Guest::boot(context.spec(backend, "scsi"))?;
+    let disks = [guest.plug_scsi_debug(32)?, guest.plug_scsi_debug(32)?];
+    let identity =
+        |disk: &str| guest.check(Command::new("lsblk").args(["-dno", "SERIAL,WWN", disk]));
+    let (one, two) = (identity(&disks[0])?, identity(&disks[1])?);
+    ensure!(
+        one.contains("0x") && one != two,
+        "identities {one:?} and {two:?}"
+    );
+    guest.shell(format!(
+        "echo mine | dd of={} conv=fsync status=none",
+        disks[0]
+    ))?;
+    guest.shell(format!("cmp --bytes=1048576 {} /dev/zero", disks[1]))?;
+    ensure!(
+        guest.plug_scsi_debug(64).is_err(),
+        "another size was accepted"
+    );
+    let [_, used] = &disks;
+    guest.shell(format!(
+        "mkfs.ext4 -q {used}; mkdir /run/m; mount {used} /run/m"
+    ))?;
+    guest.pull_scsi_debug(used)?;
+    let outcome = guest.run(Command::shell("date >/run/m/file && sync /run/m/file"))?;
+    ensure!(!outcome.status.success(), "a pulled disk can be written");
+    Ok(())
+}
+
 /// `KERNEL[12.3] add      /devices/... (block)` with the disk at the end of its path.
 fn announces(line: &str, source: &str, action: &str, name: &str) -> bool {
     let mut words = line.split_whitespace().skip(1);

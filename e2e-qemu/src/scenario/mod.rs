@@ -76,6 +76,9 @@ pub fn all() -> Vec<Scenario> {
             disks::plug_and_pull(c, Uml)
         }),
         Scenario::short("disk_in_use_is_pulled_uml", |c| disks::pull_in_use(c, Uml)),
+        Scenario::short("scsi_debug_disks_have_identity_uml", |c| {
+            disks::scsi_debug(c, Uml)
+        }),
         Scenario::short("two_guests_at_once_uml", |c| power::two_guests(c, Uml)),
     ]
 }
