@@ -44,6 +44,9 @@ impl Guest {
     /// # Errors
     /// The tree cannot be built, the kernel does not come up, or a disk or share is not to be had.
     pub fn boot(spec: Spec) -> Result<Self> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(GuestError::NotRoot);
+        }
         let ground = Ground::find(&spec)?;
         let scratch = Scratch::create(&spec.scratch).map_err(GuestError::host(format!(
             "make a folder in {}",

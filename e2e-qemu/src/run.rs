@@ -28,6 +28,9 @@ pub(crate) struct Run {
     /// A host folder to share, writable, at the same path. The workspace is there read-only anyway.
     #[arg(long = "share", value_name = "DIR")]
     shares: Vec<PathBuf>,
+    /// An existing tap device for the guest's network interface.
+    #[arg(long, value_name = "INTERFACE")]
+    tap: Option<String>,
     /// After how many seconds the command is killed.
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     timeout: u64,
@@ -53,6 +56,7 @@ impl Run {
             scsi_disks,
             memory,
             shares,
+            tap,
             timeout,
             env,
             cwd,
@@ -65,6 +69,9 @@ impl Run {
         }
         for share in shares {
             spec = spec.share(share);
+        }
+        if let Some(tap) = tap {
+            spec = spec.tap(tap);
         }
         if let Some(console) = console {
             spec = spec.console(std::path::absolute(console)?);

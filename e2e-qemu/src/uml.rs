@@ -82,7 +82,7 @@ pub(crate) fn plan(
         limit: spec.limit,
         root: Some(Root {
             tree: tree.to_owned(),
-            // The kernel adds to its memory what it calls the exec-shield gap, about 100 MiB.
+            // Its own text and data are part of its memory, on top of what was asked for.
             shm_mib: spec.memory_mib + 256,
             binds,
         }),
@@ -93,6 +93,9 @@ pub(crate) fn plan(
 
 fn argv(spec: &Spec, scratch: &Path, disks: &[Attached]) -> Vec<String> {
     let mut argv = vec![
+        // With addresses in random places the kernel adds a gap of up to a gigabyte to its memory.
+        "/usr/bin/setarch".to_owned(),
+        "--addr-no-randomize".to_owned(),
         "/usr/bin/linux.uml".to_owned(),
         format!("uml_dir={}/", scratch.display()),
         "umid=uml".to_owned(),
