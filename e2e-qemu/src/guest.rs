@@ -2,10 +2,13 @@
 
 mod disks;
 mod power;
+mod sockets;
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use sockets::Forward;
 
 use crate::attached::Attached;
 use crate::backend::{Boots, Ground};

@@ -53,7 +53,7 @@ mod uml;
 pub use attached::Attached;
 pub use command::{Command, DEFAULT_TIMEOUT, Output};
 pub use error::{GuestError, Result};
-pub use guest::{Guest, prepare};
+pub use guest::{Forward, Guest, prepare};
 pub use process::Process;
 pub use protocol::{Status, Stream};
 pub use spec::{Backend, Bus, Disk, Share, Spec, find_workspace};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use e2e_qemu::{Backend, Command, Disk, Guest, Spec, suite};
+use e2e_qemu::{Backend, Command, Disk, Guest, Spec, find_workspace, suite};
 use extension::progress::Step;
 
 use crate::args::exit_code;
@@ -37,7 +37,7 @@ pub(crate) struct Run {
     /// A variable for the command.
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = parse_pair)]
     env: Vec<(String, String)>,
-    /// Where the command runs; the current folder if it is shared.
+    /// Where the command runs; the current folder if the guest has it, else /.
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
     /// Keeps the console's log in this file.
@@ -63,6 +63,10 @@ impl Run {
             console,
             command,
         } = self;
+        let here = std::env::current_dir()?;
+        let has_here =
+            find_workspace(&here).is_some() || shares.iter().any(|share| here.starts_with(share));
+        let cwd = cwd.or_else(|| has_here.then_some(here));
         let mut spec = Spec::new(backend).memory_mib(memory);
         for size in disks {
             spec = spec.disk(Disk::new(size));

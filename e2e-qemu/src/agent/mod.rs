@@ -6,10 +6,13 @@
 mod disks;
 mod line;
 mod processes;
+mod relay;
 mod setup;
 mod watch;
 
 use std::io;
+
+pub use relay::relay;
 
 use line::Line;
 use processes::Processes;

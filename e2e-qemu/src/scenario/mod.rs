@@ -5,6 +5,7 @@
 mod disks;
 mod lvm;
 mod power;
+mod sockets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("scsi_debug_disks_have_identity_uml", |c| {
             disks::scsi_debug(c, Uml)
         }),
+        Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
+        Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("two_guests_at_once_uml", |c| power::two_guests(c, Uml)),
     ]
 }
