@@ -31,6 +31,9 @@ enum Action {
         inner: bool,
         plan: PathBuf,
     },
+    /// Joins stdin and stdout to a unix socket (internal).
+    #[command(hide = true)]
+    Relay { socket: PathBuf },
     /// Runs as a guest's first process (internal).
     #[command(hide = true)]
     Agent {
@@ -56,6 +59,10 @@ impl Args {
                     e2e_qemu::supervise::keep(&plan)?
                 };
                 Ok(exit_code(status))
+            }
+            Action::Relay { socket } => {
+                e2e_qemu::agent::relay(&socket)?;
+                Ok(ExitCode::SUCCESS)
             }
             Action::Agent { line, ignored: _ } => e2e_qemu::agent::run(&line),
         }

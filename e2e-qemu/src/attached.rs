@@ -23,7 +23,7 @@ impl Attached {
         }
     }
 
-    /// Its device in the guest, for example `/dev/ubda`. Another boot may give it another one.
+    /// Its device in the guest, for example `/dev/ubdb`. Another boot may give it another one.
     #[must_use]
     pub fn path(&self) -> String {
         format!("/dev/{}", self.name)

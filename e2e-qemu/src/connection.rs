@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io::{BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -49,8 +50,20 @@ pub(crate) struct Program {
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
     pub(crate) status: Option<Status>,
-    /// Pass output on instead of keeping it.
-    pub(crate) inherit: bool,
+    /// What happens to its output.
+    pub(crate) sink: Sink,
+}
+
+/// What happens to what a program writes.
+#[derive(Debug, Default)]
+pub(crate) enum Sink {
+    /// It is kept until somebody asks.
+    #[default]
+    Keep,
+    /// It goes to this program's own stdout and stderr.
+    Inherit,
+    /// Its stdout goes here, until it ends; its stderr is kept.
+    Pipe(Sender<Vec<u8>>),
 }
 
 impl Connection {
@@ -123,7 +136,12 @@ impl Connection {
             self.take(message, payload);
             self.changed.notify_all();
         }
-        self.said().closed = true;
+        let mut said = self.said();
+        said.closed = true;
+        for program in said.programs.values_mut() {
+            program.sink = Sink::Keep;
+        }
+        drop(said);
         self.changed.notify_all();
     }
 
@@ -140,17 +158,22 @@ impl Connection {
                 said.programs.entry(id).or_default().refused = Some(error);
             }
             ToHost::Exited { id, status } => {
-                said.programs.entry(id).or_default().status = Some(status);
+                let program = said.programs.entry(id).or_default();
+                program.status = Some(status);
+                // Whoever reads the pipe sees its end.
+                program.sink = Sink::Keep;
             }
             ToHost::Output { id, stream } => {
                 let program = said.programs.entry(id).or_default();
-                match (program.inherit, stream) {
-                    (false, Stream::Stdout) => program.stdout.extend(payload),
-                    (false, Stream::Stderr) => program.stderr.extend(payload),
-                    (true, stream) => {
+                match (&program.sink, stream) {
+                    (Sink::Inherit, stream) => {
                         drop(said);
                         pass_on(stream, &payload);
                     }
+                    // A receiver who has gone away does not stop the program.
+                    (Sink::Pipe(pipe), Stream::Stdout) => drop(pipe.send(payload)),
+                    (_, Stream::Stdout) => program.stdout.extend(payload),
+                    (_, Stream::Stderr) => program.stderr.extend(payload),
                 }
             }
         }

@@ -17,6 +17,9 @@ pub enum GuestError {
     /// No folder at or above this one is the workspace.
     #[error("no workspace at or above {}", .0.display())]
     NoWorkspace(PathBuf),
+    /// Guests need namespaces and mounts.
+    #[error("guests need root")]
+    NotRoot,
     /// Something on the host failed.
     #[error("could not {what}")]
     Host {

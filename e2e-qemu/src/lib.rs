@@ -27,6 +27,7 @@
 
 pub mod agent;
 mod attached;
+mod backend;
 mod command;
 mod connection;
 mod console;
@@ -43,6 +44,7 @@ mod qemu;
 mod qmp;
 pub mod scenario;
 mod scratch;
+mod scsi_debug;
 mod spec;
 pub mod suite;
 pub mod supervise;
@@ -51,7 +53,7 @@ mod uml;
 pub use attached::Attached;
 pub use command::{Command, DEFAULT_TIMEOUT, Output};
 pub use error::{GuestError, Result};
-pub use guest::{Guest, prepare};
+pub use guest::{Forward, Guest, prepare};
 pub use process::Process;
 pub use protocol::{Status, Stream};
 pub use spec::{Backend, Bus, Disk, Share, Spec, find_workspace};

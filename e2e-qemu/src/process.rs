@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::command::{Command, Output};
-use crate::connection::{Connection, NoAnswer, Said};
+use crate::connection::{Connection, NoAnswer, Program, Said, Sink};
 use crate::console;
 use crate::error::{GuestError, Result};
 use crate::frame::CHUNK;
@@ -73,15 +74,30 @@ impl Link {
 impl Process {
     /// Starts `command`; returns when the guest says that it runs.
     pub(crate) fn start(link: Link, command: &Command, keep_stdin: bool) -> Result<Self> {
+        let sink = if command.inherit {
+            Sink::Inherit
+        } else {
+            Sink::Keep
+        };
+        Self::start_into(link, command, keep_stdin, sink)
+    }
+
+    /// Starts `command` with its stdin open and its stdout going to the receiver.
+    pub(crate) fn start_piped(link: Link, command: &Command) -> Result<(Self, Receiver<Vec<u8>>)> {
+        let (pipe, output) = channel();
+        let process = Self::start_into(link, command, true, Sink::Pipe(pipe))?;
+        Ok((process, output))
+    }
+
+    fn start_into(link: Link, command: &Command, keep_stdin: bool, sink: Sink) -> Result<Self> {
         let started = Instant::now();
         let id = link.connection.id();
         let line = command.line();
-        link.connection
-            .said()
-            .programs
-            .entry(id)
-            .or_default()
-            .inherit = command.inherit;
+        let program = Program {
+            sink,
+            ..Program::default()
+        };
+        link.connection.said().programs.insert(id, program);
         link.send(&ToGuest::Spawn(command.message(id, keep_stdin)), b"", &line)?;
         let answer = link.wait(PROMPT, &format!("starting {line}"), |said| {
             let program = said.programs.get(&id)?;

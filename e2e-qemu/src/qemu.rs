@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::attached::Attached;
 use crate::initramfs;
@@ -181,9 +182,18 @@ fn argv(
             "-netdev",
             format!("tap,id=net,ifname={tap},script=no,downscript=no"),
         )
-        .pair("-device", "virtio-net-pci,netdev=net");
+        .pair(
+            "-device",
+            format!("virtio-net-pci,netdev=net,mac={}", address(scratch)),
+        );
     }
     Ok(argv.0)
+}
+
+/// A network address of the guest's own: the machine's default is the same everywhere.
+fn address(scratch: &Path) -> String {
+    let hash = Sha256::digest(scratch.as_os_str().as_encoded_bytes());
+    format!("52:54:00:{:02x}:{:02x}:{:02x}", hash[0], hash[1], hash[2])
 }
 
 struct Argv(Vec<String>);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use e2e_qemu::{Backend, Command, Disk, Guest, Spec, suite};
+use e2e_qemu::{Backend, Command, Disk, Guest, Spec, find_workspace, suite};
 use extension::progress::Step;
 
 use crate::args::exit_code;
@@ -18,19 +18,26 @@ pub(crate) struct Run {
     /// One more empty disk of this size: bytes, or with K, M, G, T. $BASALT_DISKS lists the devices.
     #[arg(long = "disk", value_name = "SIZE", value_parser = parse_size)]
     disks: Vec<u64>,
+    /// One more SCSI disk of this many MiB, made up by the guest's kernel, with serial number and WWN. All have the
+    /// same size. $BASALT_SCSI_DISKS lists the devices.
+    #[arg(long = "scsi-debug", value_name = "MIB")]
+    scsi_disks: Vec<u32>,
     /// The guest's memory in MiB.
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: u32,
     /// A host folder to share, writable, at the same path. The workspace is there read-only anyway.
     #[arg(long = "share", value_name = "DIR")]
     shares: Vec<PathBuf>,
+    /// An existing tap device for the guest's network interface.
+    #[arg(long, value_name = "INTERFACE")]
+    tap: Option<String>,
     /// After how many seconds the command is killed.
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     timeout: u64,
     /// A variable for the command.
     #[arg(long = "env", value_name = "KEY=VALUE", value_parser = parse_pair)]
     env: Vec<(String, String)>,
-    /// Where the command runs; the current folder if it is shared.
+    /// Where the command runs; the current folder if the guest has it, else /.
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
     /// Keeps the console's log in this file.
@@ -46,14 +53,20 @@ impl Run {
         let Self {
             backend,
             disks,
+            scsi_disks,
             memory,
             shares,
+            tap,
             timeout,
             env,
             cwd,
             console,
             command,
         } = self;
+        let here = std::env::current_dir()?;
+        let has_here =
+            find_workspace(&here).is_some() || shares.iter().any(|share| here.starts_with(share));
+        let cwd = cwd.or_else(|| has_here.then_some(here));
         let mut spec = Spec::new(backend).memory_mib(memory);
         for size in disks {
             spec = spec.disk(Disk::new(size));
@@ -61,17 +74,25 @@ impl Run {
         for share in shares {
             spec = spec.share(share);
         }
+        if let Some(tap) = tap {
+            spec = spec.tap(tap);
+        }
         if let Some(console) = console {
             spec = spec.console(std::path::absolute(console)?);
         }
         let step = Step::start(format!("booting a {backend} guest"));
         let guest = Guest::boot(spec)?;
+        let scsi_disks: Result<Vec<String>, _> = scsi_disks
+            .into_iter()
+            .map(|mib| guest.plug_scsi_debug(mib))
+            .collect();
         step.done();
 
         let (program, args) = command.split_first().expect("clap asks for at least one");
         let mut command = Command::new(program)
             .args(args)
             .env("BASALT_DISKS", suite::disk_list(&guest))
+            .env("BASALT_SCSI_DISKS", scsi_disks?.join(","))
             .timeout(Duration::from_secs(timeout))
             .inherit();
         if let Some(cwd) = cwd {

@@ -1,7 +1,8 @@
 //! The user-mode kernel: how it is started and how its disks come and go.
 //!
 //! Facts it is built on: the kernel opens disk images, the host folders it mounts and its console socket by path
-//! in the root it was started in; it knows 16 disks, `ubda` to `ubdp`; its memory is an unlinked file on the
+//! in the root it was started in; it knows 16 disks, `ubda` to `ubdp`, and takes the
+//! first for its own (it looks for a file `root_fs`), so guests get the 15 others; its memory is an unlinked file on the
 //! first tmpfs it finds, /dev/shm.
 
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ const REGISTERS_LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/regis
 const LINE: &str = "ttyS0";
 
 /// Disks are called by these letters.
-const LETTERS: std::ops::RangeInclusive<char> = 'a'..='p';
+const LETTERS: std::ops::RangeInclusive<char> = 'b'..='p';
 
 /// The name of the disk in a slot, counted from 0, if there is such a slot.
 pub(crate) fn disk_name(slot: usize) -> Option<String> {
@@ -81,7 +82,7 @@ pub(crate) fn plan(
         limit: spec.limit,
         root: Some(Root {
             tree: tree.to_owned(),
-            // The kernel adds to its memory what it calls the exec-shield gap, about 100 MiB.
+            // Its own text and data are part of its memory, on top of what was asked for.
             shm_mib: spec.memory_mib + 256,
             binds,
         }),
@@ -92,6 +93,9 @@ pub(crate) fn plan(
 
 fn argv(spec: &Spec, scratch: &Path, disks: &[Attached]) -> Vec<String> {
     let mut argv = vec![
+        // With addresses in random places the kernel adds a gap of up to a gigabyte to its memory.
+        "/usr/bin/setarch".to_owned(),
+        "--addr-no-randomize".to_owned(),
         "/usr/bin/linux.uml".to_owned(),
         format!("uml_dir={}/", scratch.display()),
         "umid=uml".to_owned(),
@@ -152,21 +156,21 @@ mod tests {
     use crate::spec::Disk;
 
     #[test]
-    fn sixteen_disks_have_names() {
-        assert_eq!(disk_name(0).as_deref(), Some("ubda"));
-        assert_eq!(disk_name(15).as_deref(), Some("ubdp"));
-        assert_eq!(disk_name(16), None);
+    fn fifteen_disks_have_names() {
+        assert_eq!(disk_name(0).as_deref(), Some("ubdb"));
+        assert_eq!(disk_name(14).as_deref(), Some("ubdp"));
+        assert_eq!(disk_name(15), None);
     }
 
     #[test]
     fn the_kernels_arguments() {
         let spec = Spec::uml().memory_mib(256).tap("tap7");
-        let disks = [Attached::new(0, "ubda", "/s/a.img", Disk::new(1))];
+        let disks = [Attached::new(0, "ubdb", "/s/a.img", Disk::new(1))];
         let argv = argv(&spec, Path::new("/s"), &disks);
         for expected in [
             "uml_dir=/s/",
             "mem=256M",
-            "ubda=/s/a.img",
+            "ubdb=/s/a.img",
             "vec0:transport=tap,ifname=tap7,depth=128,gro=0",
         ] {
             assert!(

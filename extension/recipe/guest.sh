@@ -2,8 +2,5 @@
 set -eu
 root=$1
 
-# The kernel finds its modules where every other kernel has them.
-for modules in "$root"/usr/lib/uml/modules/*; do
-  mv "$modules" "$root/usr/lib/modules/"
-  depmod --basedir "$root" "${modules##*/}"
-done
+# The kernel finds its modules where every other kernel has them; the package comes with their index.
+mv "$root"/usr/lib/uml/modules/* "$root/usr/lib/modules/"

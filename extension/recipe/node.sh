@@ -9,5 +9,10 @@ done
 for group in input:101 sgx:102 kvm:103 render:104; do
   grep -q "^${group%:*}:" "$root/etc/group" || echo "${group%:*}:x:${group#*:}:" >>"$root/etc/group"
 done
+# State of the running system has one place.
+for link in run:/run lock:/run/lock; do
+  rm -rf "$root/var/${link%%:*}"
+  ln -s "${link#*:}" "$root/var/${link%%:*}"
+done
 [ -e "$root/usr/bin/awk" ] || ln -s mawk "$root/usr/bin/awk"
 ldconfig -r "$root"

@@ -1,15 +1,18 @@
 //! The guest's first process: makes the booted kernel usable, then does what the host asks.
 //!
-//! The main thread reads messages from the host; [`Processes`] owns one thread that collects ended programs and
-//! three short-lived ones per program (its two outputs and its end). All of them write to the one [`Line`].
+//! The main thread reads messages from the host; `processes` owns one thread that collects ended programs and
+//! three short-lived ones per program (its two outputs and its end). All of them write to the one `line`.
 
 mod disks;
 mod line;
 mod processes;
+mod relay;
 mod setup;
 mod watch;
 
 use std::io;
+
+pub use relay::relay;
 
 use line::Line;
 use processes::Processes;

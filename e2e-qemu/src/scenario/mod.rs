@@ -5,6 +5,7 @@
 mod disks;
 mod lvm;
 mod power;
+mod sockets;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,10 +36,6 @@ impl Scenario {
         }
     }
 
-    #[expect(
-        dead_code,
-        reason = "the virtual machine's scenarios come with its backend"
-    )]
     const fn slow(name: &'static str, run: fn(&Context) -> anyhow::Result<()>) -> Self {
         Self {
             name,
@@ -51,23 +48,41 @@ impl Scenario {
 /// Every scenario there is.
 #[must_use]
 pub fn all() -> Vec<Scenario> {
+    use Backend::{Qemu, Uml};
     vec![
-        Scenario::short("disk_is_plugged_and_pulled_uml", |c| {
-            disks::plug_and_pull(c, Backend::Uml)
+        Scenario::short("disk_is_plugged_and_pulled_qemu", |c| {
+            disks::plug_and_pull(c, Qemu)
         }),
+        Scenario::short("lvm_works_qemu", |c| lvm::works(c, Qemu)),
+        Scenario::slow("disk_in_use_is_pulled_qemu", |c| {
+            disks::pull_in_use(c, Qemu)
+        }),
+        Scenario::slow("power_cut_keeps_what_was_synced_qemu", |c| {
+            power::cut(c, Qemu)
+        }),
+        Scenario::slow("shutdown_keeps_what_was_written_qemu", |c| {
+            power::shutdown(c, Qemu)
+        }),
+        Scenario::slow("two_guests_at_once_qemu", |c| power::two_guests(c, Qemu)),
+        Scenario::slow("time_limits_hold_qemu", |c| power::time_limits(c, Qemu)),
+        Scenario::short("time_limits_hold_uml", |c| power::time_limits(c, Uml)),
+        Scenario::short("lvm_works_uml", |c| lvm::works(c, Uml)),
         Scenario::short("power_cut_keeps_what_was_synced_uml", |c| {
-            power::cut(c, Backend::Uml)
+            power::cut(c, Uml)
         }),
         Scenario::short("shutdown_keeps_what_was_written_uml", |c| {
-            power::shutdown(c, Backend::Uml)
+            power::shutdown(c, Uml)
         }),
-        Scenario::short("two_guests_at_once_uml", |c| {
-            power::two_guests(c, Backend::Uml)
+        Scenario::short("disk_is_plugged_and_pulled_uml", |c| {
+            disks::plug_and_pull(c, Uml)
         }),
-        Scenario::short("time_limits_hold_uml", |c| {
-            power::time_limits(c, Backend::Uml)
+        Scenario::short("disk_in_use_is_pulled_uml", |c| disks::pull_in_use(c, Uml)),
+        Scenario::short("scsi_debug_disks_have_identity_uml", |c| {
+            disks::scsi_debug(c, Uml)
         }),
-        Scenario::short("lvm_works_uml", |c| lvm::works(c, Backend::Uml)),
+        Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
+        Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
+        Scenario::short("two_guests_at_once_uml", |c| power::two_guests(c, Uml)),
     ]
 }
 

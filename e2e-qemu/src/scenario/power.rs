@@ -102,7 +102,7 @@ pub(super) fn two_guests(context: &Context, backend: Backend) -> anyhow::Result<
 
 /// A command over its limit is killed with what it started, and the guest goes on; a guest over its limit ends.
 pub(super) fn time_limits(context: &Context, backend: Backend) -> anyhow::Result<()> {
-    let life = Duration::from_secs(if backend == Backend::Uml { 12 } else { 60 });
+    let life = Duration::from_secs(if backend == Backend::Uml { 8 } else { 25 });
     let start = Instant::now();
     let guest = Guest::boot(context.spec(backend, "limits").limit(life))?;
     let sleeper =

@@ -5,6 +5,7 @@
 //! that left a mess without saying so.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,19 +25,18 @@ use crate::spec::{Disk, Spec};
 const DISKS: [u64; 4] = [512 << 20; 4];
 const MEMORY_MIB: u32 = 768;
 
-/// How much of a failed test's output is shown, in lines.
-const SHOWN: usize = 200;
+/// How much of a failed test's output and of its guest's console is shown, in lines.
+const OUTPUT: usize = 200;
+const CONSOLE: usize = 40;
 
-/// Prints what the next test would find of the last one: mapped devices, mounts, signatures, processes in the
-/// way. Nothing printed: clean.
+/// Removes files that no test looks for, then prints what the next test would find of the last one: mapped
+/// devices, mounts, other disks, programs. Nothing printed: clean.
 const LEFTOVERS: &str = r#"
+rm -rf /tmp/* /var/lib/* /etc/lvm/* /run/lvm/*
 dmsetup ls 2>/dev/null | grep -v '^No devices' || true
-grep '^/dev/[^r]' /proc/self/mounts || true
-for disk in $(echo "$BASALT_DISKS" | tr , ' '); do
-  wipefs --noheadings --output DEVICE,TYPE "$disk"
-  cmp --quiet --bytes=1048576 "$disk" /dev/zero || echo "$disk is not blank"
-done
+grep '^/dev/' /proc/self/mounts | grep -v -e '^/dev/root ' -e ' squashfs ' || true
 ls /sys/block | grep -E '^(sd|md|loop|nbd|zram|bcache)' || true
+ps --ppid 2 -p 2 --deselect -o comm= | grep -vxE 'agent|systemd-udevd|\(udev-worker\)|sh|ps|grep' || true
 "#;
 
 /// Something to run.
@@ -70,6 +70,7 @@ impl Job {
 #[derive(Debug)]
 pub struct Pool<'a> {
     options: &'a Options,
+    total: usize,
     queue: Mutex<VecDeque<Job>>,
     outcomes: Mutex<Vec<Outcome>>,
     booted: AtomicUsize,
@@ -81,6 +82,7 @@ impl<'a> Pool<'a> {
     pub fn new(options: &'a Options, jobs: Vec<Job>) -> Self {
         Self {
             options,
+            total: jobs.len(),
             queue: Mutex::new(jobs.into()),
             outcomes: Mutex::default(),
             booted: AtomicUsize::new(0),
@@ -91,7 +93,7 @@ impl<'a> Pool<'a> {
     #[must_use]
     pub fn run(self) -> Report {
         let start = Instant::now();
-        let workers = self.options.jobs.clamp(1, lock(&self.queue).len().max(1));
+        let workers = self.options.jobs.clamp(1, self.total.max(1));
         std::thread::scope(|scope| {
             for number in 0..workers {
                 let pool = &self;
@@ -117,8 +119,10 @@ impl<'a> Pool<'a> {
                 Job::Guest(test) => self.test(&job, test, guest.take(), number),
             };
             guest = kept;
-            outcome.print();
-            lock(&self.outcomes).push(outcome);
+            // Printed under the lock: failures take many lines.
+            let mut outcomes = lock(&self.outcomes);
+            outcome.print(outcomes.len() + 1, self.total);
+            outcomes.push(outcome);
         }
     }
 
@@ -158,7 +162,7 @@ impl<'a> Pool<'a> {
             Ok(output) => Some(explain(output, &guest)),
             Err(error) => Some(format!(
                 "{error}\n--- console\n{}",
-                last_lines(&guest.console())
+                last_lines(&guest.console(), CONSOLE)
             )),
         };
         let outcome = outcome(start, failure);
@@ -207,26 +211,28 @@ fn passed(output: &Output) -> bool {
         && String::from_utf8_lossy(&output.stdout).contains("test result: ok. 1 passed")
 }
 
+/// A disk that was written to, even with zeroes, takes room on the host.
 fn is_clean(guest: &Guest) -> bool {
-    let command = Command::shell(LEFTOVERS).env("BASALT_DISKS", disk_list(guest));
-    guest
-        .check(command)
-        .is_ok_and(|leftovers| leftovers.is_empty())
+    let untouched = |disk: &Attached| disk.image().metadata().is_ok_and(|meta| meta.blocks() == 0);
+    guest.disks().iter().all(untouched)
+        && guest
+            .shell(LEFTOVERS)
+            .is_ok_and(|leftovers| leftovers.is_empty())
 }
 
 fn explain(output: &Output, guest: &Guest) -> String {
     format!(
         "{}\n--- stdout\n{}\n--- stderr\n{}\n--- console\n{}",
         output.status,
-        last_lines(&String::from_utf8_lossy(&output.stdout)),
-        last_lines(&String::from_utf8_lossy(&output.stderr)),
-        last_lines(&guest.console()),
+        last_lines(&String::from_utf8_lossy(&output.stdout), OUTPUT),
+        last_lines(&String::from_utf8_lossy(&output.stderr), OUTPUT),
+        last_lines(&guest.console(), CONSOLE),
     )
 }
 
-fn last_lines(text: &str) -> String {
+fn last_lines(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

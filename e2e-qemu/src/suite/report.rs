@@ -36,10 +36,10 @@ impl Outcome {
         }
     }
 
-    /// One line, and what is known about a failure.
-    pub(super) fn print(&self) {
+    /// One line that also says how far all is, and what is known about a failure.
+    pub(super) fn print(&self, done: usize, of: usize) {
         let word = if self.passed { "ok  " } else { "FAIL" };
-        println!("{word} {} ({:.2} s)", self.name, self.seconds);
+        println!("{word} {done:3}/{of} {} ({:.2} s)", self.name, self.seconds);
         for line in self.failure.lines() {
             println!("     | {line}");
         }

@@ -1,0 +1,59 @@
+//! A program on the host talks to one in the guest.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use super::Context;
+use crate::command::Command;
+use crate::guest::Guest;
+use crate::spec::Backend;
+
+const SIZE: usize = 1 << 20;
+
+/// Bytes that go through a forwarded socket and back are the same; two connections at once are two; a socket that
+/// nobody listens on closes the connection.
+pub(super) fn forward(context: &Context, backend: Backend) -> anyhow::Result<()> {
+    let guest = Guest::boot(context.spec(backend, "socket"))?;
+    let nobody = guest.forward("/run/nobody")?;
+    let mut answer = Vec::new();
+    UnixStream::connect(nobody.path())?.read_to_end(&mut answer)?;
+    ensure!(answer.is_empty(), "nobody answered");
+
+    let echo = Command::new("systemd-socket-activate").args([
+        "--listen=/run/echo",
+        "--accept",
+        "--inetd",
+        "cat",
+    ]);
+    let echo = guest.spawn(echo)?;
+    echo.await_line(Duration::from_secs(10), |line| {
+        line.contains("Listening on")
+    })?;
+    let forward = guest.forward("/run/echo")?;
+    let sent: Vec<u8> = (0..SIZE).map(|n| (n % 251).to_le_bytes()[0]).collect();
+    let mut first = UnixStream::connect(forward.path())?;
+    let mut second = UnixStream::connect(forward.path())?;
+    second.write_all(b"second")?;
+    let mut word = [0; 6];
+    second.read_exact(&mut word)?;
+    ensure!(&word == b"second", "the second connection gave {word:?}");
+    let mut writer = first.try_clone()?;
+    let to_send = sent.clone();
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&to_send)?;
+        writer.shutdown(Shutdown::Write)
+    });
+    let mut received = Vec::new();
+    first.read_to_end(&mut received)?;
+    ensure!(
+        received == sent,
+        "{} of {SIZE} bytes came back",
+        received.len()
+    );
+    writing.join().expect("writing does not panic")?;
+    Ok(())
+}
