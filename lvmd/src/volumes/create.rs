@@ -113,18 +113,7 @@ async fn existing<R: Runner + Clone>(
             ));
         }
         // An untagged volume is upstream's; whoever asks for it by name claims it.
-        let claim = Mutation::AddTag {
-            name: lv.name.clone(),
-            tags: absent,
-        };
-        run(
-            lane,
-            view,
-            &claim,
-            pool::DEFAULT_THRESHOLD,
-            "tagging the volume",
-        )
-        .await?;
+        add_tags(lane, view, &lv.name, absent).await?;
     }
     let view = active(lane, view.clone(), &lv.name).await?;
     found(&view.vg, &lv.name).map(Outcome::AlreadySo)
@@ -315,17 +304,33 @@ pub(super) fn found(vg: &Vg, name: &str) -> Result<Volume, VolumeError> {
     volume(&open_mapper()?, vg, lv)
 }
 
-/// Runs a command that must succeed.
-pub(super) async fn run<R: Runner + Clone>(
+/// Adds tags and shows that they are there.
+pub(super) async fn add_tags<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
-    mutation: &Mutation,
-    threshold: u8,
-    what: &str,
+    name: &str,
+    tags: Vec<String>,
 ) -> Result<(), VolumeError> {
-    lane.run(view, mutation, threshold)
-        .await
-        .map_err(|error| failed(what, &error))
+    let add = Mutation::AddTag {
+        name: name.to_owned(),
+        tags: tags.clone(),
+    };
+    let said = lane.run(view, &add, pool::DEFAULT_THRESHOLD).await;
+    // Told to the caller only when it is so: a tag may be an order to overwrite.
+    let after = lane.view().await?;
+    if let Some(lv) = after.vg.lv(name)
+        && tags.iter().all(|tag| lv.tags.contains(tag))
+    {
+        return Ok(());
+    }
+    let what = format!("tagging volume {name}");
+    Err(match said {
+        Err(error) => failed(&what, &error),
+        Ok(()) => VolumeError::Unverified {
+            what,
+            why: "lvm reports success, and the metadata does not have the tags".into(),
+        },
+    })
 }
 
 pub(super) fn failed(what: &str, error: &CmdError) -> VolumeError {

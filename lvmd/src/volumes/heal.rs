@@ -89,7 +89,7 @@ impl fmt::Display for Wreck {
 /// Finds what is wrong, from what LVM says and the device-mapper devices by uuid. Pure.
 pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
     let mut wrecks = Vec::new();
-    for pool in vg.lvs.iter().filter(|lv| lv.is_pool()) {
+    for pool in vg.lvs.iter().filter(|lv| lv.is_thin_pool()) {
         let whole = ["tpool", ""]
             .iter()
             .any(|suffix| devices.contains_key(&pool.dm_uuid(vg, suffix)));
@@ -126,7 +126,7 @@ pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
         {
             wrecks.push(Wreck::Inactive {
                 name: lv.name.clone(),
-                ours: lv.is_ours(),
+                ours: vg.is_ours(lv),
             });
         }
     }
