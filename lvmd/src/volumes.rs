@@ -84,6 +84,7 @@ struct Inner<R> {
     config: watch::Receiver<Arc<Config>>,
     /// Background work; drained at shutdown.
     tasks: TaskTracker,
+    wipes: wipe::Wipes,
     lock_dir: OnceLock<lock_dir::Proof>,
     heals: watch::Sender<Vec<HealReport>>,
     /// Cancelled when no new background work may begin.
@@ -106,6 +107,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 engine,
                 config,
                 tasks: TaskTracker::new(),
+                wipes: wipe::Wipes::default(),
                 lock_dir: OnceLock::new(),
                 heals: watch::channel(Vec::new()).0,
                 stop: CancellationToken::new(),
@@ -229,7 +231,7 @@ fn belongs(lv: &Lv, class: &DeviceClass) -> bool {
 /// Where an LV that is not in the class is, in words.
 fn whereabouts(lv: &Lv) -> String {
     if lv.is_pool() {
-        "it is a thin pool".into()
+        "it is a pool".into()
     } else if lv.is_thin() {
         format!("it is a thin volume of pool {}", lv.pool)
     } else {
