@@ -35,6 +35,8 @@ use crate::engine::{Engine, Lane};
 use crate::lvm::attr::Mapped;
 use crate::lvm::lock_dir::{self, Places};
 use crate::lvm::model::{Lv, Vg};
+use crate::lvm::valid;
+use crate::names;
 use crate::units::Bytes;
 
 /// Whether a request changed something. A repeated request finds its work done.
@@ -245,6 +247,18 @@ fn missing(class: &DeviceClass) -> VolumeError {
     ))
 }
 
+/// Refuses tags LVM does not take, and the one that is an order to lvmd.
+fn check_tags(tags: &[String]) -> Result<(), VolumeError> {
+    tags.iter().try_for_each(|tag| valid::tag(tag))?;
+    if names::tag_value(tags, names::TAG_STATE).is_some() {
+        return Err(VolumeError::InvalidArgument(format!(
+            "tag {} is lvmd's own: it says what is under way with a volume",
+            names::TAG_STATE
+        )));
+    }
+    Ok(())
+}
+
 fn require_pool(vg: &Vg, class: &DeviceClass) -> Result<(), VolumeError> {
     match class.pool() {
         Some(pool) if vg.pool(pool).is_none() => Err(VolumeError::PoolMissing {
@@ -283,4 +297,16 @@ fn volume(control: &dm::Control, vg: &Vg, lv: &Lv) -> Result<Volume, VolumeError
         path: lv.path.clone(),
         attr: lv.attr.with_device(mapped).to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_cannot_order_an_overwrite_by_a_tag() {
+        assert!(check_tags(&["basalt.lv=a".into(), "x".into()]).is_ok());
+        assert!(check_tags(&["basalt.state=wiping".into()]).is_err());
+        assert!(check_tags(&["@at".into()]).is_err());
+    }
 }

@@ -51,10 +51,12 @@ pub enum Mutation {
         /// Its new size in extents.
         extents: u64,
     },
-    /// Removes a volume.
+    /// Removes a volume, if it still is the one that was looked at.
     Remove {
         /// Its name.
         name: String,
+        /// Its uuid as LVM prints it.
+        uuid: String,
     },
     /// Renames a volume.
     Rename {
@@ -195,7 +197,15 @@ impl Mutation {
                     &format!("{vg}/{name}"),
                 ]);
             }
-            Self::Remove { name } => add(&["--config", &config, "-y", &format!("{vg}/{name}")]),
+            // Without a match lvremove does nothing and ends with 0.
+            Self::Remove { name, uuid } => add(&[
+                "--config",
+                &config,
+                "-y",
+                "-S",
+                &format!("lv_uuid={uuid}"),
+                &format!("{vg}/{name}"),
+            ]),
             Self::Rename { from, to } => add(&[vg, from, to]),
             Self::AddTag { name, tags } => {
                 add(&as_options("--addtag", tags));
@@ -315,8 +325,11 @@ mod tests {
                 "lvextend --config activation/thin_pool_autoextend_threshold=70 -l 9 vg/v",
             ),
             (
-                Mutation::Remove { name: name.clone() },
-                "lvremove --config activation/thin_pool_autoextend_threshold=70 -y vg/v",
+                Mutation::Remove {
+                    name: name.clone(),
+                    uuid: "u-1".into(),
+                },
+                "lvremove --config activation/thin_pool_autoextend_threshold=70 -y -S lv_uuid=u-1 vg/v",
             ),
             (
                 Mutation::Rename {

@@ -3,8 +3,8 @@
 use tracing::warn;
 
 use super::{
-    Outcome, Volume, VolumeError, Volumes, belongs, device, error, open_mapper, pool, volume,
-    whereabouts,
+    Outcome, Volume, VolumeError, Volumes, belongs, device, error, open_mapper, pool, remove,
+    volume, whereabouts,
 };
 use crate::capacity::{self, Layout};
 use crate::cmd::{CmdError, Runner};
@@ -48,9 +48,9 @@ impl<R: Runner + Clone> Volumes<R> {
                 .ok_or_else(|| VolumeError::UnknownOptionClass(name.to_owned()))?,
         };
         // An option class replaces the class's stripes too, as upstream does.
-        let class_stripes = request.option_class.is_empty();
+        let stripe = class.stripe.filter(|_| request.option_class.is_empty());
         valid::lv_name(&class.volume_group, &request.name)?;
-        request.tags.iter().try_for_each(|tag| valid::tag(tag))?;
+        super::check_tags(&request.tags)?;
         if request.size.0 == 0 {
             return Err(VolumeError::InvalidArgument(
                 "a volume needs a size of at least one byte".into(),
@@ -59,9 +59,9 @@ impl<R: Runner + Clone> Volumes<R> {
         let lane = self.lane(&class.volume_group).await?;
         let view = lane.view().await?;
         if let Some(lv) = view.vg.lv(&request.name) {
-            return existing(&lane, &view, class, options, request, lv).await;
+            return existing(&lane, &view, class, request, lv).await;
         }
-        create(&lane, &view, class, options, class_stripes, request).await
+        create(&lane, &view, class, options, stripe, request).await
     }
 }
 
@@ -70,7 +70,6 @@ async fn existing<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
     class: &DeviceClass,
-    options: &LvcreateOptions,
     request: &Create,
     lv: &Lv,
 ) -> Result<Outcome<Volume>, VolumeError> {
@@ -94,9 +93,13 @@ async fn existing<R: Runner + Clone>(
     if !lv.origin.is_empty() {
         return differs(format!("it is a snapshot of {}", lv.origin));
     }
-    let wanted = visible_size(&view.vg, class, options, request.size);
-    if lv.size != wanted {
-        return differs(format!("its size is {}, not {wanted}", lv.size));
+    // A larger one was made for this request and has been grown since.
+    if lv.size < request.size {
+        let (is, wanted) = (lv.size, request.size);
+        return differs(format!("its size is {is}, less than {wanted}; grow it"));
+    }
+    if let Some(owner) = view.vg.foreign_owner(lv) {
+        return differs(format!("its tag says that it belongs to {owner}"));
     }
     let absent: Vec<String> = request
         .tags
@@ -124,7 +127,7 @@ async fn create<R: Runner + Clone>(
     view: &VgView,
     class: &DeviceClass,
     options: &LvcreateOptions,
-    class_stripes: bool,
+    stripe: Option<u32>,
     request: &Create,
 ) -> Result<Outcome<Volume>, VolumeError> {
     let no_space = |why| VolumeError::NoSpace {
@@ -134,9 +137,14 @@ async fn create<R: Runner + Clone>(
     };
     let vg = &view.vg;
     let threshold = pool::ready(lane, view, class, request.size).await?;
-    let size = visible_size(vg, class, options, request.size);
     let mutation = match class.pool() {
         Some(pool) => {
+            let size = Bytes(
+                request
+                    .size
+                    .extents(vg.extent_size)
+                    .saturating_mul(vg.extent_size.0),
+            );
             let free = capacity::thin_free(vg, class);
             if size > free {
                 return Err(no_space(format!(
@@ -148,11 +156,11 @@ async fn create<R: Runner + Clone>(
                 name: request.name.clone(),
                 bytes: size.0,
                 tags: request.tags.clone(),
-                options: all_options(class, options, class_stripes),
+                options: all_options(class, options, stripe),
             }
         }
         None => {
-            let layout = Layout::of(class, options);
+            let layout = Layout::of(stripe, options);
             let disks = u64::try_from(vg.pvs.len()).unwrap_or(u64::MAX);
             if layout.images() > disks {
                 return Err(no_space(format!(
@@ -173,7 +181,7 @@ async fn create<R: Runner + Clone>(
                 name: request.name.clone(),
                 extents,
                 tags: request.tags.clone(),
-                options: all_options(class, options, class_stripes),
+                options: all_options(class, options, stripe),
             }
         }
     };
@@ -190,32 +198,27 @@ async fn create<R: Runner + Clone>(
             },
         });
     };
+    if let Err(error) = said {
+        // Made although lvm failed, or meanwhile by another program: it may be somebody
+        // else's, so it is judged as an earlier request's and never taken back.
+        warn!(volume = %request.name, %error, "lvm failed, and the volume is there");
+        return existing(lane, &after, class, request, lv).await;
+    }
     if lv.size < request.size || !belongs(lv, class) {
         let why = format!("the metadata shows {} of {}", whereabouts(lv), lv.size);
-        return Err(undo(lane, &after, &request.name, why).await);
+        return Err(undo(lane, &after, lv, why).await);
     }
     let after = match active(lane, after.clone(), &request.name).await {
         Ok(view) => view,
-        Err(error) => return Err(undo(lane, &after, &request.name, error.to_string()).await),
+        Err(error) => return Err(undo(lane, &after, lv, error.to_string()).await),
     };
     pool::rearm(lane, &after, class).await;
     found(&after.vg, &request.name).map(Outcome::Changed)
 }
 
-/// The size the volume will have: whole extents, a multiple of the stripes.
-fn visible_size(vg: &Vg, class: &DeviceClass, options: &LvcreateOptions, size: Bytes) -> Bytes {
-    let extents = size.extents(vg.extent_size);
-    let extents = if class.pool().is_some() {
-        extents
-    } else {
-        Layout::of(class, options).visible(extents)
-    };
-    Bytes(extents.saturating_mul(vg.extent_size.0))
-}
-
-fn all_options(class: &DeviceClass, options: &LvcreateOptions, class_stripes: bool) -> Vec<String> {
+fn all_options(class: &DeviceClass, options: &LvcreateOptions, stripe: Option<u32>) -> Vec<String> {
     let mut all = Vec::new();
-    if let (true, Some(stripes)) = (class_stripes, class.stripe) {
+    if let Some(stripes) = stripe {
         all.push(format!("--stripes={stripes}"));
         all.extend(
             class
@@ -271,26 +274,16 @@ fn is_active(vg: &Vg, name: &str) -> Result<bool, VolumeError> {
 async fn undo<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
-    name: &str,
+    lv: &Lv,
     why: String,
 ) -> VolumeError {
-    let _ = lane
-        .run(
-            view,
-            &Mutation::Remove {
-                name: name.to_owned(),
-            },
-            pool::DEFAULT_THRESHOLD,
-        )
-        .await;
-    let left = match lane.view().await {
-        Ok(view) if view.vg.lv(name).is_none() => "it was removed again".to_owned(),
-        Ok(_) => "it could not be removed again; a repeated request goes on with it".to_owned(),
-        Err(error) => format!("whether it was removed again cannot be told: {error}"),
+    let left = match remove::remove_now(lane, view, &lv.name).await {
+        Ok(()) => "it was removed again".to_owned(),
+        Err(error) => format!("it is not shown to be removed again: {error}"),
     };
-    warn!(volume = name, %why, %left, "creation failed half-way");
+    warn!(volume = %lv.name, %why, %left, "creation failed half-way");
     VolumeError::Unverified {
-        what: format!("creating volume {name}"),
+        what: format!("creating volume {}", lv.name),
         why: format!("{why}; {left}"),
     }
 }

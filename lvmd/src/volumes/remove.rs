@@ -112,6 +112,7 @@ pub(super) async fn remove_now<R: Runner + Clone>(
             view,
             &Mutation::Remove {
                 name: name.to_owned(),
+                uuid: lv.uuid.clone(),
             },
             pool::threshold_for(&view.vg, name),
         )
