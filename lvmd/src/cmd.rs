@@ -27,7 +27,7 @@ use tracing::{debug, warn};
 const MAX_STDOUT: usize = 64 << 20;
 /// How much of a child's stderr joins an error, in bytes (the last ones).
 const STDERR_TAIL: usize = 4096;
-/// How long a child that got SIGTERM is waited for before it is called stuck.
+/// How long a child that got SIGTERM is waited for before it is called stuck, if not told otherwise.
 const TERM_GRACE: Duration = Duration::from_secs(60);
 
 /// A program call, as data.
@@ -43,6 +43,8 @@ pub struct Cmd {
     pub env: BTreeMap<OsString, OsString>,
     /// When SIGTERM is sent.
     pub limit: Duration,
+    /// How long after that it may go on before it is called stuck.
+    pub grace: Duration,
 }
 
 impl Cmd {
@@ -54,6 +56,7 @@ impl Cmd {
             args: Vec::new(),
             env: BTreeMap::new(),
             limit: Duration::from_secs(60),
+            grace: TERM_GRACE,
         }
     }
 
@@ -84,6 +87,13 @@ impl Cmd {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets how long after SIGTERM it may go on.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
         self
     }
 
@@ -252,7 +262,7 @@ async fn run_child(cmd: Cmd) -> Result<Output, CmdError> {
         warn!(cmd = %text, pid, limit = ?cmd.limit, "time limit reached, sending SIGTERM and waiting");
         // The child is ours and not yet waited for, so the pid is still its own.
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        status = tokio::time::timeout(TERM_GRACE, child.wait()).await.ok();
+        status = tokio::time::timeout(cmd.grace, child.wait()).await.ok();
     }
     let Some(status) = status else {
         // Left running, and still waited for, so that it leaves no zombie.

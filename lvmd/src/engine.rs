@@ -20,6 +20,7 @@ use crate::lvm::mutation::Mutation;
 use crate::lvm::reader::{ReadError, Reader};
 use crate::lvm::snapshot::{Freeze, Snapshot, VgView};
 use crate::lvm::tool::Tool;
+use crate::patience::Patience;
 
 /// Told of each command that ended, for metrics.
 pub trait Observer: Send + Sync + std::fmt::Debug + 'static {
@@ -40,6 +41,7 @@ impl Observer for Unobserved {
 pub struct Engine<R> {
     runner: Observed<R>,
     tool: Tool,
+    patience: Patience,
     reader: Reader<Observed<R>>,
     lanes: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     stuck: Mutex<HashMap<String, Stuck>>,
@@ -78,8 +80,10 @@ impl<R: Runner + Clone> Engine<R> {
     /// An engine that calls lvm as `tool` says.
     pub fn new(runner: R, tool: Tool, observer: Arc<dyn Observer>) -> Self {
         let runner = Observed { runner, observer };
+        let patience = Patience::default();
         Self {
-            reader: Reader::new(runner.clone(), tool.clone()),
+            reader: Reader::new(runner.clone(), tool.clone(), patience.clone()),
+            patience,
             runner,
             tool,
             lanes: Mutex::default(),
@@ -134,6 +138,11 @@ impl<R: Runner + Clone> Engine<R> {
             .collect()
     }
 
+    /// Asks what a device that hangs would not answer.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
     /// How lvm is called.
     pub fn tool(&self) -> &Tool {
         &self.tool
@@ -148,6 +157,11 @@ impl<R: Runner + Clone> Engine<R> {
 }
 
 impl<R: Runner + Clone> Lane<'_, R> {
+    /// The engine it is a lane of.
+    pub fn engine(&self) -> &Engine<R> {
+        self.engine
+    }
+
     /// The VG as it is now, if it may be changed.
     ///
     /// # Errors

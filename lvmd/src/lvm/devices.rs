@@ -60,6 +60,13 @@ pub struct Candidate {
     pub rank: Rank,
 }
 
+impl Candidate {
+    /// Its node.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+}
+
 /// The block devices that may carry PVs: everything in `/proc/partitions` but memory
 /// disks, optical drives and LVs. `mapped` is device-mapper's list.
 pub fn candidates(partitions: &str, mapped: &[dm::Listed]) -> Vec<Candidate> {
@@ -112,23 +119,26 @@ fn rank(name: &str) -> Rank {
     }
 }
 
-/// Reads the labels of `candidates`. A device under another one (multipath, RAID, any
+/// What was read from a device: its label and the commit locations of its metadata
+/// areas; `None`: no PV.
+pub type Read = io::Result<Option<(Label, Vec<CommitKey>)>>;
+
+/// Sorts what was read from `candidates`. A device under another one (multipath, RAID, any
 /// mapping that is no LV) is left out: the same label is seen on the device above it.
-pub fn scan(candidates: &[Candidate], mapped: &[dm::Listed]) -> Scan {
+pub fn sort(candidates: &[Candidate], read: Vec<Read>, mapped: &[dm::Listed]) -> Scan {
     let mut found = Scan::default();
-    for device in candidates {
-        let path = Path::new("/dev").join(&device.name);
-        match read_label(&path) {
+    for (device, read) in candidates.iter().zip(read) {
+        match read {
             Ok(None) => {}
             Ok(Some(_)) if is_component(device.devno, mapped) => {}
             Ok(Some((label, keys))) => found.labelled.push(Labelled {
-                path,
+                path: device.path(),
                 devno: device.devno,
                 label,
                 keys,
                 rank: device.rank,
             }),
-            Err(error) => found.unreadable.push((path, error.to_string())),
+            Err(error) => found.unreadable.push((device.path(), error.to_string())),
         }
     }
     found
@@ -138,7 +148,7 @@ pub fn scan(candidates: &[Candidate], mapped: &[dm::Listed]) -> Scan {
 ///
 /// # Errors
 /// When it cannot be read, or when there is a label that cannot be trusted.
-pub fn read_label(path: &Path) -> io::Result<Option<(Label, Vec<CommitKey>)>> {
+pub fn read_label(path: &Path) -> Read {
     let file = File::options()
         .read(true)
         // O_DIRECT: the page cache may be older than what another node or lvm wrote.

@@ -12,10 +12,12 @@ use crate::lvm::attr::LvAttr;
 use crate::lvm::model::{Lv, Pv, Vg};
 use crate::units::Bytes;
 
-/// The arguments after `lvm`, without `--devices`.
+/// The arguments after `lvm`, without `--devices`. No lock is taken: one VG whose lock
+/// somebody holds, be it a command of ours that does not end, would hold up the report
+/// of all. Metadata is committed whole, and who asks compares the commit locations.
 pub fn args() -> Vec<String> {
     [
-        "fullreport", "-a", "--reportformat", "json", "--units", "b", "--nosuffix",
+        "fullreport", "--nolocking", "-a", "--reportformat", "json", "--units", "b", "--nosuffix",
         "--configreport", "vg", "-o", "vg_name,vg_uuid,vg_size,vg_extent_size,vg_extent_count,vg_free_count,vg_tags,vg_seqno,vg_missing_pv_count,vg_exported,vg_systemid,vg_lock_type,vg_clustered",
         "--configreport", "pv", "-o", "pv_name,pv_uuid,pv_pe_count,pv_pe_alloc_count,pv_missing,pv_duplicate",
         "--configreport", "lv", "-o", "lv_uuid,lv_name,lv_path,lv_size,origin,origin_size,pool_lv,lv_tags,lv_attr,lv_metadata_size",

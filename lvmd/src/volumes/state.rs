@@ -1,10 +1,11 @@
 //! The state of all classes, for Watch, metrics and readiness.
 
-use super::{VolumeError, Volumes, open_mapper, pool};
+use super::{VolumeError, Volumes, pool};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::lvm::snapshot::{Freeze, VgView};
+use crate::patience::Patience;
 use crate::units::Bytes;
 
 /// What each class can give now.
@@ -70,6 +71,7 @@ impl<R: Runner + Clone> Volumes<R> {
     pub async fn state(&self) -> Result<NodeState, VolumeError> {
         let config = self.config();
         let snapshot = self.inner.engine.snapshot().await?;
+        let patience = self.inner.engine.patience();
         let mut state = NodeState::default();
         for class in config.classes.iter() {
             match snapshot.vg(&class.volume_group) {
@@ -77,12 +79,14 @@ impl<R: Runner + Clone> Volumes<R> {
                     class.name.clone(),
                     format!("volume group {} is not there", class.volume_group),
                 )),
-                Some(view) => match class_state(view, class)? {
-                    Some(found) => state.classes.push(found),
-                    None => state.absent.push((
+                Some(view) => match class_state(patience, view, class).await {
+                    Ok(Some(found)) => state.classes.push(found),
+                    Ok(None) => state.absent.push((
                         class.name.clone(),
                         format!("thin pool {} is not there", class.target()),
                     )),
+                    // One pool that cannot be asked says nothing of the others.
+                    Err(error) => state.absent.push((class.name.clone(), error.to_string())),
                 },
             }
         }
@@ -90,14 +94,18 @@ impl<R: Runner + Clone> Volumes<R> {
     }
 }
 
-fn class_state(view: &VgView, class: &DeviceClass) -> Result<Option<ClassState>, VolumeError> {
+async fn class_state(
+    patience: &Patience,
+    view: &VgView,
+    class: &DeviceClass,
+) -> Result<Option<ClassState>, VolumeError> {
     let vg = &view.vg;
     let pool = match class.pool() {
         None => None,
         Some(name) => match vg.pool(name) {
             None => return Ok(None),
             Some(lv) => {
-                let status = pool::status(&open_mapper()?, vg, lv)?;
+                let status = pool::status(patience, vg, lv).await?;
                 Some(PoolState {
                     data_percent: status
                         .as_ref()
