@@ -15,9 +15,10 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
@@ -255,20 +256,36 @@ async fn run_child(cmd: Cmd) -> Result<Output, CmdError> {
         .id()
         .and_then(|id| i32::try_from(id).ok())
         .unwrap_or_default();
-    let stdout = tokio::spawn(read_all(child.stdout.take()));
-    let stderr = tokio::spawn(read_tail(child.stderr.take()));
-    let mut status = tokio::time::timeout(cmd.limit, child.wait()).await.ok();
-    if status.is_none() && pid > 0 {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let reaped = Arc::new(AtomicBool::new(false));
+    // Ended means that nobody holds its pipes either: behind a prefix such as nsenter
+    // the program may outlive the process that we started.
+    let noted = reaped.clone();
+    let mut whole = Box::pin(async move {
+        let wait = async {
+            let status = child.wait().await;
+            noted.store(true, Ordering::Release);
+            status
+        };
+        tokio::join!(wait, read_all(stdout), read_tail(stderr))
+    });
+    let mut ended = tokio::time::timeout(cmd.limit, &mut whole).await.ok();
+    if ended.is_none() && pid > 0 {
         warn!(cmd = %text, pid, limit = ?cmd.limit, "time limit reached, sending SIGTERM and waiting");
-        // The child is ours and not yet waited for, so the pid is still its own.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        status = tokio::time::timeout(cmd.grace, child.wait()).await.ok();
+        let pid = Pid::from_raw(pid);
+        // Its own pid while it is not waited for; its group for as long as one is in it.
+        if !cmd.prefix.is_empty() {
+            let _ = killpg(pid, Signal::SIGTERM);
+        } else if !reaped.load(Ordering::Acquire) {
+            let _ = kill(pid, Signal::SIGTERM);
+        }
+        ended = tokio::time::timeout(cmd.grace, &mut whole).await.ok();
     }
-    let Some(status) = status else {
+    let Some((status, stdout, stderr)) = ended else {
         // Left running, and still waited for, so that it leaves no zombie.
         let (done, ended) = watch::channel(false);
         tokio::spawn(async move {
-            let _ = child.wait().await;
+            let _ = whole.await;
             done.send_replace(true);
         });
         return Err(CmdError::Stuck {
@@ -283,8 +300,6 @@ async fn run_child(cmd: Cmd) -> Result<Output, CmdError> {
         reason: error.to_string(),
     })?;
     let elapsed = started.elapsed();
-    let stdout = stdout.await.unwrap_or_default();
-    let stderr = stderr.await.unwrap_or_default();
     debug!(cmd = %text, ?elapsed, code = status.code(), "ended");
     finish(text, status, elapsed, stdout, stderr)
 }
@@ -440,6 +455,33 @@ mod tests {
             matches!(&error, CmdError::Failed { code: 7, stderr, .. } if stderr == "ended"),
             "{error:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_outlives_its_prefix_is_asked_to_end_and_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let ended = dir.path().join("ended");
+        // As nsenter does: a fork works on, and the process we know dies at the signal.
+        let work = format!(
+            "(trap 'sleep 0.3; touch {}; exit' TERM; while :; do sleep 0.05; done) & wait",
+            ended.display()
+        );
+        let mut cmd = sh(&work).limit(Duration::from_millis(200));
+        cmd.prefix = vec!["/usr/bin/env".into()];
+        let error = Host.run(cmd).await.unwrap_err();
+        assert!(matches!(error, CmdError::Signalled { .. }), "{error:?}");
+        assert!(ended.exists(), "the fork was asked to end and has ended");
+    }
+
+    #[tokio::test]
+    async fn one_that_holds_the_pipes_for_ever_is_stuck() {
+        let cmd = sh("setsid sleep 5 & exit 0")
+            .limit(Duration::from_millis(200))
+            .grace(Duration::from_millis(100));
+        let started = Instant::now();
+        let error = Host.run(cmd).await.unwrap_err();
+        assert!(matches!(error, CmdError::Stuck { .. }), "{error:?}");
+        assert!(error.is_abnormal() && started.elapsed() < Duration::from_secs(3));
     }
 
     #[tokio::test]
