@@ -157,6 +157,10 @@ impl Observer for Metrics {
     fn command_ended(&self, verb: &str, result: &str, seconds: f64) {
         self.command(verb, result, Duration::from_secs_f64(seconds));
     }
+
+    fn wreck_found(&self, kind: &str, outcome: &str) {
+        self.heal(kind, outcome);
+    }
 }
 
 /// What the keeper last saw.
@@ -195,11 +199,10 @@ impl<R: Runner + Clone> Keeper<R> {
 
     async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.volumes.engine().changes();
-        let mut healed: Vec<String> = Vec::new();
         loop {
             changes.borrow_and_update();
             if self.preflight().await {
-                self.look(&mut healed).await;
+                self.look().await;
             }
             tokio::select! {
                 _ = changes.changed() => {}
@@ -239,36 +242,25 @@ impl<R: Runner + Clone> Keeper<R> {
         passed
     }
 
-    /// Looks at the classes; heals VGs that were not there at the last look.
-    async fn look(&self, healed: &mut Vec<String>) {
+    /// Looks at the classes; heals VGs that are not known to be sound.
+    async fn look(&self) {
+        let config = self.volumes.config();
         let state = self
             .volumes
             .state()
             .await
             .map_err(|error| error.to_string());
         if let Ok(state) = &state {
-            let present: Vec<String> = state
-                .classes
-                .iter()
-                .map(|c| c.volume_group.clone())
-                .collect();
-            healed.retain(|vg| present.contains(vg));
-            for vg in present {
-                let frozen = state
-                    .classes
-                    .iter()
-                    .any(|c| c.volume_group == vg && !c.frozen.is_empty());
-                if healed.contains(&vg) || frozen {
-                    continue;
-                }
-                match self.volumes.heal_vg(&vg).await {
-                    Ok(reports) => {
-                        reports.iter().for_each(|report| {
-                            self.metrics.heal(report.wreck.kind(), report.outcome())
-                        });
-                        healed.push(vg);
-                    }
-                    Err(error) => warn!(%vg, %error, "cannot be looked at for wrecks yet"),
+            let engine = self.volumes.engine();
+            let (present, away): (Vec<_>, Vec<_>) =
+                config.classes.volume_groups().into_iter().partition(|vg| {
+                    let mut classes = state.classes.iter();
+                    classes.any(|c| c.volume_group == *vg && c.frozen.is_empty())
+                });
+            away.into_iter().for_each(|vg| engine.forget(vg));
+            for vg in present.into_iter().filter(|vg| !engine.is_sound(vg)) {
+                if let Err(error) = self.volumes.heal_vg(vg).await {
+                    warn!(%vg, %error, "cannot be looked at for wrecks yet");
                 }
             }
             self.publish(state);

@@ -88,7 +88,6 @@ struct Inner<R> {
     tasks: TaskTracker,
     wipes: wipe::Wipes,
     lock_dir: OnceLock<lock_dir::Proof>,
-    heals: watch::Sender<Vec<HealReport>>,
     /// Cancelled when no new background work may begin.
     stop: CancellationToken,
 }
@@ -111,7 +110,6 @@ impl<R: Runner + Clone> Volumes<R> {
                 tasks: TaskTracker::new(),
                 wipes: wipe::Wipes::default(),
                 lock_dir: OnceLock::new(),
-                heals: watch::channel(Vec::new()).0,
                 stop: CancellationToken::new(),
             }),
         };
@@ -214,9 +212,17 @@ impl<R: Runner + Clone> Volumes<R> {
         Ok(())
     }
 
+    /// The right to change `vg`, wrecks cleared away: after an abnormal end even commands
+    /// that have nothing to do with it may fail.
     async fn lane(&self, vg: &str) -> Result<Lane<'_, R>, VolumeError> {
         self.require_lock_dir()?;
-        Ok(self.inner.engine.lane(vg).await)
+        let lane = self.inner.engine.lane(vg).await;
+        if !self.inner.engine.is_sound(vg)
+            && let Err(error) = self.heal_in(&lane).await
+        {
+            info!(vg, %error, "not looked at for wrecks");
+        }
+        Ok(lane)
     }
 }
 
@@ -267,6 +273,12 @@ fn require_pool(vg: &Vg, class: &DeviceClass) -> Result<(), VolumeError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Whether the volume has a device through which nothing can be read or written: a
+/// command was cut off between suspending and resuming it, or before its table was loaded.
+fn is_cut_off(device: Option<&dm::Device>) -> bool {
+    device.is_some_and(|device| device.suspended || !device.live)
 }
 
 fn open_mapper() -> Result<dm::Control, VolumeError> {

@@ -97,6 +97,8 @@ pub enum Mutation {
         /// Its tags.
         tags: Vec<String>,
     },
+    /// Writes the VG's newest metadata to all its PVs.
+    RewriteMetadata,
     /// Takes tags from a volume.
     DeleteTag {
         /// Its name.
@@ -117,6 +119,7 @@ impl Mutation {
             Self::Extend { .. } => "lvextend",
             Self::Remove { .. } => "lvremove",
             Self::Rename { .. } => "lvrename",
+            Self::RewriteMetadata => "vgck",
             Self::AddTag { .. }
             | Self::DeleteTag { .. }
             | Self::Activate { .. }
@@ -124,7 +127,7 @@ impl Mutation {
         }
     }
 
-    /// The arguments after `lvm` (lvcreate(8), lvextend(8), lvremove(8), lvchange(8), lvrename(8)).
+    /// The arguments after `lvm` (lvcreate(8), lvextend(8), lvremove(8), lvchange(8), lvrename(8), vgck(8)).
     /// `threshold` is given to commands that may reload a thin pool: without it lvm
     /// loads a low-water mark of 0 and the kernel never reports that the pool fills.
     pub fn args(&self, vg: &str, threshold: u8) -> Vec<String> {
@@ -211,6 +214,7 @@ impl Mutation {
                 add(&as_options("--addtag", tags));
                 add(&[&format!("{vg}/{name}")]);
             }
+            Self::RewriteMetadata => add(&["--updatemetadata", vg]),
             Self::DeleteTag { name, tags } => {
                 add(&as_options("--deltag", tags));
                 add(&[&format!("{vg}/{name}")]);

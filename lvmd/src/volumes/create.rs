@@ -263,6 +263,24 @@ pub(super) async fn active<R: Runner + Clone>(
     })
 }
 
+/// The view in which the volume is not cut off: a device that a command left suspended
+/// or without a table is made whole. One that is inactive stays so.
+pub(super) async fn resumed<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: VgView,
+    name: &str,
+) -> Result<VgView, VolumeError> {
+    let device = match view.vg.lv(name) {
+        Some(lv) => device(&open_mapper()?, &view.vg, lv)?,
+        None => None,
+    };
+    if super::is_cut_off(device.as_ref()) {
+        active(lane, view, name).await
+    } else {
+        Ok(view)
+    }
+}
+
 fn is_active(vg: &Vg, name: &str) -> Result<bool, VolumeError> {
     let Some(lv) = vg.lv(name) else {
         return Ok(false);

@@ -56,6 +56,13 @@ impl<R: Runner + Clone> Volumes<R> {
         let lane = self.lane(&class.volume_group).await?;
         let view = lane.view().await?;
         super::require_pool(&view.vg, class)?;
+        // A cut-off attempt may have left the source suspended.
+        let view = match view.vg.lv(&request.source) {
+            Some(lv) if super::belongs(lv, class) => {
+                create::resumed(&lane, view, &request.source).await?
+            }
+            _ => view,
+        };
         // Before its source is looked at: that may have grown or gone since.
         if view.vg.lv(&request.name).is_some() {
             return existing(&lane, &view, class, request).await;

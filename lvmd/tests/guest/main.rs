@@ -9,3 +9,4 @@ mod harness;
 mod refusals;
 mod rpc;
 mod service;
+mod wrecks;
