@@ -115,7 +115,14 @@ impl<R: Runner + Clone> Engine<R> {
     /// When state cannot be told.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ReadError> {
         let wanted = lock(&self.wanted).clone();
-        self.reader.read(&wanted).await
+        let mut snapshot = self.reader.read(&wanted).await?;
+        for (vg, what) in self.stuck() {
+            let views = Arc::make_mut(&mut snapshot).vgs.iter_mut();
+            views
+                .filter(|view| view.vg.name == vg)
+                .for_each(|view| view.frozen.push(Freeze::StuckCommand(what.clone())));
+        }
+        Ok(snapshot)
     }
 
     /// A channel that moves after each change made here.
@@ -182,17 +189,10 @@ impl<R: Runner + Clone> Lane<'_, R> {
     /// When it is missing, frozen, or cannot be told.
     pub async fn view(&self) -> Result<VgView, EngineError> {
         let snapshot = self.engine.snapshot().await?;
-        let mut view = snapshot
+        let view = snapshot
             .vg(&self.vg)
             .ok_or_else(|| EngineError::Missing(self.vg.clone()))?
             .clone();
-        let stuck = self
-            .engine
-            .stuck()
-            .into_iter()
-            .find(|(vg, _)| *vg == self.vg);
-        view.frozen
-            .extend(stuck.map(|(_, what)| Freeze::StuckCommand(what)));
         if view.frozen.is_empty() {
             Ok(view)
         } else {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,6 +74,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         .context("cannot serve metrics and health")?;
     let listener = listen(&first.socket)
         .with_context(|| format!("cannot listen at {}", first.socket.display()))?;
+    let bound = inode(&first.socket);
     info!(socket = %first.socket.display(), "serving");
     let kept = tokio::spawn(keeper.run(stop.clone()));
     let service = Service::new(volumes.clone(), metrics, stop.clone());
@@ -88,9 +89,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         .await
         .context("serving failed")?;
     stop.cancel();
+    // The next lvmd may be listening there already.
+    if inode(&first.socket) == bound {
+        let _ = std::fs::remove_file(&first.socket);
+    }
     let _ = kept.await;
     volumes.drain().await;
-    let _ = std::fs::remove_file(&first.socket);
     if let Some(door) = side_door {
         let _ = door.task.await;
     }
@@ -151,6 +155,12 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
         Err(_) => {}
     }
     UnixListener::bind(socket)
+}
+
+/// Which file this is, to know it again.
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 impl Observer for Metrics {
@@ -318,11 +328,15 @@ impl<R: Runner + Clone> Health for KeptHealth<R> {
             .map(|(vg, what)| format!("{vg}: {what}"))
             .collect::<Vec<_>>()
             .join("; ");
-        vec![if stuck.is_empty() {
-            Check::ok("commands", "no lvm command is stuck")
-        } else {
-            Check::failed("commands", text)
-        }]
+        // A command that does not end freezes its VG; a restart would forget it.
+        vec![Check::ok(
+            "commands",
+            if stuck.is_empty() {
+                "no lvm command is stuck".to_owned()
+            } else {
+                text
+            },
+        )]
     }
 
     async fn ready(&self) -> Vec<Check> {

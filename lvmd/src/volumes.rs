@@ -178,7 +178,7 @@ impl<R: Runner + Clone> Volumes<R> {
             .collect()
     }
 
-    /// What a class can still give, in bytes.
+    /// What a class can still give, in bytes; nothing while its VG must not be changed.
     ///
     /// # Errors
     /// When the class is unknown, its VG is not there, or state cannot be told.
@@ -190,7 +190,12 @@ impl<R: Runner + Clone> Volumes<R> {
             .vg(&class.volume_group)
             .ok_or_else(|| missing(class))?;
         require_pool(&view.vg, class)?;
-        Ok(crate::capacity::free(&view.vg, class))
+        // What must not be changed gives nothing; saying otherwise draws volumes here.
+        Ok(if view.frozen.is_empty() {
+            crate::capacity::free(&view.vg, class)
+        } else {
+            Bytes(0)
+        })
     }
 
     /// Shows, once, that the lock directory is the host's. With a command prefix lvm runs

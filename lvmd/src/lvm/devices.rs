@@ -36,7 +36,8 @@ pub struct Labelled {
 pub enum Rank {
     /// A disk, a partition, or a mapping of one (multipath, encryption, RAID).
     Disk,
-    /// A loop or network block device: what lies on it may be somebody else's system.
+    /// A loop or network block device, or one that stands on an LV: what lies on it may be
+    /// somebody else's system.
     Virtual,
 }
 
@@ -136,7 +137,11 @@ pub fn sort(candidates: &[Candidate], read: Vec<Read>, mapped: &[dm::Listed]) ->
                 devno: device.devno,
                 label,
                 keys,
-                rank: device.rank,
+                rank: if stands_on_lv(Path::new("/sys"), device.devno, mapped, 0) {
+                    Rank::Virtual
+                } else {
+                    device.rank
+                },
             }),
             Err(error) => found.unreadable.push((device.path(), error.to_string())),
         }
@@ -201,6 +206,31 @@ fn is_component((major, minor): (u32, u32), mapped: &[dm::Listed]) -> bool {
     })
 }
 
+/// Whether an LV is somewhere below this device (encryption or partitions of a volume).
+fn stands_on_lv(sys: &Path, devno: (u32, u32), mapped: &[dm::Listed], depth: u8) -> bool {
+    let (major, minor) = devno;
+    let Ok(device) = fs::canonicalize(sys.join(format!("dev/block/{major}:{minor}"))) else {
+        return false;
+    };
+    let whole = match device.parent() {
+        Some(disk) if device.join("partition").exists() => disk,
+        _ => &device,
+    };
+    let below = fs::read_dir(whole.join("slaves")).into_iter().flatten();
+    below.filter_map(Result::ok).any(|entry| {
+        let text = fs::read_to_string(entry.path().join("dev")).unwrap_or_default();
+        let number =
+            |(major, minor): (&str, &str)| Some((major.parse().ok()?, minor.parse().ok()?));
+        text.trim()
+            .split_once(':')
+            .and_then(number)
+            .is_some_and(|below| {
+                mapped.iter().any(|m| m.devno == below && is_lv(m))
+                    || depth < 8 && stands_on_lv(sys, below, mapped, depth + 1)
+            })
+    })
+}
+
 /// A buffer whose start is aligned to 4 KiB, as O_DIRECT wants.
 struct Aligned {
     memory: Vec<u8>,
@@ -260,6 +290,28 @@ mod tests {
             expected.map(|(n, r)| (n.to_owned(), r)),
             "dm-2 is unknown to device-mapper's list: not looked at"
         );
+    }
+
+    #[test]
+    fn what_stands_on_a_volume_is_not_trusted_as_a_disk() {
+        let sys = tempfile::tempdir().unwrap();
+        let below = |upper: &str, lower: &str| {
+            let dir = sys.path().join("dev/block").join(upper).join("slaves/x");
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("dev"), format!("{lower}\n")).unwrap();
+        };
+        // An encrypted partition of a volume, and an encrypted disk.
+        below("254:2", "254:1");
+        below("254:1", "254:0");
+        below("254:3", "8:0");
+        let mapped = [
+            listed("vg-lv", "LVM-abc", 0),
+            listed("vg-lv1", "part1-LVM-abc", 1),
+            listed("guest", "CRYPT-a", 2),
+            listed("own", "CRYPT-b", 3),
+        ];
+        let on_lv = |minor| stands_on_lv(sys.path(), (254, minor), &mapped, 0);
+        assert!(on_lv(2) && on_lv(1) && !on_lv(3));
     }
 
     #[test]

@@ -119,6 +119,7 @@ async fn existing<R: Runner + Clone>(
         add_tags(lane, view, &lv.name, absent).await?;
     }
     let view = active(lane, view.clone(), &lv.name).await?;
+    pool::rearm(lane, &view, class).await;
     found(&view.vg, &lv.name).map(Outcome::AlreadySo)
 }
 

@@ -26,7 +26,7 @@ pub struct ClassState {
     pub volume_group: String,
     /// Whether a request that names no class means this one.
     pub is_default: bool,
-    /// What it can still give in one volume, in bytes.
+    /// What it can still give in one volume, in bytes; nothing while it is frozen.
     pub free: Bytes,
     /// Free space of its VG in bytes, spare space counted for a thick class only.
     pub vg_free: Bytes,
@@ -72,12 +72,21 @@ impl<R: Runner + Clone> Volumes<R> {
         let config = self.config();
         let snapshot = self.inner.engine.snapshot().await?;
         let patience = self.inner.engine.patience();
+        // It may be on one of these.
+        let unreadable: String = snapshot
+            .unreadable
+            .iter()
+            .map(|(path, why)| format!("; {}: {why}", path.display()))
+            .collect();
         let mut state = NodeState::default();
         for class in config.classes.iter() {
             match snapshot.vg(&class.volume_group) {
                 None => state.absent.push((
                     class.name.clone(),
-                    format!("volume group {} is not there", class.volume_group),
+                    format!(
+                        "volume group {} is not there{unreadable}",
+                        class.volume_group
+                    ),
                 )),
                 Some(view) => match class_state(patience, view, class).await {
                     Ok(Some(found)) => state.classes.push(found),
@@ -100,6 +109,8 @@ async fn class_state(
     class: &DeviceClass,
 ) -> Result<Option<ClassState>, VolumeError> {
     let vg = &view.vg;
+    // What must not be changed gives nothing; saying otherwise draws volumes here.
+    let given = |bytes: Bytes| Some(bytes).filter(|_| view.frozen.is_empty());
     let pool = match class.pool() {
         None => None,
         Some(name) => match vg.pool(name) {
@@ -113,7 +124,7 @@ async fn class_state(
                     metadata_percent: status
                         .as_ref()
                         .map_or(0.0, crate::dm::PoolStatus::metadata_percent),
-                    overprovision_free: capacity::thin_free(vg, class),
+                    overprovision_free: given(capacity::thin_free(vg, class)).unwrap_or_default(),
                     size: lv.size,
                     mode: status.map_or_else(
                         || "inactive".into(),
@@ -129,13 +140,17 @@ async fn class_state(
             }
         },
     };
-    let free = capacity::free(vg, class);
+    let free = given(capacity::free(vg, class)).unwrap_or_default();
     Ok(Some(ClassState {
         class: class.name.clone(),
         volume_group: vg.name.clone(),
         is_default: class.is_default,
         free,
-        vg_free: if pool.is_some() { vg.free() } else { free },
+        vg_free: if pool.is_some() {
+            given(vg.free()).unwrap_or_default()
+        } else {
+            free
+        },
         vg_size: vg.size,
         pool,
         frozen: view.frozen.clone(),
