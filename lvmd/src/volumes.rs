@@ -4,6 +4,7 @@
 //! operation takes the VG's lane, looks, decides, changes with one lvm command, and
 //! looks again. A call that is repeated finds what the first one made.
 
+mod activate;
 mod create;
 mod error;
 mod heal;

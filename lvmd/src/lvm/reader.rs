@@ -176,7 +176,11 @@ impl<R: Runner> Reader<R> {
                 .runner
                 .run(self.tool.call(None, &paths, &report::args())?)
                 .await?;
-            for vg in report::parse(&out.stdout)? {
+            let (found, warnings) = report::read(&out.stdout)?;
+            for warning in warnings {
+                warn!(%warning, "lvm warns of the volume groups");
+            }
+            for vg in found {
                 if rank == Rank::Virtual
                     && vgs
                         .iter()

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::{
-    Outcome, Volume, VolumeError, Volumes, belongs, device, error, open_mapper, pool, remove,
+    Outcome, Volume, VolumeError, Volumes, activate, belongs, error, open_mapper, pool, remove,
     volume, whereabouts,
 };
 use crate::capacity::{self, Layout};
@@ -118,7 +118,7 @@ async fn existing<R: Runner + Clone>(
         // An untagged volume is upstream's; whoever asks for it by name claims it.
         add_tags(lane, view, &lv.name, absent).await?;
     }
-    let view = active(lane, view.clone(), &lv.name).await?;
+    let view = activate::active(lane, view.clone(), &lv.name).await?;
     pool::rearm(lane, &view, class).await;
     found(&view.vg, &lv.name).map(Outcome::AlreadySo)
 }
@@ -209,7 +209,7 @@ async fn create<R: Runner + Clone>(
         let why = format!("the metadata shows {} of {}", whereabouts(lv), lv.size);
         return Err(undo(lane, &after, lv, why).await);
     }
-    let after = match active(lane, after.clone(), &request.name).await {
+    let after = match activate::active(lane, after.clone(), &request.name).await {
         Ok(view) => view,
         Err(error) => return Err(undo(lane, &after, lv, error.to_string()).await),
     };
@@ -230,63 +230,6 @@ fn all_options(class: &DeviceClass, options: &LvcreateOptions, stripe: Option<u3
     }
     all.extend(options.args().iter().cloned());
     all
-}
-
-/// The view in which the volume is shown to be active; activates it when it is not.
-pub(super) async fn active<R: Runner + Clone>(
-    lane: &Lane<'_, R>,
-    view: VgView,
-    name: &str,
-) -> Result<VgView, VolumeError> {
-    if is_active(&view.vg, name)? {
-        return Ok(view);
-    }
-    let threshold = pool::threshold_for(&view.vg, name);
-    let said = lane
-        .run(
-            &view,
-            &Mutation::Activate {
-                name: name.to_owned(),
-            },
-            threshold,
-        )
-        .await;
-    let view = lane.view().await?;
-    if is_active(&view.vg, name)? {
-        return Ok(view);
-    }
-    Err(VolumeError::Unverified {
-        what: format!("activating volume {name}"),
-        why: said.err().map_or_else(
-            || "lvm reports success, and device-mapper has no live device".into(),
-            |e| e.to_string(),
-        ),
-    })
-}
-
-/// The view in which the volume is not cut off: a device that a command left suspended
-/// or without a table is made whole. One that is inactive stays so.
-pub(super) async fn resumed<R: Runner + Clone>(
-    lane: &Lane<'_, R>,
-    view: VgView,
-    name: &str,
-) -> Result<VgView, VolumeError> {
-    let device = match view.vg.lv(name) {
-        Some(lv) => device(&open_mapper()?, &view.vg, lv)?,
-        None => None,
-    };
-    if super::is_cut_off(device.as_ref()) {
-        active(lane, view, name).await
-    } else {
-        Ok(view)
-    }
-}
-
-fn is_active(vg: &Vg, name: &str) -> Result<bool, VolumeError> {
-    let Some(lv) = vg.lv(name) else {
-        return Ok(false);
-    };
-    Ok(device(&open_mapper()?, vg, lv)?.is_some_and(|d| d.live && !d.suspended))
 }
 
 /// Takes back a volume this very call made, so that a failed creation leaves nothing.

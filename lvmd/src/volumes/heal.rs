@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 pub use diagnose::{Wreck, diagnose};
 
-use super::{VolumeError, Volumes, create, device, is_cut_off, open_mapper, pool};
+use super::{VolumeError, Volumes, activate, device, is_cut_off, open_mapper, pool};
 use crate::cmd::Runner;
 use crate::dm;
 use crate::engine::Lane;
@@ -110,7 +110,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 .await
                 .map_err(|e| e.to_string()),
             Wreck::Suspended { name, .. } | Wreck::Inactive { name, .. } => {
-                let active = create::active(lane, view.clone(), name).await;
+                let active = activate::active(lane, view.clone(), name).await;
                 active.map(drop).map_err(|e| e.to_string())
             }
             Wreck::CopiesDiffer => rewrite(lane, view).await,

@@ -1,7 +1,7 @@
 //! Growing a volume.
 
 use super::{
-    Outcome, VolumeError, Volumes, belongs, create, error, open_mapper, pool, whereabouts,
+    Outcome, VolumeError, Volumes, activate, belongs, create, error, open_mapper, pool, whereabouts,
 };
 use crate::capacity;
 use crate::cmd::Runner;
@@ -32,7 +32,7 @@ impl<R: Runner + Clone> Volumes<R> {
         super::require_pool(&view.vg, class)?;
         member(&view.vg, class, name)?;
         // An earlier request may have been cut off half-way through.
-        let view = create::resumed(&lane, view, name).await?;
+        let view = activate::resumed(&lane, view, name).await?;
         let lv = member(&view.vg, class, name)?;
         if lv.visible_size() >= size {
             if verify_device(&view.vg, lv).is_err() {

@@ -2,7 +2,7 @@
 
 use tracing::warn;
 
-use super::{Outcome, Volume, VolumeError, Volumes, create, error, pool, remove, resize};
+use super::{Outcome, Volume, VolumeError, Volumes, activate, create, error, pool, remove, resize};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
@@ -59,7 +59,7 @@ impl<R: Runner + Clone> Volumes<R> {
         // A cut-off attempt may have left the source suspended.
         let view = match view.vg.lv(&request.source) {
             Some(lv) if super::belongs(lv, class) => {
-                create::resumed(&lane, view, &request.source).await?
+                activate::resumed(&lane, view, &request.source).await?
             }
             _ => view,
         };
@@ -128,7 +128,7 @@ async fn existing<R: Runner + Clone>(
         return differs(format!("its tag says that it belongs to {owner}"));
     }
     let was_whole = lv.size >= request.size;
-    let mut view = create::active(lane, view.clone(), &request.name).await?;
+    let mut view = activate::active(lane, view.clone(), &request.name).await?;
     if !was_whole {
         resize::grow(lane, &view, class, &request.name, request.size).await?;
         view = lane.view().await?;
@@ -194,7 +194,7 @@ async fn take<R: Runner + Clone>(
         Ok(())
     };
     let ready = match grown {
-        Ok(()) => create::active(lane, lane.view().await?, &request.name).await,
+        Ok(()) => activate::active(lane, lane.view().await?, &request.name).await,
         Err(error) => Err(error),
     };
     match ready {

@@ -19,7 +19,7 @@ use nix::libc;
 use tokio::sync::Mutex as AsyncMutex;
 use tracing::{info, warn};
 
-use super::{VolumeError, Volumes, create, remove};
+use super::{VolumeError, Volumes, activate, remove};
 use crate::cmd::Runner;
 use crate::dm;
 use crate::lvm::model::Lv;
@@ -122,7 +122,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 });
             }
             remove::refuse_if_held(&view.vg, lv)?;
-            create::active(&lane, view.clone(), name).await?;
+            activate::active(&lane, view.clone(), name).await?;
             (lv.uuid.clone(), lv.dm_uuid(&view.vg, ""))
         };
         if overwritten.as_ref() != Some(&lv_uuid) {
