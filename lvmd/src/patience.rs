@@ -58,27 +58,22 @@ impl Patience {
         if self.overdue().contains_key(what) {
             return Err(no_answer);
         }
-        let state = Arc::new(Mutex::new(State::Out));
-        let back = Back {
+        let call_out = Arc::new(Call {
             patience: self.clone(),
             what: what.to_owned(),
-            state: state.clone(),
-        };
+            state: Mutex::new(State::Out),
+        });
+        let back = Back(call_out.clone());
+        // Also when who asks goes away: the next one must not send another thread after it.
+        let _given_up = GivenUp(call_out);
         let asked = tokio::task::spawn_blocking(move || {
             let _back = back;
             call()
         });
         match tokio::time::timeout(self.limit, asked).await {
-            Ok(answer) => answer.map_err(|_panicked| no_answer),
-            Err(_) => {
-                let mut overdue = self.overdue();
-                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                if *state == State::Out {
-                    *state = State::Overdue;
-                    *overdue.entry(what.to_owned()).or_default() += 1;
-                }
-                Err(no_answer)
-            }
+            Ok(Ok(answer)) => Ok(answer),
+            // It panicked, or is late.
+            Ok(Err(_)) | Err(_) => Err(no_answer),
         }
     }
 
@@ -87,32 +82,57 @@ impl Patience {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// One call, as seen from both sides.
+struct Call {
+    patience: Patience,
+    what: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Out,
     Overdue,
     Back,
 }
 
-/// Notes that a call is back, also when it panics.
-struct Back {
-    patience: Patience,
-    what: String,
-    state: Arc<Mutex<State>>,
+impl Call {
+    /// Changes the state and counts what is overdue, both at once.
+    fn turn(&self, next: State) {
+        let mut overdue = self.patience.overdue();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (*state, next) {
+            (State::Out, State::Overdue) => *overdue.entry(self.what.clone()).or_default() += 1,
+            (State::Overdue, State::Back) => {
+                let left = overdue.get(&self.what).map_or(0, |count| count - 1);
+                if left == 0 {
+                    overdue.remove(&self.what);
+                } else {
+                    overdue.insert(self.what.clone(), left);
+                }
+            }
+            (State::Out, State::Back) => {}
+            _ => return,
+        }
+        *state = next;
+    }
 }
+
+/// Held by the call: it is back, also when it panics.
+struct Back(Arc<Call>);
 
 impl Drop for Back {
     fn drop(&mut self) {
-        let mut overdue = self.patience.overdue();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *state, State::Back) == State::Overdue
-            && let Some(count) = overdue.get_mut(&self.what)
-        {
-            *count -= 1;
-            if *count == 0 {
-                overdue.remove(&self.what);
-            }
-        }
+        self.0.turn(State::Back);
+    }
+}
+
+/// Held by who asks: whoever stops waiting leaves it overdue, unless it is back.
+struct GivenUp(Arc<Call>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.turn(State::Overdue);
     }
 }
 
@@ -133,6 +153,23 @@ mod tests {
         assert!(asked.elapsed() < Duration::from_millis(40), "at once");
         release.send(()).unwrap();
         while patience.ask("a", || 3).await != Ok(3) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_leaves_the_call_overdue() {
+        let patience = Patience::new(Duration::from_secs(60));
+        let (release, released) = mpsc::channel::<()>();
+        let asked = patience.ask("a", move || released.recv());
+        let short = Duration::from_millis(20);
+        assert!(tokio::time::timeout(short, asked).await.is_err());
+        assert!(
+            patience.ask("a", || 1).await.is_err(),
+            "no second thread goes after it"
+        );
+        release.send(()).unwrap();
+        while patience.ask("a", || 2).await != Ok(2) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -105,6 +105,10 @@ impl<R: Runner + Clone> Volumes<R> {
                 self.wipe_in_background(&view.vg.name, name);
                 return "resumed".into();
             }
+            // Behind a prefix lvm may have another lock directory than we see.
+            Wreck::HalfPool { .. } if !lane.engine().tool().command_prefix.is_empty() => {
+                Err("lvm-command-prefix is set: whether lvm works there cannot be told".into())
+            }
             Wreck::HalfPool { .. } => clear_half_pool(&view.vg, wreck),
             Wreck::StoppedPool { pool, .. } => resume_pool(lane, view, pool)
                 .await

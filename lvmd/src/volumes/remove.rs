@@ -37,7 +37,7 @@ impl<R: Runner + Clone> Volumes<R> {
         let view = lane.view().await?;
         // A removal that was cut between its two steps left the tag, but not the name.
         let lv = match view.vg.lv(name) {
-            Some(lv) if lv.is_wiping() && class.pool().is_none() => lv,
+            Some(lv) if lv.is_wiping() && class.pool().is_none() && wipe::name(lv) != lv.name => lv,
             _ => match resize::member(&view.vg, class, name) {
                 Err(error @ VolumeError::VolumeMissing { .. }) => {
                     return Err(self.elsewhere(name, class).await?.unwrap_or(error));
