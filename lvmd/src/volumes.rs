@@ -13,6 +13,7 @@ mod remove;
 mod resize;
 mod snapshot;
 mod state;
+mod unfinished;
 mod wipe;
 
 use std::sync::{Arc, OnceLock};
@@ -157,7 +158,7 @@ impl<R: Runner + Clone> Volumes<R> {
         self.inner.tasks.wait().await;
     }
 
-    /// The volumes of a class, wiped ones left out. A thick class has all LVs of its VG
+    /// The volumes of a class, those being made or wiped left out. A thick class has all LVs of its VG
     /// but thin ones and pools; a thin class those of its pool.
     ///
     /// # Errors
@@ -174,7 +175,7 @@ impl<R: Runner + Clone> Volumes<R> {
         let control = open_mapper()?;
         vg.lvs
             .iter()
-            .filter(|lv| belongs(lv, class) && !lv.is_wiping())
+            .filter(|lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished())
             .map(|lv| volume(&control, vg, lv))
             .collect()
     }

@@ -165,6 +165,12 @@ impl Lv {
         names::tag_value(&self.tags, names::TAG_STATE) == Some(names::STATE_WIPING)
     }
 
+    /// Made and never handed out: what is in it is not wiped yet.
+    pub fn is_unfinished(&self) -> bool {
+        !self.is_pool()
+            && names::tag_value(&self.tags, names::TAG_STATE) == Some(names::STATE_CREATING)
+    }
+
     /// The device-mapper uuid: `LVM-`, the VG's and the LV's uuid without dashes, and
     /// `suffix` (e.g. `tpool` for the device that carries a pool's status).
     pub fn dm_uuid(&self, vg: &Vg, suffix: &str) -> String {

@@ -4,7 +4,7 @@ use tracing::warn;
 
 use super::{
     Outcome, Volume, VolumeError, Volumes, activate, belongs, error, open_mapper, pool, remove,
-    volume, whereabouts,
+    unfinished, volume, whereabouts,
 };
 use crate::capacity::{self, Layout};
 use crate::cmd::{CmdError, Runner};
@@ -57,9 +57,14 @@ impl<R: Runner + Clone> Volumes<R> {
             ));
         }
         let lane = self.lane(&class.volume_group).await?;
-        let view = lane.view().await?;
-        if let Some(lv) = view.vg.lv(&request.name) {
-            return existing(&lane, &view, class, request, lv).await;
+        let mut view = lane.view().await?;
+        match view.vg.lv(&request.name) {
+            Some(lv) if lv.is_unfinished() && belongs(lv, class) => {
+                unfinished::clear(&lane, &view, lv).await?;
+                view = lane.view().await?;
+            }
+            Some(lv) => return existing(&lane, &view, class, request, lv).await,
+            None => {}
         }
         create(&lane, &view, class, options, stripe, request).await
     }
@@ -181,7 +186,7 @@ async fn create<R: Runner + Clone>(
             Mutation::CreateThick {
                 name: request.name.clone(),
                 extents,
-                tags: request.tags.clone(),
+                tags: [request.tags.clone(), vec![unfinished::tag()]].concat(),
                 options: all_options(class, options, stripe),
             }
         }
@@ -199,6 +204,11 @@ async fn create<R: Runner + Clone>(
             },
         });
     };
+    if let Err(error) = &said
+        && lv.is_unfinished()
+    {
+        return Err(undo(lane, &after, lv, error.to_string()).await);
+    }
     if let Err(error) = said {
         // Made although lvm failed, or meanwhile by another program: it may be somebody
         // else's, so it is judged as an earlier request's and never taken back.
@@ -209,10 +219,14 @@ async fn create<R: Runner + Clone>(
         let why = format!("the metadata shows {} of {}", whereabouts(lv), lv.size);
         return Err(undo(lane, &after, lv, why).await);
     }
-    let after = match activate::active(lane, after.clone(), &request.name).await {
+    let mut after = match activate::active(lane, after.clone(), &request.name).await {
         Ok(view) => view,
         Err(error) => return Err(undo(lane, &after, lv, error.to_string()).await),
     };
+    if lv.is_unfinished() {
+        // What fails here is made anew by a repeated request.
+        after = unfinished::finish(lane, &after, &request.name).await?;
+    }
     pool::rearm(lane, &after, class).await;
     found(&after.vg, &request.name).map(Outcome::Changed)
 }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 pub use diagnose::{Wreck, diagnose};
 
-use super::{VolumeError, Volumes, activate, device, is_cut_off, open_mapper, pool};
+use super::{VolumeError, Volumes, activate, device, is_cut_off, open_mapper, pool, unfinished};
 use crate::cmd::Runner;
 use crate::dm;
 use crate::engine::Lane;
@@ -93,6 +93,7 @@ impl<R: Runner + Clone> Volumes<R> {
             }
             Wreck::Suspended { ours, .. }
             | Wreck::Inactive { ours, .. }
+            | Wreck::Unfinished { ours, .. }
             | Wreck::Wiping { ours, .. } => *ours,
             // LVM itself does it with the next change it is asked for.
             Wreck::CopiesDiffer => true,
@@ -117,6 +118,12 @@ impl<R: Runner + Clone> Volumes<R> {
                 let active = activate::active(lane, view.clone(), name).await;
                 active.map(drop).map_err(|e| e.to_string())
             }
+            Wreck::Unfinished { name, .. } => match view.vg.lv(name) {
+                Some(lv) => unfinished::clear(lane, view, lv)
+                    .await
+                    .map_err(|e| e.to_string()),
+                None => Ok(()),
+            },
             Wreck::CopiesDiffer => rewrite(lane, view).await,
         };
         healed.map_or_else(|error| error, |()| "healed".into())

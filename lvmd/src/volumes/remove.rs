@@ -47,7 +47,7 @@ impl<R: Runner + Clone> Volumes<R> {
         };
         refuse_if_held(&view.vg, lv)?;
         wait_until_closed(&view.vg, lv).await?;
-        if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) {
+        if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) && !lv.is_unfinished() {
             let wiping = wipe::name(lv);
             if !lv.is_wiping() {
                 let mark = vec![names::tag(names::TAG_STATE, names::STATE_WIPING)];

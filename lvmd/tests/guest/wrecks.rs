@@ -1,6 +1,7 @@
 //! What cut-off commands leave: healed at start, after an abnormal end, and on request.
 
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use tonic::Code;
 
@@ -180,5 +181,45 @@ async fn a_volume_that_is_open_is_not_overwritten_whatever_its_tag_says() {
         !String::from_utf8_lossy(&output("lvm", &["lvs", "vg"]).stdout).contains(" v ")
     })
     .await;
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_was_cut_off_never_hands_out_a_former_tenants_data() {
+    make_vg(1, false);
+    let config =
+        "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
+    let daemon = Daemon::start(config).await;
+    let former = daemon.create("former", "a", 64 * MIB).await.unwrap();
+    let script = format!(
+        "yes SECRET | dd of={} bs=1M count=64 oflag=direct iflag=fullblock status=none",
+        node(&former).display()
+    );
+    run("bash", &["-c", &script]);
+    daemon.remove("former", "a").await.unwrap();
+    // lvcreate commits the volume about 60 ms after its start and clears it just after.
+    for i in 0..16 {
+        let name = format!("v{i}");
+        let mut client = daemon.lv();
+        let request = lvmd::proto::CreateLvRequest {
+            name: name.clone(),
+            size_bytes: 4 * MIB,
+            ..Default::default()
+        };
+        let call = tokio::spawn(async move { client.create_lv(request).await });
+        while children(daemon.pid()).is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(30 + 5 * i)).await;
+        children(daemon.pid()).into_iter().for_each(kill9);
+        let first = call.await.unwrap();
+        let made = daemon.create(&name, "a", 4 * MIB).await.unwrap();
+        let head = std::fs::read(node(&made)).unwrap();
+        assert!(
+            head[..4096].iter().all(|byte| *byte == 0),
+            "moment {i}: the first call said {first:?}"
+        );
+        // It stays, so that the next one gets extents nobody cleared.
+    }
     daemon.stop();
 }

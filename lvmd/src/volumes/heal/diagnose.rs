@@ -46,6 +46,13 @@ pub enum Wreck {
         /// Whether no other owner's tag is on it.
         ours: bool,
     },
+    /// The volume was made, not finished, and never handed out.
+    Unfinished {
+        /// Its name.
+        name: String,
+        /// Whether no other owner's tag is on it.
+        ours: bool,
+    },
     /// The VG's metadata was written to some of its PVs only.
     CopiesDiffer,
 }
@@ -59,6 +66,7 @@ impl Wreck {
             Self::Suspended { .. } => "suspended_volume",
             Self::Inactive { .. } => "inactive_volume",
             Self::Wiping { .. } => "unfinished_wipe",
+            Self::Unfinished { .. } => "unfinished_volume",
             Self::CopiesDiffer => "metadata_copies_differ",
         }
     }
@@ -80,6 +88,7 @@ impl fmt::Display for Wreck {
             Self::Wiping { name, .. } => {
                 write!(f, "volume {name} is removed and not overwritten yet")
             }
+            Self::Unfinished { name, .. } => write!(f, "volume {name} was not finished"),
             Self::CopiesDiffer => f.write_str("the metadata is not the same on all disks"),
         }
     }
@@ -97,6 +106,10 @@ pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
         let (name, ours) = (lv.name.clone(), vg.is_ours(lv));
         if lv.is_wiping() {
             wrecks.push(Wreck::Wiping { name, ours });
+            continue;
+        }
+        if lv.is_unfinished() {
+            wrecks.push(Wreck::Unfinished { name, ours });
             continue;
         }
         match devices.get(&lv.dm_uuid(vg, "")) {
