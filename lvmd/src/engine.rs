@@ -55,7 +55,6 @@ impl Observer for Unobserved {
 pub struct Engine<R> {
     runner: Observed<R>,
     tool: Tool,
-    patience: Patience,
     reader: Reader<Observed<R>>,
     lanes: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     seen: Arc<Seen>,
@@ -93,10 +92,8 @@ impl<R: Runner + Clone> Engine<R> {
     /// An engine that calls lvm as `tool` says.
     pub fn new(runner: R, tool: Tool, observer: Arc<dyn Observer>) -> Self {
         let runner = Observed { runner, observer };
-        let patience = Patience::default();
         Self {
-            reader: Reader::new(runner.clone(), tool.clone(), patience.clone()),
-            patience,
+            reader: Reader::new(runner.clone(), tool.clone()),
             runner,
             tool,
             lanes: Mutex::default(),
@@ -169,7 +166,7 @@ impl<R: Runner + Clone> Engine<R> {
 
     /// Asks what a device that hangs would not answer.
     pub fn patience(&self) -> &Patience {
-        &self.patience
+        self.reader.patience()
     }
 
     /// How lvm is called.

@@ -57,13 +57,18 @@ struct Last {
 
 impl<R: Runner> Reader<R> {
     /// A reader that calls lvm through `runner`.
-    pub fn new(runner: R, tool: Tool, patience: Patience) -> Self {
+    pub fn new(runner: R, tool: Tool) -> Self {
         Self {
             runner,
             tool,
-            patience,
+            patience: Patience::default(),
             last: Mutex::new(None),
         }
+    }
+
+    /// Asks what a device that hangs would not answer.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// The VGs as they are now. `wanted` are the VGs somebody is waiting for: while one
