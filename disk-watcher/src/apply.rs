@@ -428,7 +428,7 @@ pub async fn group<R: Runner + Clone>(
         None => Pool::NotWanted,
         Some(wanted) => match vg.lv(&wanted.name) {
             None => Pool::Absent,
-            Some(lv) if !lv.is_pool() => Pool::Other,
+            Some(lv) if !lv.is_thin_pool() => Pool::Other,
             Some(lv)
                 if names::tag_value(&lv.tags, names::TAG_STATE) == Some(names::STATE_CREATING) =>
             {

@@ -30,12 +30,12 @@ impl Layout {
         metadata: 0,
     };
 
-    /// The layout lvcreate makes of these options. lvcreate's defaults where one is not
-    /// given: 2 stripes (RAID 6: 3), 1 mirror.
-    pub fn of(class: &DeviceClass, options: &LvcreateOptions) -> Self {
+    /// The layout lvcreate makes of these options and the class's `stripe`, where that is
+    /// given to it. lvcreate's defaults where one is not: 2 stripes (RAID 6: 3), 1 mirror.
+    pub fn of(stripe: Option<u32>, options: &LvcreateOptions) -> Self {
         let number = |name: &str| options.value(name).and_then(|v| v.parse::<u64>().ok());
         let stripes = number("stripes")
-            .or(class.stripe.map(u64::from))
+            .or(stripe.map(u64::from))
             .filter(|n| *n > 0);
         let mirrors = number("mirrors");
         let kind = options.value("type").unwrap_or(match (mirrors, stripes) {
@@ -177,7 +177,7 @@ pub fn free(vg: &Vg, class: &DeviceClass) -> Bytes {
     match class.kind {
         Kind::Thin { .. } => thin_free(vg, class),
         Kind::Thick => {
-            let layout = Layout::of(class, &class.lvcreate_options);
+            let layout = Layout::of(class.stripe, &class.lvcreate_options);
             Bytes(
                 layout
                     .usable(thick_free_extents(vg, class))
@@ -203,7 +203,7 @@ mod tests {
 
     fn layout(extra: &str) -> Layout {
         let class = class(extra);
-        Layout::of(&class, &class.lvcreate_options)
+        Layout::of(class.stripe, &class.lvcreate_options)
     }
 
     #[test]

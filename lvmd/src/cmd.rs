@@ -8,26 +8,25 @@
 //! child may still hold. Nobody's disconnect stops a child: dropping the future
 //! does not kill it.
 
+mod child;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
-use tracing::{debug, warn};
+
+pub use child::Host;
 
 /// How much of a child's stdout is kept, in bytes. A report of 10,000 LVs is about 8 MiB.
 const MAX_STDOUT: usize = 64 << 20;
-/// How much of a child's stderr joins an error, in bytes (the last ones).
-const STDERR_TAIL: usize = 4096;
-/// How long a child that got SIGTERM is waited for before it is called stuck.
+/// How long a child that got SIGTERM is waited for before it is called stuck, if not told otherwise.
 const TERM_GRACE: Duration = Duration::from_secs(60);
 
 /// A program call, as data.
@@ -43,6 +42,8 @@ pub struct Cmd {
     pub env: BTreeMap<OsString, OsString>,
     /// When SIGTERM is sent.
     pub limit: Duration,
+    /// How long after that it may go on before it is called stuck.
+    pub grace: Duration,
 }
 
 impl Cmd {
@@ -54,6 +55,7 @@ impl Cmd {
             args: Vec::new(),
             env: BTreeMap::new(),
             limit: Duration::from_secs(60),
+            grace: TERM_GRACE,
         }
     }
 
@@ -84,6 +86,13 @@ impl Cmd {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Sets how long after SIGTERM it may go on.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
         self
     }
 
@@ -214,161 +223,6 @@ impl<R: Runner> Runner for Arc<R> {
     }
 }
 
-/// Runs programs on this machine.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Host;
-
-impl Runner for Host {
-    async fn run(&self, cmd: Cmd) -> Result<Output, CmdError> {
-        // A task of its own: when the caller's future is dropped the child is still
-        // waited for and its pipes are still drained.
-        let text = cmd.to_string();
-        match tokio::spawn(run_child(cmd)).await {
-            Ok(result) => result,
-            Err(error) => Err(CmdError::Start {
-                program: text,
-                reason: error.to_string(),
-            }),
-        }
-    }
-}
-
-async fn run_child(cmd: Cmd) -> Result<Output, CmdError> {
-    let text = cmd.to_string();
-    let started = Instant::now();
-    debug!(cmd = %text, "starting");
-    let mut child = command(&cmd).spawn().map_err(|error| CmdError::Start {
-        program: cmd.program.display().to_string(),
-        reason: error.to_string(),
-    })?;
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .unwrap_or_default();
-    let stdout = tokio::spawn(read_all(child.stdout.take()));
-    let stderr = tokio::spawn(read_tail(child.stderr.take()));
-    let mut status = tokio::time::timeout(cmd.limit, child.wait()).await.ok();
-    if status.is_none() && pid > 0 {
-        warn!(cmd = %text, pid, limit = ?cmd.limit, "time limit reached, sending SIGTERM and waiting");
-        // The child is ours and not yet waited for, so the pid is still its own.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        status = tokio::time::timeout(TERM_GRACE, child.wait()).await.ok();
-    }
-    let Some(status) = status else {
-        // Left running, and still waited for, so that it leaves no zombie.
-        let (done, ended) = watch::channel(false);
-        tokio::spawn(async move {
-            let _ = child.wait().await;
-            done.send_replace(true);
-        });
-        return Err(CmdError::Stuck {
-            cmd: text,
-            pid,
-            limit: cmd.limit,
-            ended,
-        });
-    };
-    let status = status.map_err(|error| CmdError::Start {
-        program: text.clone(),
-        reason: error.to_string(),
-    })?;
-    let elapsed = started.elapsed();
-    let stdout = stdout.await.unwrap_or_default();
-    let stderr = stderr.await.unwrap_or_default();
-    debug!(cmd = %text, ?elapsed, code = status.code(), "ended");
-    finish(text, status, elapsed, stdout, stderr)
-}
-
-fn finish(
-    cmd: String,
-    status: ExitStatus,
-    elapsed: Duration,
-    stdout: Vec<u8>,
-    stderr: String,
-) -> Result<Output, CmdError> {
-    match status.code() {
-        Some(0) if stdout.len() > MAX_STDOUT => Err(CmdError::TooMuchOutput { cmd }),
-        Some(0) => Ok(Output {
-            stdout,
-            stderr,
-            elapsed,
-        }),
-        Some(code) => Err(CmdError::Failed { cmd, code, stderr }),
-        None => {
-            let signal = std::os::unix::process::ExitStatusExt::signal(&status).unwrap_or_default();
-            Err(CmdError::Signalled {
-                cmd,
-                signal,
-                elapsed,
-                stderr,
-            })
-        }
-    }
-}
-
-fn command(cmd: &Cmd) -> tokio::process::Command {
-    let mut words = cmd
-        .prefix
-        .iter()
-        .map(OsString::as_os_str)
-        .chain([cmd.program.as_os_str()]);
-    let first = words.next().unwrap_or_default();
-    #[expect(clippy::disallowed_methods, reason = "this is the one door")]
-    let mut command = tokio::process::Command::new(first);
-    command
-        .args(words)
-        .args(&cmd.args)
-        .env_clear()
-        .env("LC_ALL", "C")
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .envs(&cmd.env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // A process group of its own: Ctrl-C on our terminal must not reach an lvm.
-        .process_group(0)
-        .kill_on_drop(false);
-    command
-}
-
-/// Reads to the end, keeping at most one byte more than [`MAX_STDOUT`].
-async fn read_all(pipe: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let Some(mut pipe) = pipe else { return kept };
-    let mut buffer = vec![0; 64 << 10];
-    while let Ok(n) = pipe.read(&mut buffer).await {
-        if n == 0 {
-            break;
-        }
-        let room = (MAX_STDOUT + 1).saturating_sub(kept.len());
-        kept.extend_from_slice(&buffer[..n.min(room)]);
-    }
-    kept
-}
-
-/// Reads to the end, keeping the last [`STDERR_TAIL`] bytes, on one line.
-async fn read_tail(pipe: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut pipe) = pipe else {
-        return String::new();
-    };
-    let mut kept = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(n) = pipe.read(&mut buffer).await {
-        if n == 0 {
-            break;
-        }
-        kept.extend_from_slice(&buffer[..n]);
-        let excess = kept.len().saturating_sub(STDERR_TAIL);
-        kept.drain(..excess);
-    }
-    let text = String::from_utf8_lossy(&kept);
-    text.lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-        .collect::<Vec<_>>()
-        .join("; ")
-}
-
 /// The directories programs are looked for in, in this order.
 const SEARCH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
@@ -385,79 +239,4 @@ pub fn find_program(name: &str) -> Result<PathBuf, CmdError> {
             program: name.to_owned(),
             reason: format!("not found in {}", SEARCH.join(", ")),
         })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sh(script: &str) -> Cmd {
-        Cmd::new("/bin/sh").args(["-c", script])
-    }
-
-    #[tokio::test]
-    async fn a_child_gets_a_clean_environment_and_no_stdin() {
-        let out = Host.run(sh("cat; env | sort").env("A", "b")).await.unwrap();
-        let text = String::from_utf8(out.stdout).unwrap();
-        assert!(
-            text.contains("A=b\n") && text.contains("LC_ALL=C\n"),
-            "{text}"
-        );
-        assert!(!text.contains("CARGO"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn a_failure_carries_argv_code_and_the_tail_of_stderr() {
-        let error = Host
-            .run(sh("echo one >&2; echo two >&2; exit 5"))
-            .await
-            .unwrap_err();
-        let CmdError::Failed { cmd, code, stderr } = error else {
-            panic!("{error:?}")
-        };
-        assert_eq!((code, stderr.as_str()), (5, "one; two"));
-        assert_eq!(cmd, "/bin/sh -c 'echo one >&2; echo two >&2; exit 5'");
-    }
-
-    #[tokio::test]
-    async fn a_child_past_its_limit_gets_sigterm_not_sigkill() {
-        let script = "trap 'echo ended >&2; exit 7' TERM; while :; do sleep 0.05; done";
-        let error = Host
-            .run(sh(script).limit(Duration::from_millis(200)))
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&error, CmdError::Failed { code: 7, stderr, .. } if stderr == "ended"),
-            "{error:?}"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_caller_that_goes_away_does_not_stop_the_child() {
-        let dir = tempfile::tempdir().unwrap();
-        let done = dir.path().join("done");
-        let script = format!("sleep 0.3; touch {}", done.display());
-        let run = Host.run(sh(&script));
-        assert!(
-            tokio::time::timeout(Duration::from_millis(50), run)
-                .await
-                .is_err()
-        );
-        tokio::time::timeout(Duration::from_secs(5), async {
-            while !done.exists() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-        .unwrap();
-    }
-
-    #[test]
-    fn a_missing_program_names_the_places_searched() {
-        let error = find_program("no-such-program").unwrap_err().to_string();
-        assert!(
-            error.contains("no-such-program") && error.contains("/usr/sbin"),
-            "{error}"
-        );
-    }
 }

@@ -3,28 +3,43 @@
 //! Whoever wants to change a VG takes its [`Lane`]; lanes of one VG are handed out in
 //! order, lanes of two VGs run side by side, and LVM's own lock keeps other programs
 //! apart. In the lane the caller sees fresh state, decides, changes, and sees fresh
-//! state again: the exit code and stderr of lvm only explain.
+//! state again: the exit code and stderr of lvm only explain. A lane is held until its
+//! command has ended, also when the caller is gone.
+//!
+//! A VG is sound once it was looked at for wrecks; a command that did not end by itself,
+//! or not in time, makes it unsound until somebody looks again.
 //!
 //! The engine is the only caller of lvm. A faster way to run commands replaces
-//! [`Engine::execute`] without touching a caller.
+//! the body of [`Lane::run`] without touching a caller.
+
+mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::cmd::{CmdError, Output, Runner};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::reader::{ReadError, Reader};
 use crate::lvm::snapshot::{Freeze, Snapshot, VgView};
 use crate::lvm::tool::Tool;
+use crate::patience::Patience;
+use seen::Seen;
 
 /// Told of each command that ended, for metrics.
 pub trait Observer: Send + Sync + std::fmt::Debug + 'static {
     /// `verb` ended after `seconds` with `result` (`ok`, `failed`, `signalled`, `stuck`, `not_started`).
     fn command_ended(&self, verb: &str, result: &str, seconds: f64);
+
+    /// A wreck of this `kind` was found and is now `healed`, `named`, `resumed` or `failed`.
+    fn wreck_found(&self, kind: &str, outcome: &str) {
+        let _ = (kind, outcome);
+    }
 }
 
 /// An observer that does not care.
@@ -42,8 +57,7 @@ pub struct Engine<R> {
     tool: Tool,
     reader: Reader<Observed<R>>,
     lanes: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
-    stuck: Mutex<HashMap<String, Stuck>>,
-    changes: watch::Sender<u64>,
+    seen: Arc<Seen>,
     wanted: Mutex<Vec<String>>,
 }
 
@@ -52,7 +66,7 @@ pub struct Engine<R> {
 pub struct Lane<'a, R> {
     engine: &'a Engine<R>,
     vg: String,
-    _turn: OwnedMutexGuard<()>,
+    turn: Arc<OwnedMutexGuard<()>>,
 }
 
 /// Why a change was not made, or not shown to be made.
@@ -83,8 +97,7 @@ impl<R: Runner + Clone> Engine<R> {
             runner,
             tool,
             lanes: Mutex::default(),
-            stuck: Mutex::default(),
-            changes: watch::channel(0).0,
+            seen: Arc::default(),
             wanted: Mutex::default(),
         }
     }
@@ -100,17 +113,39 @@ impl<R: Runner + Clone> Engine<R> {
     /// When state cannot be told.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ReadError> {
         let wanted = lock(&self.wanted).clone();
-        self.reader.read(&wanted).await
+        let mut snapshot = self.reader.read(&wanted).await?;
+        for (vg, what) in self.stuck() {
+            let views = Arc::make_mut(&mut snapshot).vgs.iter_mut();
+            views
+                .filter(|view| view.vg.name == vg)
+                .for_each(|view| view.frozen.push(Freeze::StuckCommand(what.clone())));
+        }
+        Ok(snapshot)
     }
 
     /// A channel that moves after each change made here.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.seen.changes()
     }
 
     /// Reports a change that was seen from outside, so that watchers look again.
     pub fn note_change(&self) {
-        self.changes.send_modify(|n| *n = n.wrapping_add(1));
+        self.seen.note_change();
+    }
+
+    /// Whether `vg` was looked at for wrecks and every command since ended by itself.
+    pub fn is_sound(&self, vg: &str) -> bool {
+        self.seen.is_sound(vg)
+    }
+
+    /// Forgets that `vg` is sound, since it was away.
+    pub fn forget(&self, vg: &str) {
+        self.seen.set_sound(vg, false);
+    }
+
+    /// Who is told of commands and wrecks.
+    pub fn observer(&self) -> &dyn Observer {
+        &*self.runner.observer
     }
 
     /// Waits for the exclusive right to change `vg`.
@@ -120,51 +155,42 @@ impl<R: Runner + Clone> Engine<R> {
         Lane {
             engine: self,
             vg: vg.to_owned(),
-            _turn: queue.lock_owned().await,
+            turn: Arc::new(queue.lock_owned().await),
         }
     }
 
     /// VGs with a command of ours that does not end, and what it is.
     pub fn stuck(&self) -> Vec<(String, String)> {
-        let mut stuck = lock(&self.stuck);
-        stuck.retain(|_, command| !*command.ended.borrow());
-        stuck
-            .iter()
-            .map(|(vg, command)| (vg.clone(), command.what.clone()))
-            .collect()
+        self.seen.stuck()
+    }
+
+    /// Asks what a device that hangs would not answer.
+    pub fn patience(&self) -> &Patience {
+        self.reader.patience()
     }
 
     /// How lvm is called.
     pub fn tool(&self) -> &Tool {
         &self.tool
     }
-
-    /// Runs lvm once. The one place where a faster engine would go.
-    async fn execute(&self, view: &VgView, args: &[String]) -> Result<Output, CmdError> {
-        self.runner
-            .run(self.tool.call(Some(&view.vg.name), &view.devices, args)?)
-            .await
-    }
 }
 
 impl<R: Runner + Clone> Lane<'_, R> {
+    /// The engine it is a lane of.
+    pub fn engine(&self) -> &Engine<R> {
+        self.engine
+    }
+
     /// The VG as it is now, if it may be changed.
     ///
     /// # Errors
     /// When it is missing, frozen, or cannot be told.
     pub async fn view(&self) -> Result<VgView, EngineError> {
         let snapshot = self.engine.snapshot().await?;
-        let mut view = snapshot
+        let view = snapshot
             .vg(&self.vg)
             .ok_or_else(|| EngineError::Missing(self.vg.clone()))?
             .clone();
-        let stuck = self
-            .engine
-            .stuck()
-            .into_iter()
-            .find(|(vg, _)| *vg == self.vg);
-        view.frozen
-            .extend(stuck.map(|(_, what)| Freeze::StuckCommand(what)));
         if view.frozen.is_empty() {
             Ok(view)
         } else {
@@ -186,41 +212,53 @@ impl<R: Runner + Clone> Lane<'_, R> {
         mutation: &Mutation,
         threshold: u8,
     ) -> Result<(), CmdError> {
-        let result = self
+        let args = mutation.args(&self.vg, threshold);
+        let cmd = self
             .engine
-            .execute(view, &mutation.args(&self.vg, threshold))
-            .await;
-        self.engine.note_change();
-        match &result {
-            Ok(out) => {
-                info!(vg = %self.vg, change = ?mutation, elapsed = ?out.elapsed, "changed");
-                // Said after every change, since lvm's own backups are off.
-                let usual = "WARNING: This metadata update is NOT backed up.";
-                if !out.stderr.is_empty() && out.stderr != usual {
-                    info!(vg = %self.vg, stderr = %out.stderr, "lvm remarks");
-                }
+            .tool
+            .call(Some(&self.vg), &view.devices, &args)?;
+        let (text, limit) = (cmd.to_string(), cmd.limit);
+        let (runner, seen) = (self.engine.runner.clone(), self.engine.seen.clone());
+        let (vg, change, turn) = (self.vg.clone(), mutation.clone(), self.turn.clone());
+        let command = tokio::spawn(async move {
+            let started = Instant::now();
+            let mut result = runner.run(cmd.clone()).await;
+            if result.as_ref().is_err_and(lost_a_node) {
+                warn!(
+                    vg,
+                    ?change,
+                    "udevd took a node away under lvm, trying again"
+                );
+                tokio::time::sleep(SETTLE).await;
+                result = runner.run(cmd).await;
             }
-            Err(error) => warn!(vg = %self.vg, change = ?mutation, %error, "lvm failed"),
-        }
-        if let Err(error @ CmdError::Stuck { ended, .. }) = &result {
-            warn!(vg = %self.vg, "frozen until the command ends");
-            lock(&self.engine.stuck).insert(
-                self.vg.clone(),
-                Stuck {
-                    what: error.to_string(),
-                    ended: ended.clone(),
-                },
-            );
-        }
-        result.map(drop)
+            seen.ended(&vg, &change, &result, started.elapsed() < limit);
+            drop(turn);
+            result.map(drop)
+        });
+        command.await.unwrap_or_else(|error| {
+            Err(CmdError::Start {
+                program: text,
+                reason: error.to_string(),
+            })
+        })
+    }
+
+    /// Says that the VG is being looked at for wrecks.
+    pub fn set_sound(&self) {
+        self.engine.seen.set_sound(&self.vg, true);
     }
 }
 
-/// A command of ours that got SIGTERM and still runs.
-#[derive(Debug)]
-struct Stuck {
-    what: String,
-    ended: watch::Receiver<bool>,
+/// How long udevd is given before a command that lost a node is tried again.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Whether thin_check did not find the pool's metadata device. Without waiting for udevd a
+/// late event of an earlier activation may remove the node of this one: lvm then takes its
+/// work back, and thin_check ends with 64 (no such path), never so for what it finds inside.
+fn lost_a_node(error: &CmdError) -> bool {
+    let text = error.stderr();
+    text.contains("Check of pool") && text.contains("(status:64)")
 }
 
 /// A runner that times what it runs.

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod lvm;
 pub mod metrics;
 pub mod names;
+pub mod patience;
 pub mod proto;
 pub mod run;
 pub mod runtime;
@@ -30,8 +31,12 @@ pub mod volumes;
 pub fn main(cli: args::Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(16)
+        // Made when they are needed, which is when devices hang.
+        .max_blocking_threads(256)
         .enable_all()
         .build()?;
-    runtime.block_on(run::run(cli))
+    let result = runtime.block_on(run::run(cli));
+    // A thread that sleeps on a device that hangs is not waited for.
+    runtime.shutdown_background();
+    result
 }

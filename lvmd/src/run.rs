@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,6 +74,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         .context("cannot serve metrics and health")?;
     let listener = listen(&first.socket)
         .with_context(|| format!("cannot listen at {}", first.socket.display()))?;
+    let bound = inode(&first.socket);
     info!(socket = %first.socket.display(), "serving");
     let kept = tokio::spawn(keeper.run(stop.clone()));
     let service = Service::new(volumes.clone(), metrics, stop.clone());
@@ -88,9 +89,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         .await
         .context("serving failed")?;
     stop.cancel();
+    // The next lvmd may be listening there already.
+    if inode(&first.socket) == bound {
+        let _ = std::fs::remove_file(&first.socket);
+    }
     let _ = kept.await;
     volumes.drain().await;
-    let _ = std::fs::remove_file(&first.socket);
     if let Some(door) = side_door {
         let _ = door.task.await;
     }
@@ -153,9 +157,19 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(socket)
 }
 
+/// Which file this is, to know it again.
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 impl Observer for Metrics {
     fn command_ended(&self, verb: &str, result: &str, seconds: f64) {
         self.command(verb, result, Duration::from_secs_f64(seconds));
+    }
+
+    fn wreck_found(&self, kind: &str, outcome: &str) {
+        self.heal(kind, outcome);
     }
 }
 
@@ -195,11 +209,10 @@ impl<R: Runner + Clone> Keeper<R> {
 
     async fn run(mut self, stop: CancellationToken) {
         let mut changes = self.volumes.engine().changes();
-        let mut healed: Vec<String> = Vec::new();
         loop {
             changes.borrow_and_update();
             if self.preflight().await {
-                self.look(&mut healed).await;
+                self.look().await;
             }
             tokio::select! {
                 _ = changes.changed() => {}
@@ -239,36 +252,25 @@ impl<R: Runner + Clone> Keeper<R> {
         passed
     }
 
-    /// Looks at the classes; heals VGs that were not there at the last look.
-    async fn look(&self, healed: &mut Vec<String>) {
+    /// Looks at the classes; heals VGs that are not known to be sound.
+    async fn look(&self) {
+        let config = self.volumes.config();
         let state = self
             .volumes
             .state()
             .await
             .map_err(|error| error.to_string());
         if let Ok(state) = &state {
-            let present: Vec<String> = state
-                .classes
-                .iter()
-                .map(|c| c.volume_group.clone())
-                .collect();
-            healed.retain(|vg| present.contains(vg));
-            for vg in present {
-                let frozen = state
-                    .classes
-                    .iter()
-                    .any(|c| c.volume_group == vg && !c.frozen.is_empty());
-                if healed.contains(&vg) || frozen {
-                    continue;
-                }
-                match self.volumes.heal_vg(&vg).await {
-                    Ok(reports) => {
-                        reports.iter().for_each(|report| {
-                            self.metrics.heal(report.wreck.kind(), report.outcome())
-                        });
-                        healed.push(vg);
-                    }
-                    Err(error) => warn!(%vg, %error, "cannot be looked at for wrecks yet"),
+            let engine = self.volumes.engine();
+            let (present, away): (Vec<_>, Vec<_>) =
+                config.classes.volume_groups().into_iter().partition(|vg| {
+                    let mut classes = state.classes.iter();
+                    classes.any(|c| c.volume_group == *vg && c.frozen.is_empty())
+                });
+            away.into_iter().for_each(|vg| engine.forget(vg));
+            for vg in present.into_iter().filter(|vg| !engine.is_sound(vg)) {
+                if let Err(error) = self.volumes.heal_vg(vg).await {
+                    warn!(%vg, %error, "cannot be looked at for wrecks yet");
                 }
             }
             self.publish(state);
@@ -326,11 +328,15 @@ impl<R: Runner + Clone> Health for KeptHealth<R> {
             .map(|(vg, what)| format!("{vg}: {what}"))
             .collect::<Vec<_>>()
             .join("; ");
-        vec![if stuck.is_empty() {
-            Check::ok("commands", "no lvm command is stuck")
-        } else {
-            Check::failed("commands", text)
-        }]
+        // A command that does not end freezes its VG; a restart would forget it.
+        vec![Check::ok(
+            "commands",
+            if stuck.is_empty() {
+                "no lvm command is stuck".to_owned()
+            } else {
+                text
+            },
+        )]
     }
 
     async fn ready(&self) -> Vec<Check> {

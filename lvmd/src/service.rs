@@ -294,8 +294,11 @@ impl<R: Runner + Clone> Health for Service<R> {
             let mut last = None;
             loop {
                 let now = serving(&volumes).await;
-                if last != Some(now) && sender.send(Ok(now)).await.is_err() {
-                    return;
+                if last != Some(now) {
+                    tokio::select! {
+                        sent = sender.send(Ok(now)) => if sent.is_err() { return },
+                        () = stop.cancelled() => return,
+                    }
                 }
                 last = Some(now);
                 tokio::select! {

@@ -4,6 +4,7 @@
 //! operation takes the VG's lane, looks, decides, changes with one lvm command, and
 //! looks again. A call that is repeated finds what the first one made.
 
+mod activate;
 mod create;
 mod error;
 mod heal;
@@ -12,6 +13,7 @@ mod remove;
 mod resize;
 mod snapshot;
 mod state;
+mod unfinished;
 mod wipe;
 
 use std::sync::{Arc, OnceLock};
@@ -35,6 +37,8 @@ use crate::engine::{Engine, Lane};
 use crate::lvm::attr::Mapped;
 use crate::lvm::lock_dir::{self, Places};
 use crate::lvm::model::{Lv, Vg};
+use crate::lvm::valid;
+use crate::names;
 use crate::units::Bytes;
 
 /// Whether a request changed something. A repeated request finds its work done.
@@ -84,8 +88,8 @@ struct Inner<R> {
     config: watch::Receiver<Arc<Config>>,
     /// Background work; drained at shutdown.
     tasks: TaskTracker,
+    wipes: wipe::Wipes,
     lock_dir: OnceLock<lock_dir::Proof>,
-    heals: watch::Sender<Vec<HealReport>>,
     /// Cancelled when no new background work may begin.
     stop: CancellationToken,
 }
@@ -106,8 +110,8 @@ impl<R: Runner + Clone> Volumes<R> {
                 engine,
                 config,
                 tasks: TaskTracker::new(),
+                wipes: wipe::Wipes::default(),
                 lock_dir: OnceLock::new(),
-                heals: watch::channel(Vec::new()).0,
                 stop: CancellationToken::new(),
             }),
         };
@@ -154,7 +158,7 @@ impl<R: Runner + Clone> Volumes<R> {
         self.inner.tasks.wait().await;
     }
 
-    /// The volumes of a class, wiped ones left out. A thick class has all LVs of its VG
+    /// The volumes of a class, those being made or wiped left out. A thick class has all LVs of its VG
     /// but thin ones and pools; a thin class those of its pool.
     ///
     /// # Errors
@@ -171,12 +175,12 @@ impl<R: Runner + Clone> Volumes<R> {
         let control = open_mapper()?;
         vg.lvs
             .iter()
-            .filter(|lv| belongs(lv, class) && !lv.is_wiping())
+            .filter(|lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished())
             .map(|lv| volume(&control, vg, lv))
             .collect()
     }
 
-    /// What a class can still give, in bytes.
+    /// What a class can still give, in bytes; nothing while its VG must not be changed.
     ///
     /// # Errors
     /// When the class is unknown, its VG is not there, or state cannot be told.
@@ -188,7 +192,12 @@ impl<R: Runner + Clone> Volumes<R> {
             .vg(&class.volume_group)
             .ok_or_else(|| missing(class))?;
         require_pool(&view.vg, class)?;
-        Ok(crate::capacity::free(&view.vg, class))
+        // What must not be changed gives nothing; saying otherwise draws volumes here.
+        Ok(if view.frozen.is_empty() {
+            crate::capacity::free(&view.vg, class)
+        } else {
+            Bytes(0)
+        })
     }
 
     /// Shows, once, that the lock directory is the host's. With a command prefix lvm runs
@@ -210,9 +219,17 @@ impl<R: Runner + Clone> Volumes<R> {
         Ok(())
     }
 
+    /// The right to change `vg`, wrecks cleared away: after an abnormal end even commands
+    /// that have nothing to do with it may fail.
     async fn lane(&self, vg: &str) -> Result<Lane<'_, R>, VolumeError> {
         self.require_lock_dir()?;
-        Ok(self.inner.engine.lane(vg).await)
+        let lane = self.inner.engine.lane(vg).await;
+        if !self.inner.engine.is_sound(vg)
+            && let Err(error) = self.heal_in(&lane).await
+        {
+            info!(vg, %error, "not looked at for wrecks");
+        }
+        Ok(lane)
     }
 }
 
@@ -229,7 +246,7 @@ fn belongs(lv: &Lv, class: &DeviceClass) -> bool {
 /// Where an LV that is not in the class is, in words.
 fn whereabouts(lv: &Lv) -> String {
     if lv.is_pool() {
-        "it is a thin pool".into()
+        "it is a pool".into()
     } else if lv.is_thin() {
         format!("it is a thin volume of pool {}", lv.pool)
     } else {
@@ -243,6 +260,18 @@ fn missing(class: &DeviceClass) -> VolumeError {
     ))
 }
 
+/// Refuses tags LVM does not take, and the one that is an order to lvmd.
+fn check_tags(tags: &[String]) -> Result<(), VolumeError> {
+    tags.iter().try_for_each(|tag| valid::tag(tag))?;
+    if names::tag_value(tags, names::TAG_STATE).is_some() {
+        return Err(VolumeError::InvalidArgument(format!(
+            "tag {} is lvmd's own: it says what is under way with a volume",
+            names::TAG_STATE
+        )));
+    }
+    Ok(())
+}
+
 fn require_pool(vg: &Vg, class: &DeviceClass) -> Result<(), VolumeError> {
     match class.pool() {
         Some(pool) if vg.pool(pool).is_none() => Err(VolumeError::PoolMissing {
@@ -251,6 +280,12 @@ fn require_pool(vg: &Vg, class: &DeviceClass) -> Result<(), VolumeError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Whether the volume has a device through which nothing can be read or written: a
+/// command was cut off between suspending and resuming it, or before its table was loaded.
+fn is_cut_off(device: Option<&dm::Device>) -> bool {
+    device.is_some_and(|device| device.suspended || !device.live)
 }
 
 fn open_mapper() -> Result<dm::Control, VolumeError> {
@@ -281,4 +316,16 @@ fn volume(control: &dm::Control, vg: &Vg, lv: &Lv) -> Result<Volume, VolumeError
         path: lv.path.clone(),
         attr: lv.attr.with_device(mapped).to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_cannot_order_an_overwrite_by_a_tag() {
+        assert!(check_tags(&["basalt.lv=a".into(), "x".into()]).is_ok());
+        assert!(check_tags(&["basalt.state=wiping".into()]).is_err());
+        assert!(check_tags(&["@at".into()]).is_err());
+    }
 }

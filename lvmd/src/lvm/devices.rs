@@ -5,6 +5,9 @@
 //! takes part in everything. Here each device is looked at once, its label tells the
 //! PV's uuid, and every lvm command is given exactly the devices it may see.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
@@ -36,7 +39,8 @@ pub struct Labelled {
 pub enum Rank {
     /// A disk, a partition, or a mapping of one (multipath, encryption, RAID).
     Disk,
-    /// A loop or network block device: what lies on it may be somebody else's system.
+    /// A loop or network block device, or one that stands on an LV: what lies on it may be
+    /// somebody else's system.
     Virtual,
 }
 
@@ -58,6 +62,13 @@ pub struct Candidate {
     pub devno: (u32, u32),
     /// See [`Rank`].
     pub rank: Rank,
+}
+
+impl Candidate {
+    /// Its node.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
 }
 
 /// The block devices that may carry PVs: everything in `/proc/partitions` but memory
@@ -112,23 +123,30 @@ fn rank(name: &str) -> Rank {
     }
 }
 
-/// Reads the labels of `candidates`. A device under another one (multipath, RAID, any
+/// What was read from a device: its label and the commit locations of its metadata
+/// areas; `None`: no PV.
+pub type Read = io::Result<Option<(Label, Vec<CommitKey>)>>;
+
+/// Sorts what was read from `candidates`. A device under another one (multipath, RAID, any
 /// mapping that is no LV) is left out: the same label is seen on the device above it.
-pub fn scan(candidates: &[Candidate], mapped: &[dm::Listed]) -> Scan {
+pub fn sort(candidates: &[Candidate], read: Vec<Read>, mapped: &[dm::Listed]) -> Scan {
     let mut found = Scan::default();
-    for device in candidates {
-        let path = Path::new("/dev").join(&device.name);
-        match read_label(&path) {
+    for (device, read) in candidates.iter().zip(read) {
+        match read {
             Ok(None) => {}
             Ok(Some(_)) if is_component(device.devno, mapped) => {}
             Ok(Some((label, keys))) => found.labelled.push(Labelled {
-                path,
+                path: device.path(),
                 devno: device.devno,
                 label,
                 keys,
-                rank: device.rank,
+                rank: if stands_on_lv(Path::new("/sys"), device.devno, mapped, 0) {
+                    Rank::Virtual
+                } else {
+                    device.rank
+                },
             }),
-            Err(error) => found.unreadable.push((path, error.to_string())),
+            Err(error) => found.unreadable.push((device.path(), error.to_string())),
         }
     }
     found
@@ -138,7 +156,7 @@ pub fn scan(candidates: &[Candidate], mapped: &[dm::Listed]) -> Scan {
 ///
 /// # Errors
 /// When it cannot be read, or when there is a label that cannot be trusted.
-pub fn read_label(path: &Path) -> io::Result<Option<(Label, Vec<CommitKey>)>> {
+pub fn read_label(path: &Path) -> Read {
     let file = File::options()
         .read(true)
         // O_DIRECT: the page cache may be older than what another node or lvm wrote.
@@ -191,6 +209,31 @@ fn is_component((major, minor): (u32, u32), mapped: &[dm::Listed]) -> bool {
     })
 }
 
+/// Whether an LV is somewhere below this device (encryption or partitions of a volume).
+fn stands_on_lv(sys: &Path, devno: (u32, u32), mapped: &[dm::Listed], depth: u8) -> bool {
+    let (major, minor) = devno;
+    let Ok(device) = fs::canonicalize(sys.join(format!("dev/block/{major}:{minor}"))) else {
+        return false;
+    };
+    let whole = match device.parent() {
+        Some(disk) if device.join("partition").exists() => disk,
+        _ => &device,
+    };
+    let below = fs::read_dir(whole.join("slaves")).into_iter().flatten();
+    below.filter_map(Result::ok).any(|entry| {
+        let text = fs::read_to_string(entry.path().join("dev")).unwrap_or_default();
+        let number =
+            |(major, minor): (&str, &str)| Some((major.parse().ok()?, minor.parse().ok()?));
+        text.trim()
+            .split_once(':')
+            .and_then(number)
+            .is_some_and(|below| {
+                mapped.iter().any(|m| m.devno == below && is_lv(m))
+                    || depth < 8 && stands_on_lv(sys, below, mapped, depth + 1)
+            })
+    })
+}
+
 /// A buffer whose start is aligned to 4 KiB, as O_DIRECT wants.
 struct Aligned {
     memory: Vec<u8>,
@@ -211,57 +254,5 @@ impl Aligned {
 
     fn bytes(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.length]
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listed(name: &str, uuid: &str, minor: u32) -> dm::Listed {
-        dm::Listed {
-            name: name.into(),
-            uuid: Some(uuid.into()),
-            devno: (254, minor),
-            event_nr: 0,
-        }
-    }
-
-    #[test]
-    fn volumes_memory_disks_and_drives_are_never_looked_at() {
-        let partitions = "major minor  #blocks  name\n\n 259 0 1000 nvme0n1\n 259 1 500 nvme0n1p1\n 254 0 10 dm-0\n 254 1 10 dm-1\n 254 2 10 dm-2\n 7 0 9 loop0\n 1 0 9 ram0\n 251 0 9 zram0\n 11 0 9 sr0\n 8 0 9 sda\n";
-        let mapped = [
-            listed("vg-lv", "LVM-abc", 0),
-            listed("mpatha", "mpath-360", 1),
-        ];
-        let names: Vec<_> = candidates(partitions, &mapped)
-            .into_iter()
-            .map(|c| (c.name, c.rank))
-            .collect();
-        let expected = [
-            ("nvme0n1", Rank::Disk),
-            ("nvme0n1p1", Rank::Disk),
-            ("dm-1", Rank::Disk),
-            ("loop0", Rank::Virtual),
-            ("sda", Rank::Disk),
-        ];
-        assert_eq!(
-            names,
-            expected.map(|(n, r)| (n.to_owned(), r)),
-            "dm-2 is unknown to device-mapper's list: not looked at"
-        );
-    }
-
-    #[test]
-    fn a_label_is_read_from_a_file_like_from_a_disk() {
-        let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let path = dir.path().join("disk");
-        let mut image = include_bytes!("../../tests/fixtures/pv-head-lvm2-2.03.31.bin").to_vec();
-        image.resize(1 << 20, 0);
-        fs::write(&path, &image).unwrap();
-        let (label, keys) = read_label(&path).unwrap().unwrap();
-        assert_eq!((label.mdas.len(), keys.len()), (1, 1));
-        fs::write(&path, vec![0; 1 << 20]).unwrap();
-        assert_eq!(read_label(&path).unwrap(), None);
     }
 }

@@ -56,6 +56,14 @@ pub struct CommitKey {
     pub flags: u32,
 }
 
+impl CommitKey {
+    /// Length and checksum of the text, equal on all PVs of a VG; `None` when the area is
+    /// empty or ignored.
+    pub fn text(&self) -> Option<(u64, u32)> {
+        (self.size > 0 && self.flags & 1 == 0).then_some((self.size, self.crc))
+    }
+}
+
 /// A label or header that cannot be trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LabelError {

@@ -100,12 +100,22 @@ impl Vg {
 
     /// The thin pool of this name.
     pub fn pool(&self, name: &str) -> Option<&Lv> {
-        self.lv(name).filter(|lv| lv.is_pool())
+        self.lv(name).filter(|lv| lv.is_thin_pool())
     }
 
     /// The id in the owner tag; `None` on a VG we did not make.
     pub fn owner(&self) -> Option<&str> {
         names::tag_value(&self.tags, names::TAG_OWNER)
+    }
+
+    /// The owner an LV's tag names, when that is not the VG's own.
+    pub fn foreign_owner<'a>(&self, lv: &'a Lv) -> Option<&'a str> {
+        names::tag_value(&lv.tags, names::TAG_OWNER).filter(|owner| self.owner() != Some(owner))
+    }
+
+    /// Whether a tag says that an LV is ours, so that we may heal it unasked.
+    pub fn is_ours(&self, lv: &Lv) -> bool {
+        lv.tags.iter().any(|tag| tag.starts_with("basalt.")) && self.foreign_owner(lv).is_none()
     }
 
     /// The sum of the virtual sizes of all thin volumes in `pool`, in bytes.
@@ -122,8 +132,13 @@ impl Vg {
 
 impl Lv {
     /// A thin pool.
-    pub fn is_pool(&self) -> bool {
+    pub fn is_thin_pool(&self) -> bool {
         self.attr.kind() == 't'
+    }
+
+    /// A pool of any kind (thin, VDO, cache): other volumes live in it, it is nobody's volume.
+    pub fn is_pool(&self) -> bool {
+        self.is_thin_pool() || self.segtype.ends_with("-pool")
     }
 
     /// A thin volume (also with a cache on top; `pool_lv` alone would not tell).
@@ -150,9 +165,10 @@ impl Lv {
         names::tag_value(&self.tags, names::TAG_STATE) == Some(names::STATE_WIPING)
     }
 
-    /// Whether any of its tags is ours, so that we may heal it unasked.
-    pub fn is_ours(&self) -> bool {
-        self.tags.iter().any(|tag| tag.starts_with("basalt."))
+    /// Made and never handed out: what is in it is not wiped yet.
+    pub fn is_unfinished(&self) -> bool {
+        !self.is_pool()
+            && names::tag_value(&self.tags, names::TAG_STATE) == Some(names::STATE_CREATING)
     }
 
     /// The device-mapper uuid: `LVM-`, the VG's and the LV's uuid without dashes, and

@@ -51,10 +51,12 @@ pub enum Mutation {
         /// Its new size in extents.
         extents: u64,
     },
-    /// Removes a volume.
+    /// Removes a volume, if it still is the one that was looked at.
     Remove {
         /// Its name.
         name: String,
+        /// Its uuid as LVM prints it.
+        uuid: String,
     },
     /// Renames a volume.
     Rename {
@@ -95,6 +97,8 @@ pub enum Mutation {
         /// Its tags.
         tags: Vec<String>,
     },
+    /// Writes the VG's newest metadata to all its PVs.
+    RewriteMetadata,
     /// Takes tags from a volume.
     DeleteTag {
         /// Its name.
@@ -115,6 +119,7 @@ impl Mutation {
             Self::Extend { .. } => "lvextend",
             Self::Remove { .. } => "lvremove",
             Self::Rename { .. } => "lvrename",
+            Self::RewriteMetadata => "vgck",
             Self::AddTag { .. }
             | Self::DeleteTag { .. }
             | Self::Activate { .. }
@@ -122,7 +127,7 @@ impl Mutation {
         }
     }
 
-    /// The arguments after `lvm` (lvcreate(8), lvextend(8), lvremove(8), lvchange(8), lvrename(8)).
+    /// The arguments after `lvm` (lvcreate(8), lvextend(8), lvremove(8), lvchange(8), lvrename(8), vgck(8)).
     /// `threshold` is given to commands that may reload a thin pool: without it lvm
     /// loads a low-water mark of 0 and the kernel never reports that the pool fills.
     pub fn args(&self, vg: &str, threshold: u8) -> Vec<String> {
@@ -195,12 +200,21 @@ impl Mutation {
                     &format!("{vg}/{name}"),
                 ]);
             }
-            Self::Remove { name } => add(&["--config", &config, "-y", &format!("{vg}/{name}")]),
+            // Without a match lvremove does nothing and ends with 0.
+            Self::Remove { name, uuid } => add(&[
+                "--config",
+                &config,
+                "-y",
+                "-S",
+                &format!("lv_uuid={uuid}"),
+                &format!("{vg}/{name}"),
+            ]),
             Self::Rename { from, to } => add(&[vg, from, to]),
             Self::AddTag { name, tags } => {
                 add(&as_options("--addtag", tags));
                 add(&[&format!("{vg}/{name}")]);
             }
+            Self::RewriteMetadata => add(&["--updatemetadata", vg]),
             Self::DeleteTag { name, tags } => {
                 add(&as_options("--deltag", tags));
                 add(&[&format!("{vg}/{name}")]);
@@ -315,8 +329,11 @@ mod tests {
                 "lvextend --config activation/thin_pool_autoextend_threshold=70 -l 9 vg/v",
             ),
             (
-                Mutation::Remove { name: name.clone() },
-                "lvremove --config activation/thin_pool_autoextend_threshold=70 -y vg/v",
+                Mutation::Remove {
+                    name: name.clone(),
+                    uuid: "u-1".into(),
+                },
+                "lvremove --config activation/thin_pool_autoextend_threshold=70 -y -S lv_uuid=u-1 vg/v",
             ),
             (
                 Mutation::Rename {

@@ -4,6 +4,7 @@
 //! and the list of block devices; only when a commit location moved, a device came or
 //! went, or a VG that is wanted is missing, labels are read again, and only when these
 //! differ one `lvm fullreport` runs. So an answer is never older than the question.
+//! A device that does not answer counts as unreadable, and only its VG is affected.
 
 use std::fs;
 use std::io;
@@ -15,11 +16,11 @@ use tracing::{debug, warn};
 
 use crate::cmd::{CmdError, Runner};
 use crate::dm;
-use crate::lvm::devices::{self, Rank, Scan};
-use crate::lvm::label::CommitKey;
+use crate::lvm::devices::{self, Rank, Read, Scan, read_label};
 use crate::lvm::report::{self, ReportError};
 use crate::lvm::snapshot::Snapshot;
 use crate::lvm::tool::Tool;
+use crate::patience::Patience;
 
 /// How often a report that looks broken is asked when the metadata changed while it ran.
 const ATTEMPTS: usize = 4;
@@ -43,6 +44,7 @@ pub enum ReadError {
 pub struct Reader<R> {
     runner: R,
     tool: Tool,
+    patience: Patience,
     last: Mutex<Option<Last>>,
 }
 
@@ -59,8 +61,14 @@ impl<R: Runner> Reader<R> {
         Self {
             runner,
             tool,
+            patience: Patience::default(),
             last: Mutex::new(None),
         }
+    }
+
+    /// Asks what a device that hangs would not answer.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// The VGs as they are now. `wanted` are the VGs somebody is waiting for: while one
@@ -80,32 +88,34 @@ impl<R: Runner> Reader<R> {
                     .is_some_and(|view| view.frozen.is_empty())
             })
             && last.scan.unreadable.is_empty()
+            && self.unchanged(&last.scan).await
         {
-            let known = last.scan.clone();
-            if blocking(move || Ok(unchanged(&known))).await? {
-                return Ok(last.snapshot.clone());
-            }
+            return Ok(last.snapshot.clone());
         }
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let scan = scan(partitions.clone()).await?;
+            let paths = partitions.0.iter().map(devices::Candidate::path).collect();
+            let scan = devices::sort(&partitions.0, self.labels(paths).await, &partitions.1);
             if let Some(last) = &mut *last
                 && last.scan == scan
             {
                 last.partitions = partitions.0;
                 return Ok(last.snapshot.clone());
             }
-            let snapshot = Arc::new(self.report(&scan).await?);
+            let report = self.report(&scan).await;
             // The commit locations kept are those from before the report: whatever was
-            // committed since then is seen at the next look. Only a VG that looks broken
-            // because labels and report are of two moments is looked at again.
-            let broken = snapshot.vgs.iter().any(|view| !view.frozen.is_empty());
-            let known = scan.clone();
-            if broken && attempt < ATTEMPTS && !blocking(move || Ok(unchanged(&known))).await? {
+            // committed since then is seen at the next look. Only what looks broken
+            // because it is of two moments is looked at again.
+            let broken = match &report {
+                Ok(snapshot) => snapshot.vgs.iter().any(|view| !view.frozen.is_empty()),
+                Err(_) => true,
+            };
+            if broken && attempt < ATTEMPTS && !self.unchanged(&scan).await {
                 debug!("the volume groups changed during the report, asking again");
                 continue;
             }
+            let snapshot = Arc::new(report?);
             *last = Some(Last {
                 partitions: partitions.0,
                 scan,
@@ -113,6 +123,42 @@ impl<R: Runner> Reader<R> {
             });
             return Ok(snapshot);
         }
+    }
+
+    /// What is read from each of these devices. All are read in one go; when that does not
+    /// come to its end one of them hangs, and each is read by itself, side by side.
+    async fn labels(&self, paths: Vec<PathBuf>) -> Vec<Read> {
+        let all = paths.clone();
+        let read = move || all.iter().map(|path| read_label(path)).collect();
+        if let Ok(labels) = self.patience.ask("one of the disks", read).await {
+            return labels;
+        }
+        let each = paths.into_iter().map(|path| {
+            let patience = self.patience.clone();
+            tokio::spawn(async move {
+                let what = path.display().to_string();
+                patience.ask(&what, move || read_label(&path)).await
+            })
+        });
+        let mut labels = Vec::new();
+        for read in each.collect::<Vec<_>>() {
+            labels.push(match read.await {
+                Ok(answer) => answer.unwrap_or_else(|error| Err(io::Error::other(error))),
+                Err(error) => Err(io::Error::other(error)),
+            });
+        }
+        labels
+    }
+
+    /// Whether every known PV still has the same label and committed locations.
+    async fn unchanged(&self, scan: &Scan) -> bool {
+        let paths = scan.labelled.iter().map(|d| d.path.clone()).collect();
+        let now = self.labels(paths).await;
+        scan.labelled.iter().zip(now).all(|(device, now)| {
+            now.ok()
+                .flatten()
+                .is_some_and(|(label, keys)| label == device.label && keys == device.keys)
+        })
     }
 
     /// One report per rank. A VG on virtual devices never hides one of the same name on disks.
@@ -135,7 +181,11 @@ impl<R: Runner> Reader<R> {
                 .runner
                 .run(self.tool.call(None, &paths, &report::args())?)
                 .await?;
-            for vg in report::parse(&out.stdout)? {
+            let (found, warnings) = report::read(&out.stdout)?;
+            for warning in warnings {
+                warn!(%warning, "lvm warns of the volume groups");
+            }
+            for vg in found {
                 if rank == Rank::Virtual
                     && vgs
                         .iter()
@@ -162,20 +212,6 @@ fn list() -> io::Result<Lists> {
     };
     let partitions = fs::read_to_string("/proc/partitions")?;
     Ok((devices::candidates(&partitions, &mapped), mapped))
-}
-
-async fn scan((candidates, mapped): Lists) -> Result<Scan, ReadError> {
-    blocking(move || Ok(devices::scan(&candidates, &mapped))).await
-}
-
-/// Whether every known PV still has the same label and committed locations.
-fn unchanged(scan: &Scan) -> bool {
-    scan.labelled.iter().all(|device| {
-        let now = devices::read_label(&device.path).ok().flatten();
-        now.is_some_and(|(label, keys): (_, Vec<CommitKey>)| {
-            label == device.label && keys == device.keys
-        })
-    })
 }
 
 async fn blocking<T: Send + 'static>(

@@ -1,10 +1,11 @@
 //! All volume groups of the node at one moment, with the devices they are on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::lvm::devices::{Labelled, Scan};
+use crate::lvm::label::CommitKey;
 use crate::lvm::model::Vg;
 
 /// All VGs at one moment.
@@ -25,6 +26,9 @@ pub struct VgView {
     pub devices: Vec<PathBuf>,
     /// Why it must not be changed; empty when it may.
     pub frozen: Vec<Freeze>,
+    /// The committed metadata is not the same on all its PVs: a write was cut off or
+    /// refused, or goes on.
+    pub copies_differ: bool,
 }
 
 /// Why a VG must not be changed.
@@ -125,9 +129,13 @@ fn view(vg: Vg, by_uuid: &HashMap<&str, Vec<&Labelled>>, twin: bool) -> VgView {
     let mut frozen = Vec::new();
     let mut devices = Vec::new();
     let mut missing = Vec::new();
+    let mut copies = HashSet::new();
     for pv in &vg.pvs {
         match by_uuid.get(pv.uuid.as_str()).map(Vec::as_slice) {
-            Some([device]) if !pv.missing => devices.push(device.path.clone()),
+            Some([device]) if !pv.missing => {
+                devices.push(device.path.clone());
+                copies.extend(device.keys.iter().filter_map(CommitKey::text));
+            }
             Some([first, _, ..]) => {
                 let paths = by_uuid[pv.uuid.as_str()]
                     .iter()
@@ -159,6 +167,7 @@ fn view(vg: Vg, by_uuid: &HashMap<&str, Vec<&Labelled>>, twin: bool) -> VgView {
         vg,
         devices,
         frozen,
+        copies_differ: copies.len() > 1,
     }
 }
 
@@ -243,5 +252,32 @@ mod tests {
                 .iter()
                 .all(|view| view.frozen == [Freeze::DuplicateName])
         );
+    }
+
+    #[test]
+    fn metadata_that_is_not_the_same_on_all_disks_is_noticed() {
+        let vgs = report::parse(REPORT).unwrap();
+        let key = |offset, crc, flags| CommitKey {
+            offset,
+            size: 900,
+            crc,
+            flags,
+        };
+        let differ = |second: CommitKey| {
+            let mut devices = vec![
+                device("/dev/a", &vgs[0].pvs[0].uuid),
+                device("/dev/b", &vgs[0].pvs[1].uuid),
+            ];
+            devices[0].keys = vec![key(512, 7, 0)];
+            devices[1].keys = vec![second];
+            let joined = Snapshot::join(vgs.clone(), &scan(devices));
+            joined.vg("vg").unwrap().copies_differ
+        };
+        assert!(
+            !differ(key(4096, 7, 0)),
+            "the same text elsewhere in the ring"
+        );
+        assert!(differ(key(512, 8, 0)));
+        assert!(!differ(key(512, 8, 1)), "an ignored area may be old");
     }
 }

@@ -10,6 +10,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How lvm and udevd share the work of making device nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,10 @@ pub fn place(root: &Path, program: &str, vg: &str, text: &str) -> io::Result<Pat
     if fs::read_to_string(&file).is_ok_and(|old| old == text) {
         return Ok(dir);
     }
-    let next = dir.join(".lvm.conf.next");
+    // Nobody else writes to this name: half a file would be LVM's defaults.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let (pid, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let next = dir.join(format!(".lvm.conf.{pid}.{n}"));
     let mut out = fs::File::create(&next)?;
     out.write_all(text.as_bytes())?;
     fs::rename(next, file)?;

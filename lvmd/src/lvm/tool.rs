@@ -8,8 +8,11 @@ use crate::cmd::{Cmd, CmdError, Runner, find_program};
 use crate::lvm::system_dir::{self, Udev};
 use crate::names;
 
-/// How long a report may take before it is asked to stop.
-const REPORT_LIMIT: Duration = Duration::from_secs(60);
+/// How long a report may take before it is asked to stop. It waits for no lock, and
+/// while it runs every question waits for it.
+const REPORT_LIMIT: Duration = Duration::from_secs(20);
+/// How long a report may go on after that. It writes nothing that could be left half done.
+const REPORT_GRACE: Duration = Duration::from_secs(2);
 /// How long a change may take before it is asked to stop; waiting for the VG's lock counts.
 const CHANGE_LIMIT: Duration = Duration::from_secs(120);
 
@@ -96,12 +99,12 @@ impl Tool {
                 .arg("--devices")
                 .arg(list.join(std::ffi::OsStr::new(",")));
         }
-        let limit = if verb == "fullreport" {
-            REPORT_LIMIT
+        let cmd = cmd.args(rest);
+        Ok(if verb == "fullreport" {
+            cmd.limit(REPORT_LIMIT).grace(REPORT_GRACE)
         } else {
-            CHANGE_LIMIT
-        };
-        Ok(cmd.args(rest).limit(limit))
+            cmd.limit(CHANGE_LIMIT)
+        })
     }
 
     /// Checks what is relied on: lvm runs, is new enough, knows thin pools; thin_check is there.

@@ -3,8 +3,8 @@
 use tracing::warn;
 
 use super::{
-    Outcome, Volume, VolumeError, Volumes, belongs, device, error, open_mapper, pool, volume,
-    whereabouts,
+    Outcome, Volume, VolumeError, Volumes, activate, belongs, error, open_mapper, pool, remove,
+    unfinished, volume, whereabouts,
 };
 use crate::capacity::{self, Layout};
 use crate::cmd::{CmdError, Runner};
@@ -48,20 +48,25 @@ impl<R: Runner + Clone> Volumes<R> {
                 .ok_or_else(|| VolumeError::UnknownOptionClass(name.to_owned()))?,
         };
         // An option class replaces the class's stripes too, as upstream does.
-        let class_stripes = request.option_class.is_empty();
+        let stripe = class.stripe.filter(|_| request.option_class.is_empty());
         valid::lv_name(&class.volume_group, &request.name)?;
-        request.tags.iter().try_for_each(|tag| valid::tag(tag))?;
+        super::check_tags(&request.tags)?;
         if request.size.0 == 0 {
             return Err(VolumeError::InvalidArgument(
                 "a volume needs a size of at least one byte".into(),
             ));
         }
         let lane = self.lane(&class.volume_group).await?;
-        let view = lane.view().await?;
-        if let Some(lv) = view.vg.lv(&request.name) {
-            return existing(&lane, &view, class, options, request, lv).await;
+        let mut view = lane.view().await?;
+        match view.vg.lv(&request.name) {
+            Some(lv) if lv.is_unfinished() && belongs(lv, class) => {
+                unfinished::clear(&lane, &view, lv).await?;
+                view = lane.view().await?;
+            }
+            Some(lv) => return existing(&lane, &view, class, request, lv).await,
+            None => {}
         }
-        create(&lane, &view, class, options, class_stripes, request).await
+        create(&lane, &view, class, options, stripe, request).await
     }
 }
 
@@ -70,7 +75,6 @@ async fn existing<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
     class: &DeviceClass,
-    options: &LvcreateOptions,
     request: &Create,
     lv: &Lv,
 ) -> Result<Outcome<Volume>, VolumeError> {
@@ -94,9 +98,13 @@ async fn existing<R: Runner + Clone>(
     if !lv.origin.is_empty() {
         return differs(format!("it is a snapshot of {}", lv.origin));
     }
-    let wanted = visible_size(&view.vg, class, options, request.size);
-    if lv.size != wanted {
-        return differs(format!("its size is {}, not {wanted}", lv.size));
+    // A larger one was made for this request and has been grown since.
+    if lv.size < request.size {
+        let (is, wanted) = (lv.size, request.size);
+        return differs(format!("its size is {is}, less than {wanted}; grow it"));
+    }
+    if let Some(owner) = view.vg.foreign_owner(lv) {
+        return differs(format!("its tag says that it belongs to {owner}"));
     }
     let absent: Vec<String> = request
         .tags
@@ -113,20 +121,10 @@ async fn existing<R: Runner + Clone>(
             ));
         }
         // An untagged volume is upstream's; whoever asks for it by name claims it.
-        let claim = Mutation::AddTag {
-            name: lv.name.clone(),
-            tags: absent,
-        };
-        run(
-            lane,
-            view,
-            &claim,
-            pool::DEFAULT_THRESHOLD,
-            "tagging the volume",
-        )
-        .await?;
+        add_tags(lane, view, &lv.name, absent).await?;
     }
-    let view = active(lane, view.clone(), &lv.name).await?;
+    let view = activate::active(lane, view.clone(), &lv.name).await?;
+    pool::rearm(lane, &view, class).await;
     found(&view.vg, &lv.name).map(Outcome::AlreadySo)
 }
 
@@ -135,7 +133,7 @@ async fn create<R: Runner + Clone>(
     view: &VgView,
     class: &DeviceClass,
     options: &LvcreateOptions,
-    class_stripes: bool,
+    stripe: Option<u32>,
     request: &Create,
 ) -> Result<Outcome<Volume>, VolumeError> {
     let no_space = |why| VolumeError::NoSpace {
@@ -145,9 +143,14 @@ async fn create<R: Runner + Clone>(
     };
     let vg = &view.vg;
     let threshold = pool::ready(lane, view, class, request.size).await?;
-    let size = visible_size(vg, class, options, request.size);
     let mutation = match class.pool() {
         Some(pool) => {
+            let size = Bytes(
+                request
+                    .size
+                    .extents(vg.extent_size)
+                    .saturating_mul(vg.extent_size.0),
+            );
             let free = capacity::thin_free(vg, class);
             if size > free {
                 return Err(no_space(format!(
@@ -159,11 +162,11 @@ async fn create<R: Runner + Clone>(
                 name: request.name.clone(),
                 bytes: size.0,
                 tags: request.tags.clone(),
-                options: all_options(class, options, class_stripes),
+                options: all_options(class, options, stripe),
             }
         }
         None => {
-            let layout = Layout::of(class, options);
+            let layout = Layout::of(stripe, options);
             let disks = u64::try_from(vg.pvs.len()).unwrap_or(u64::MAX);
             if layout.images() > disks {
                 return Err(no_space(format!(
@@ -183,8 +186,8 @@ async fn create<R: Runner + Clone>(
             Mutation::CreateThick {
                 name: request.name.clone(),
                 extents,
-                tags: request.tags.clone(),
-                options: all_options(class, options, class_stripes),
+                tags: [request.tags.clone(), vec![unfinished::tag()]].concat(),
+                options: all_options(class, options, stripe),
             }
         }
     };
@@ -201,32 +204,36 @@ async fn create<R: Runner + Clone>(
             },
         });
     };
+    if let Err(error) = &said
+        && lv.is_unfinished()
+    {
+        return Err(undo(lane, &after, lv, error.to_string()).await);
+    }
+    if let Err(error) = said {
+        // Made although lvm failed, or meanwhile by another program: it may be somebody
+        // else's, so it is judged as an earlier request's and never taken back.
+        warn!(volume = %request.name, %error, "lvm failed, and the volume is there");
+        return existing(lane, &after, class, request, lv).await;
+    }
     if lv.size < request.size || !belongs(lv, class) {
         let why = format!("the metadata shows {} of {}", whereabouts(lv), lv.size);
-        return Err(undo(lane, &after, &request.name, why).await);
+        return Err(undo(lane, &after, lv, why).await);
     }
-    let after = match active(lane, after.clone(), &request.name).await {
+    let mut after = match activate::active(lane, after.clone(), &request.name).await {
         Ok(view) => view,
-        Err(error) => return Err(undo(lane, &after, &request.name, error.to_string()).await),
+        Err(error) => return Err(undo(lane, &after, lv, error.to_string()).await),
     };
+    if lv.is_unfinished() {
+        // What fails here is made anew by a repeated request.
+        after = unfinished::finish(lane, &after, &request.name).await?;
+    }
     pool::rearm(lane, &after, class).await;
     found(&after.vg, &request.name).map(Outcome::Changed)
 }
 
-/// The size the volume will have: whole extents, a multiple of the stripes.
-fn visible_size(vg: &Vg, class: &DeviceClass, options: &LvcreateOptions, size: Bytes) -> Bytes {
-    let extents = size.extents(vg.extent_size);
-    let extents = if class.pool().is_some() {
-        extents
-    } else {
-        Layout::of(class, options).visible(extents)
-    };
-    Bytes(extents.saturating_mul(vg.extent_size.0))
-}
-
-fn all_options(class: &DeviceClass, options: &LvcreateOptions, class_stripes: bool) -> Vec<String> {
+fn all_options(class: &DeviceClass, options: &LvcreateOptions, stripe: Option<u32>) -> Vec<String> {
     let mut all = Vec::new();
-    if let (true, Some(stripes)) = (class_stripes, class.stripe) {
+    if let Some(stripes) = stripe {
         all.push(format!("--stripes={stripes}"));
         all.extend(
             class
@@ -239,69 +246,20 @@ fn all_options(class: &DeviceClass, options: &LvcreateOptions, class_stripes: bo
     all
 }
 
-/// The view in which the volume is shown to be active; activates it when it is not.
-pub(super) async fn active<R: Runner + Clone>(
-    lane: &Lane<'_, R>,
-    view: VgView,
-    name: &str,
-) -> Result<VgView, VolumeError> {
-    if is_active(&view.vg, name)? {
-        return Ok(view);
-    }
-    let threshold = pool::threshold_for(&view.vg, name);
-    let said = lane
-        .run(
-            &view,
-            &Mutation::Activate {
-                name: name.to_owned(),
-            },
-            threshold,
-        )
-        .await;
-    let view = lane.view().await?;
-    if is_active(&view.vg, name)? {
-        return Ok(view);
-    }
-    Err(VolumeError::Unverified {
-        what: format!("activating volume {name}"),
-        why: said.err().map_or_else(
-            || "lvm reports success, and device-mapper has no live device".into(),
-            |e| e.to_string(),
-        ),
-    })
-}
-
-fn is_active(vg: &Vg, name: &str) -> Result<bool, VolumeError> {
-    let Some(lv) = vg.lv(name) else {
-        return Ok(false);
-    };
-    Ok(device(&open_mapper()?, vg, lv)?.is_some_and(|d| d.live && !d.suspended))
-}
-
 /// Takes back a volume this very call made, so that a failed creation leaves nothing.
 async fn undo<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
-    name: &str,
+    lv: &Lv,
     why: String,
 ) -> VolumeError {
-    let _ = lane
-        .run(
-            view,
-            &Mutation::Remove {
-                name: name.to_owned(),
-            },
-            pool::DEFAULT_THRESHOLD,
-        )
-        .await;
-    let left = match lane.view().await {
-        Ok(view) if view.vg.lv(name).is_none() => "it was removed again".to_owned(),
-        Ok(_) => "it could not be removed again; a repeated request goes on with it".to_owned(),
-        Err(error) => format!("whether it was removed again cannot be told: {error}"),
+    let left = match remove::remove_now(lane, view, &lv.name).await {
+        Ok(()) => "it was removed again".to_owned(),
+        Err(error) => format!("it is not shown to be removed again: {error}"),
     };
-    warn!(volume = name, %why, %left, "creation failed half-way");
+    warn!(volume = %lv.name, %why, %left, "creation failed half-way");
     VolumeError::Unverified {
-        what: format!("creating volume {name}"),
+        what: format!("creating volume {}", lv.name),
         why: format!("{why}; {left}"),
     }
 }
@@ -315,17 +273,33 @@ pub(super) fn found(vg: &Vg, name: &str) -> Result<Volume, VolumeError> {
     volume(&open_mapper()?, vg, lv)
 }
 
-/// Runs a command that must succeed.
-pub(super) async fn run<R: Runner + Clone>(
+/// Adds tags and shows that they are there.
+pub(super) async fn add_tags<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
-    mutation: &Mutation,
-    threshold: u8,
-    what: &str,
+    name: &str,
+    tags: Vec<String>,
 ) -> Result<(), VolumeError> {
-    lane.run(view, mutation, threshold)
-        .await
-        .map_err(|error| failed(what, &error))
+    let add = Mutation::AddTag {
+        name: name.to_owned(),
+        tags: tags.clone(),
+    };
+    let said = lane.run(view, &add, pool::DEFAULT_THRESHOLD).await;
+    // Told to the caller only when it is so: a tag may be an order to overwrite.
+    let after = lane.view().await?;
+    if let Some(lv) = after.vg.lv(name)
+        && tags.iter().all(|tag| lv.tags.contains(tag))
+    {
+        return Ok(());
+    }
+    let what = format!("tagging volume {name}");
+    Err(match said {
+        Err(error) => failed(&what, &error),
+        Ok(()) => VolumeError::Unverified {
+            what,
+            why: "lvm reports success, and the metadata does not have the tags".into(),
+        },
+    })
 }
 
 pub(super) fn failed(what: &str, error: &CmdError) -> VolumeError {

@@ -17,6 +17,7 @@ use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
 use crate::names;
+use crate::patience::Patience;
 use crate::units::Bytes;
 
 /// The threshold of a pool that carries no tag, in percent.
@@ -42,22 +43,27 @@ pub(super) fn threshold_for(vg: &Vg, name: &str) -> u8 {
     pool.map_or(DEFAULT_THRESHOLD, threshold)
 }
 
-/// The pool's usage as device-mapper shows it; `None` when it is not active.
-pub(super) fn status(
-    control: &dm::Control,
+/// The pool's usage as device-mapper shows it; `None` when it is not active. A pool on a
+/// disk that hangs does not answer.
+pub(super) async fn status(
+    patience: &Patience,
     vg: &Vg,
     pool: &Lv,
 ) -> Result<Option<PoolStatus>, VolumeError> {
-    let targets = control
-        .status(&pool.dm_uuid(vg, "tpool"))
-        .map_err(|e| VolumeError::Mapper(e.to_string()))?;
-    // A pool that no thin volume uses yet is loaded under its public name only.
-    let targets = match targets {
-        Some(targets) if !targets.is_empty() => Some(targets),
-        _ => control
-            .status(&pool.dm_uuid(vg, ""))
-            .map_err(|e| VolumeError::Mapper(e.to_string()))?,
+    let (used, unused) = (pool.dm_uuid(vg, "tpool"), pool.dm_uuid(vg, ""));
+    let ask = move || {
+        let control = dm::Control::open()?;
+        // A pool that no thin volume uses yet is loaded under its public name only.
+        match control.status(&used)? {
+            Some(targets) if !targets.is_empty() => Ok(Some(targets)),
+            _ => control.status(&unused),
+        }
     };
+    let targets = patience
+        .ask(&format!("thin pool {}/{}", vg.name, pool.name), ask)
+        .await
+        .map_err(|hangs| VolumeError::Mapper(hangs.to_string()))?
+        .map_err(|e: std::io::Error| VolumeError::Mapper(e.to_string()))?;
     let Some(target) = targets.and_then(|t| t.into_iter().find(|t| t.kind == "thin-pool")) else {
         return Ok(None);
     };
@@ -105,8 +111,8 @@ pub(super) async fn ready<R: Runner + Clone>(
         vg: vg.name.clone(),
         pool: name.to_owned(),
     })?;
-    let control = open_mapper()?;
-    let mut now = status(&control, vg, pool)?;
+    let patience = lane.engine().patience();
+    let mut now = status(patience, vg, pool).await?;
     if now.is_none() {
         // Usage of an inactive pool cannot be seen, and what cannot be seen is not filled.
         let activated = lane
@@ -118,7 +124,7 @@ pub(super) async fn ready<R: Runner + Clone>(
                 threshold(pool),
             )
             .await;
-        now = status(&control, vg, pool)?;
+        now = status(patience, vg, pool).await?;
         if now.is_none() {
             return Err(unusable(format!(
                 "it is not active and cannot be activated: {}",

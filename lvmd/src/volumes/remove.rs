@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Outcome, VolumeError, Volumes, create, device, open_mapper, pool, resize, wipe};
 use crate::cmd::Runner;
-use crate::config::ZeroPolicy;
+use crate::config::{DeviceClass, ZeroPolicy};
 use crate::engine::Lane;
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
@@ -37,26 +37,21 @@ impl<R: Runner + Clone> Volumes<R> {
         let view = lane.view().await?;
         // A removal that was cut between its two steps left the tag, but not the name.
         let lv = match view.vg.lv(name) {
-            Some(lv) if lv.is_wiping() && class.pool().is_none() => lv,
-            _ => resize::member(&view.vg, class, name)?,
+            Some(lv) if lv.is_wiping() && class.pool().is_none() && wipe::name(lv) != lv.name => lv,
+            _ => match resize::member(&view.vg, class, name) {
+                Err(error @ VolumeError::VolumeMissing { .. }) => {
+                    return Err(self.elsewhere(name, class).await?.unwrap_or(error));
+                }
+                found => found?,
+            },
         };
         refuse_if_held(&view.vg, lv)?;
         wait_until_closed(&view.vg, lv).await?;
-        if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) {
+        if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) && !lv.is_unfinished() {
             let wiping = wipe::name(lv);
             if !lv.is_wiping() {
-                let mark = Mutation::AddTag {
-                    name: name.to_owned(),
-                    tags: vec![names::tag(names::TAG_STATE, names::STATE_WIPING)],
-                };
-                create::run(
-                    &lane,
-                    &view,
-                    &mark,
-                    pool::DEFAULT_THRESHOLD,
-                    "marking the volume as removed",
-                )
-                .await?;
+                let mark = vec![names::tag(names::TAG_STATE, names::STATE_WIPING)];
+                create::add_tags(&lane, &view, name, mark).await?;
             }
             let rename = Mutation::Rename {
                 from: name.to_owned(),
@@ -81,6 +76,25 @@ impl<R: Runner + Clone> Volumes<R> {
         }
         remove_now(&lane, &view, name).await.map(Outcome::Changed)
     }
+
+    /// A class may have been given another VG since the volume was made. One of this
+    /// name in another VG is not shown not to exist.
+    async fn elsewhere(
+        &self,
+        name: &str,
+        class: &DeviceClass,
+    ) -> Result<Option<VolumeError>, VolumeError> {
+        let snapshot = self.inner.engine.snapshot().await?;
+        let other = snapshot.vgs.iter().map(|view| &view.vg).find(|vg| {
+            let is_it = |lv: &Lv| lv.name == name && !lv.is_wiping();
+            vg.name != class.volume_group && vg.lvs.iter().any(is_it)
+        });
+        Ok(other.map(|vg| VolumeError::OtherClass {
+            name: name.to_owned(),
+            class: class.name.clone(),
+            why: format!("volume group {} has one of this name", vg.name),
+        }))
+    }
 }
 
 /// Removes the volume and shows that neither the metadata nor device-mapper has it.
@@ -98,6 +112,7 @@ pub(super) async fn remove_now<R: Runner + Clone>(
             view,
             &Mutation::Remove {
                 name: name.to_owned(),
+                uuid: lv.uuid.clone(),
             },
             pool::threshold_for(&view.vg, name),
         )
@@ -124,31 +139,29 @@ pub(super) async fn remove_now<R: Runner + Clone>(
     }
 }
 
-/// Refuses what must not be removed whoever asks.
-fn refuse_if_held(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
+/// Refuses what must not be removed or overwritten whoever asks.
+pub(super) fn refuse_if_held(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
     let refuse = |why: String| {
         Err(VolumeError::InUse {
             name: lv.name.clone(),
             why,
         })
     };
-    let owner = names::tag_value(&lv.tags, names::TAG_OWNER);
-    if owner.is_some() && owner != vg.owner() {
-        return refuse(format!(
-            "its tag says that it belongs to {}",
-            owner.unwrap_or_default()
-        ));
+    if let Some(owner) = vg.foreign_owner(lv) {
+        return refuse(format!("its tag says that it belongs to {owner}"));
     }
-    // lvremove would take them along; thin snapshots stand on their own.
+    // lvremove -y would take them along: thick snapshots of it, and thin volumes whose
+    // unwritten blocks are read from it. Thin snapshots in one pool stand on their own.
     let dependents: Vec<_> = vg
         .lvs
         .iter()
-        .filter(|other| !other.is_thin() && other.origin == lv.name)
+        .filter(|other| other.origin == lv.name)
+        .filter(|other| !(other.is_thin() && lv.is_thin() && other.pool == lv.pool))
         .map(|other| other.name.as_str())
         .collect();
     if !dependents.is_empty() {
         return refuse(format!(
-            "it has thick snapshots that would go with it: {}; remove them first",
+            "other volumes stand on it and would go with it: {}; remove them first",
             dependents.join(", ")
         ));
     }
@@ -176,5 +189,39 @@ async fn wait_until_closed(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
             }
             _ => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lvm::report;
+
+    fn vg() -> Vg {
+        report::parse(include_bytes!(
+            "../../tests/fixtures/fullreport-lvm2-2.03.31.json"
+        ))
+        .unwrap()
+        .remove(0)
+    }
+
+    fn edit<'a>(vg: &'a mut Vg, name: &str) -> &'a mut Lv {
+        vg.lvs.iter_mut().find(|lv| lv.name == name).unwrap()
+    }
+
+    #[test]
+    fn what_others_stand_on_is_not_removed() {
+        let mut vg = vg();
+        let held = |vg: &Vg, name: &str| refuse_if_held(vg, vg.lv(name).unwrap()).is_err();
+        assert_eq!(vg.lv("s1").unwrap().origin, "t1");
+        assert!(!held(&vg, "t1"), "a thin snapshot stands on its own");
+        edit(&mut vg, "s1").pool = "pool2".into();
+        assert!(held(&vg, "t1"), "an external origin of another pool");
+        edit(&mut vg, "s1").origin = "r1".into();
+        assert!(held(&vg, "r1"), "a thick external origin");
+        let origin = vg.lv("cow").unwrap().origin.clone();
+        assert!(held(&vg, &origin), "it has a thick snapshot");
+        edit(&mut vg, "inactive").tags = vec!["basalt.owner=y".into()];
+        assert!(held(&vg, "inactive"), "the VG's owner is x");
     }
 }

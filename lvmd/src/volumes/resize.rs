@@ -1,7 +1,7 @@
 //! Growing a volume.
 
 use super::{
-    Outcome, VolumeError, Volumes, belongs, create, error, open_mapper, pool, whereabouts,
+    Outcome, VolumeError, Volumes, activate, belongs, create, error, open_mapper, pool, whereabouts,
 };
 use crate::capacity;
 use crate::cmd::Runner;
@@ -30,8 +30,14 @@ impl<R: Runner + Clone> Volumes<R> {
         let lane = self.lane(&class.volume_group).await?;
         let view = lane.view().await?;
         super::require_pool(&view.vg, class)?;
+        member(&view.vg, class, name)?;
+        // An earlier request may have been cut off half-way through.
+        let view = activate::resumed(&lane, view, name).await?;
         let lv = member(&view.vg, class, name)?;
         if lv.visible_size() >= size {
+            if verify_device(&view.vg, lv).is_err() {
+                refresh(&lane, &view, lv).await?;
+            }
             return Ok(Outcome::AlreadySo(lv.visible_size()));
         }
         if lv.is_thick_snapshot() {
@@ -58,6 +64,13 @@ pub(super) fn member<'a>(
             class: class.name.clone(),
             why: whereabouts(lv),
         }),
+        None if vg.lvs.iter().any(|lv| lv.hidden && lv.name == name) => {
+            Err(VolumeError::OtherClass {
+                name: name.to_owned(),
+                class: class.name.clone(),
+                why: "it is a hidden part of another volume".into(),
+            })
+        }
         None => Err(VolumeError::VolumeMissing {
             name: name.to_owned(),
             class: class.name.clone(),
@@ -155,6 +168,21 @@ fn raw_cost(vg: &Vg, lv: &Lv, added: u64) -> u64 {
     u64::try_from((u128::from(added) * raw).div_ceil(u128::from(lv.size.0))).unwrap_or(u64::MAX)
 }
 
+/// Gives the kernel the table that the metadata says, and shows that it has it.
+async fn refresh<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    lv: &Lv,
+) -> Result<(), VolumeError> {
+    let refresh = Mutation::Refresh {
+        name: lv.name.clone(),
+    };
+    let threshold = pool::threshold_for(&view.vg, &lv.name);
+    // What it did is seen below.
+    let _ = lane.run(view, &refresh, threshold).await;
+    verify_device(&view.vg, lv)
+}
+
 /// An active volume's device must be as large as the metadata says: LVM returns 0 for
 /// some extensions that the kernel refused.
 fn verify_device(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
@@ -169,14 +197,14 @@ fn verify_device(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
             .sum::<u64>()
             .saturating_mul(SECTOR),
     );
-    if mapped >= lv.size {
+    if mapped >= lv.visible_size() {
         return Ok(());
     }
     Err(VolumeError::Unverified {
         what: format!("growing volume {}", lv.name),
         why: format!(
             "the metadata shows {}, and the kernel still has {mapped}",
-            lv.size
+            lv.visible_size()
         ),
     })
 }

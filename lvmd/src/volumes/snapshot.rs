@@ -1,10 +1,13 @@
 //! Thin snapshots and clones.
 
-use super::{Outcome, Volume, VolumeError, Volumes, create, error, pool, resize};
+use tracing::warn;
+
+use super::{Outcome, Volume, VolumeError, Volumes, activate, create, error, pool, remove, resize};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::engine::Lane;
+use crate::lvm::model::Lv;
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
 use crate::lvm::valid;
@@ -49,10 +52,21 @@ impl<R: Runner + Clone> Volumes<R> {
             return Err(VolumeError::ThickSnapshot(class.name.clone()));
         }
         valid::lv_name(&class.volume_group, &request.name)?;
-        request.tags.iter().try_for_each(|tag| valid::tag(tag))?;
+        super::check_tags(&request.tags)?;
         let lane = self.lane(&class.volume_group).await?;
         let view = lane.view().await?;
         super::require_pool(&view.vg, class)?;
+        // A cut-off attempt may have left the source suspended.
+        let view = match view.vg.lv(&request.source) {
+            Some(lv) if super::belongs(lv, class) => {
+                activate::resumed(&lane, view, &request.source).await?
+            }
+            _ => view,
+        };
+        // Before its source is looked at: that may have grown or gone since.
+        if view.vg.lv(&request.name).is_some() {
+            return existing(&lane, &view, class, request).await;
+        }
         let source = match resize::member(&view.vg, class, &request.source) {
             Ok(source) => source,
             Err(VolumeError::VolumeMissing { name, class }) => {
@@ -71,9 +85,6 @@ impl<R: Runner + Clone> Volumes<R> {
                 source_bytes: source.size,
             });
         }
-        if view.vg.lv(&request.name).is_some() {
-            return existing(&lane, &view, class, request, size).await;
-        }
         take(&lane, &view, class, request, size).await
     }
 }
@@ -84,7 +95,6 @@ async fn existing<R: Runner + Clone>(
     view: &VgView,
     class: &DeviceClass,
     request: &SnapshotOf,
-    size: Bytes,
 ) -> Result<Outcome<Volume>, VolumeError> {
     let differs = |why: String| {
         Err(VolumeError::Exists {
@@ -114,13 +124,13 @@ async fn existing<R: Runner + Clone>(
             request.tags.join(",")
         ));
     }
-    if lv.size > size.round_up(view.vg.extent_size.0).unwrap_or(size) {
-        return differs(format!("its size is {}, not {size}", lv.size));
+    if let Some(owner) = view.vg.foreign_owner(lv) {
+        return differs(format!("its tag says that it belongs to {owner}"));
     }
-    let was_whole = lv.size >= size;
-    let mut view = create::active(lane, view.clone(), &request.name).await?;
+    let was_whole = lv.size >= request.size;
+    let mut view = activate::active(lane, view.clone(), &request.name).await?;
     if !was_whole {
-        resize::grow(lane, &view, class, &request.name, size).await?;
+        resize::grow(lane, &view, class, &request.name, request.size).await?;
         view = lane.view().await?;
     }
     create::found(&view.vg, &request.name).map(if was_whole {
@@ -161,8 +171,7 @@ async fn take<R: Runner + Clone>(
     };
     let said = lane.run(view, &mutation, threshold).await;
     let after = lane.view().await?;
-    let made = after.vg.lv(&request.name);
-    let Some(made) = made.filter(|lv| lv.origin == request.source) else {
+    let Some(made) = after.vg.lv(&request.name) else {
         return Err(match said {
             Err(error) if error::says_no_space(&error) => no_space(error.stderr().to_owned()),
             Err(error) => create::failed(&what, &error),
@@ -172,6 +181,11 @@ async fn take<R: Runner + Clone>(
             },
         });
     };
+    if let Err(error) = said {
+        // As for a new volume: it may be somebody else's, so it is never taken back.
+        warn!(volume = %request.name, %error, "lvm failed, and the snapshot is there");
+        return existing(lane, &after, class, request).await;
+    }
     let grown = if made.size < size {
         resize::grow(lane, &after, class, &request.name, size)
             .await
@@ -180,7 +194,7 @@ async fn take<R: Runner + Clone>(
         Ok(())
     };
     let ready = match grown {
-        Ok(()) => create::active(lane, lane.view().await?, &request.name).await,
+        Ok(()) => activate::active(lane, lane.view().await?, &request.name).await,
         Err(error) => Err(error),
     };
     match ready {
@@ -188,32 +202,33 @@ async fn take<R: Runner + Clone>(
             pool::rearm(lane, &view, class).await;
             create::found(&view.vg, &request.name).map(Outcome::Changed)
         }
-        Err(error) => Err(take_back(lane, &request.name, error).await),
+        Err(error) => Err(take_back(lane, made, error).await),
     }
 }
 
 /// Removes the snapshot this very call made; the caller's error stays the answer.
 async fn take_back<R: Runner + Clone>(
     lane: &Lane<'_, R>,
-    name: &str,
+    made: &Lv,
     error: VolumeError,
 ) -> VolumeError {
-    if let Ok(view) = lane.view().await {
-        let _ = lane
-            .run(
-                &view,
-                &Mutation::Remove {
-                    name: name.to_owned(),
-                },
-                pool::DEFAULT_THRESHOLD,
-            )
-            .await;
-    }
-    match lane.view().await {
-        Ok(view) if view.vg.lv(name).is_none() => error,
-        _ => VolumeError::Unverified {
-            what: format!("removing snapshot {name} after its growth failed"),
-            why: error.to_string(),
+    let removed = match lane.view().await {
+        Ok(view)
+            if view
+                .vg
+                .lv(&made.name)
+                .is_some_and(|lv| lv.uuid != made.uuid) =>
+        {
+            Ok(())
+        }
+        Ok(view) => remove::remove_now(lane, &view, &made.name).await,
+        Err(unknown) => Err(unknown.into()),
+    };
+    match removed {
+        Ok(()) => error,
+        Err(left) => VolumeError::Unverified {
+            what: format!("removing snapshot {} after its growth failed", made.name),
+            why: format!("{error}; {left}"),
         },
     }
 }

@@ -1,10 +1,11 @@
 //! The state of all classes, for Watch, metrics and readiness.
 
-use super::{VolumeError, Volumes, open_mapper, pool};
+use super::{VolumeError, Volumes, pool};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::lvm::snapshot::{Freeze, VgView};
+use crate::patience::Patience;
 use crate::units::Bytes;
 
 /// What each class can give now.
@@ -25,7 +26,7 @@ pub struct ClassState {
     pub volume_group: String,
     /// Whether a request that names no class means this one.
     pub is_default: bool,
-    /// What it can still give in one volume, in bytes.
+    /// What it can still give in one volume, in bytes; nothing while it is frozen.
     pub free: Bytes,
     /// Free space of its VG in bytes, spare space counted for a thick class only.
     pub vg_free: Bytes,
@@ -70,19 +71,31 @@ impl<R: Runner + Clone> Volumes<R> {
     pub async fn state(&self) -> Result<NodeState, VolumeError> {
         let config = self.config();
         let snapshot = self.inner.engine.snapshot().await?;
+        let patience = self.inner.engine.patience();
+        // It may be on one of these.
+        let unreadable: String = snapshot
+            .unreadable
+            .iter()
+            .map(|(path, why)| format!("; {}: {why}", path.display()))
+            .collect();
         let mut state = NodeState::default();
         for class in config.classes.iter() {
             match snapshot.vg(&class.volume_group) {
                 None => state.absent.push((
                     class.name.clone(),
-                    format!("volume group {} is not there", class.volume_group),
+                    format!(
+                        "volume group {} is not there{unreadable}",
+                        class.volume_group
+                    ),
                 )),
-                Some(view) => match class_state(view, class)? {
-                    Some(found) => state.classes.push(found),
-                    None => state.absent.push((
+                Some(view) => match class_state(patience, view, class).await {
+                    Ok(Some(found)) => state.classes.push(found),
+                    Ok(None) => state.absent.push((
                         class.name.clone(),
                         format!("thin pool {} is not there", class.target()),
                     )),
+                    // One pool that cannot be asked says nothing of the others.
+                    Err(error) => state.absent.push((class.name.clone(), error.to_string())),
                 },
             }
         }
@@ -90,14 +103,20 @@ impl<R: Runner + Clone> Volumes<R> {
     }
 }
 
-fn class_state(view: &VgView, class: &DeviceClass) -> Result<Option<ClassState>, VolumeError> {
+async fn class_state(
+    patience: &Patience,
+    view: &VgView,
+    class: &DeviceClass,
+) -> Result<Option<ClassState>, VolumeError> {
     let vg = &view.vg;
+    // What must not be changed gives nothing; saying otherwise draws volumes here.
+    let given = |bytes: Bytes| Some(bytes).filter(|_| view.frozen.is_empty());
     let pool = match class.pool() {
         None => None,
         Some(name) => match vg.pool(name) {
             None => return Ok(None),
             Some(lv) => {
-                let status = pool::status(&open_mapper()?, vg, lv)?;
+                let status = pool::status(patience, vg, lv).await?;
                 Some(PoolState {
                     data_percent: status
                         .as_ref()
@@ -105,7 +124,7 @@ fn class_state(view: &VgView, class: &DeviceClass) -> Result<Option<ClassState>,
                     metadata_percent: status
                         .as_ref()
                         .map_or(0.0, crate::dm::PoolStatus::metadata_percent),
-                    overprovision_free: capacity::thin_free(vg, class),
+                    overprovision_free: given(capacity::thin_free(vg, class)).unwrap_or_default(),
                     size: lv.size,
                     mode: status.map_or_else(
                         || "inactive".into(),
@@ -121,13 +140,17 @@ fn class_state(view: &VgView, class: &DeviceClass) -> Result<Option<ClassState>,
             }
         },
     };
-    let free = capacity::free(vg, class);
+    let free = given(capacity::free(vg, class)).unwrap_or_default();
     Ok(Some(ClassState {
         class: class.name.clone(),
         volume_group: vg.name.clone(),
         is_default: class.is_default,
         free,
-        vg_free: if pool.is_some() { vg.free() } else { free },
+        vg_free: if pool.is_some() {
+            given(vg.free()).unwrap_or_default()
+        } else {
+            free
+        },
         vg_size: vg.size,
         pool,
         frozen: view.frozen.clone(),

@@ -3,21 +3,25 @@
 //! The volume is tagged `basalt.state=wiping` and renamed, so its user no longer sees it
 //! and its name is free; its space is free only when it is overwritten and removed. The
 //! tag is the authority to go on after a restart. Nothing here holds the VG's lane while
-//! zeroes are written.
+//! zeroes are written; one volume of a VG is overwritten at a time, so that a disk that
+//! hangs holds up no more than its own VG.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
+use tokio::sync::Mutex as AsyncMutex;
 use tracing::{info, warn};
 
-use super::{VolumeError, Volumes, create, device, open_mapper, remove};
+use super::{VolumeError, Volumes, activate, remove};
 use crate::cmd::Runner;
+use crate::dm;
 use crate::lvm::model::Lv;
 use crate::names;
 
@@ -42,24 +46,70 @@ pub(super) fn name(lv: &Lv) -> String {
     format!("{}{}", names::WIPING_PREFIX, lv.uuid)
 }
 
+/// Which volumes are to be overwritten, and whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Wipes {
+    under_way: Mutex<HashSet<(String, String)>>,
+    turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+}
+
+impl Wipes {
+    /// Whether this volume was not under way before.
+    fn begin(&self, vg: &str, name: &str) -> bool {
+        self.under_way().insert((vg.to_owned(), name.to_owned()))
+    }
+
+    fn end(&self, vg: &str, name: &str) {
+        self.under_way().remove(&(vg.to_owned(), name.to_owned()));
+    }
+
+    fn under_way(&self) -> std::sync::MutexGuard<'_, HashSet<(String, String)>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self, vg: &str) -> Arc<AsyncMutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(vg.to_owned()).or_default().clone()
+    }
+}
+
 impl<R: Runner + Clone> Volumes<R> {
-    /// Starts to overwrite and remove the volume, which carries the tag.
+    /// Starts to overwrite and remove the volume, which carries the tag, unless that is
+    /// under way already.
     pub(super) fn wipe_in_background(&self, vg: &str, name: &str) {
+        if !self.inner.wipes.begin(vg, name) {
+            return;
+        }
         let (this, vg, name) = (self.clone(), vg.to_owned(), name.to_owned());
         self.inner.tasks.spawn(async move {
             let mut pauses = RETRY.iter().copied().chain(std::iter::repeat(RETRY[RETRY.len() - 1]));
-            while let Err(error) = this.wipe(&vg, &name).await {
+            let mut overwritten = None;
+            while let Err(error) = this.wipe(&vg, &name, &mut overwritten).await {
                 warn!(%vg, volume = %name, %error, "a removed volume is not overwritten yet; its space stays taken");
                 tokio::select! {
                     () = tokio::time::sleep(pauses.next().unwrap_or(RETRY[0])) => {}
-                    () = this.inner.stop.cancelled() => return,
+                    () = this.inner.stop.cancelled() => break,
                 }
             }
+            this.inner.wipes.end(&vg, &name);
         });
     }
 
-    async fn wipe(&self, vg: &str, name: &str) -> Result<(), VolumeError> {
-        let (path, devno) = {
+    /// Overwrites and removes the volume. `overwritten` is the uuid of the LV of which
+    /// an earlier attempt did the first half.
+    async fn wipe(
+        &self,
+        vg: &str,
+        name: &str,
+        overwritten: &mut Option<String>,
+    ) -> Result<(), VolumeError> {
+        let _turn = self.inner.wipes.turn(vg).lock_owned().await;
+        if self.inner.stop.is_cancelled() {
+            return Ok(());
+        }
+        let (lv_uuid, dm_uuid) = {
             let lane = self.lane(vg).await?;
             let view = lane.view().await?;
             let Some(lv) = view.vg.lv(name) else {
@@ -71,36 +121,33 @@ impl<R: Runner + Clone> Volumes<R> {
                     why: "it no longer carries the tag that says it is removed".into(),
                 });
             }
-            let view = create::active(&lane, view.clone(), name).await?;
-            let Some(lv) = view.vg.lv(name) else {
-                return Ok(());
+            remove::refuse_if_held(&view.vg, lv)?;
+            activate::active(&lane, view.clone(), name).await?;
+            (lv.uuid.clone(), lv.dm_uuid(&view.vg, ""))
+        };
+        if overwritten.as_ref() != Some(&lv_uuid) {
+            let stop = self.inner.stop.clone();
+            let written =
+                tokio::task::spawn_blocking(move || zero(&dm_uuid, &|| stop.is_cancelled())).await;
+            let failed = |why: String| VolumeError::Unverified {
+                what: format!("overwriting volume {name}"),
+                why,
             };
-            let device = device(&open_mapper()?, &view.vg, lv)?;
-            let devno = device
-                .ok_or_else(|| VolumeError::Unverified {
-                    what: format!("overwriting volume {name}"),
-                    why: "it has no device".into(),
-                })?
-                .devno;
-            (PathBuf::from(format!("/dev/dm-{}", devno.1)), devno)
-        };
-        let stop = self.inner.stop.clone();
-        let written =
-            tokio::task::spawn_blocking(move || zero(&path, devno, &|| stop.is_cancelled())).await;
-        let failed = |error: String| VolumeError::Unverified {
-            what: format!("overwriting volume {name}"),
-            why: error,
-        };
-        match written {
-            Ok(Ok(Written::All(bytes))) => info!(vg, volume = name, bytes, "overwritten"),
-            Ok(Ok(Written::Interrupted)) => return Ok(()),
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(error) => return Err(failed(error.to_string())),
+            match written {
+                Ok(Ok(Written::All(bytes))) => info!(vg, volume = name, bytes, "overwritten"),
+                Ok(Ok(Written::Interrupted)) => return Ok(()),
+                Ok(Err(error)) => return Err(failed(error.to_string())),
+                Err(error) => return Err(failed(error.to_string())),
+            }
+            *overwritten = Some(lv_uuid.clone());
         }
         let lane = self.lane(vg).await?;
         let view = lane.view().await?;
         match view.vg.lv(name) {
-            Some(lv) if lv.is_wiping() => remove::remove_now(&lane, &view, name).await,
+            Some(lv) if lv.is_wiping() && lv.uuid == lv_uuid => {
+                remove::refuse_if_held(&view.vg, lv)?;
+                remove::remove_now(&lane, &view, name).await
+            }
             _ => Ok(()),
         }
     }
@@ -111,19 +158,30 @@ enum Written {
     Interrupted,
 }
 
-/// Writes zeroes over the whole device, through the device's own offload where it has one.
-fn zero(path: &std::path::Path, devno: (u32, u32), stop: &dyn Fn() -> bool) -> io::Result<Written> {
+/// Writes zeroes over the whole device of this device-mapper uuid, through the device's
+/// own offload where it has one. Nobody else may have it open.
+fn zero(uuid: &str, stop: &dyn Fn() -> bool) -> io::Result<Written> {
+    let control = dm::Control::open()?;
+    let find = || {
+        control
+            .device(uuid)?
+            .ok_or_else(|| io::Error::other("it has no device"))
+    };
+    let path = format!("/dev/dm-{}", find()?.devno.1);
     // O_EXCL: nobody has it mounted, and nobody can while we write (open(2)).
     let file = File::options()
         .write(true)
         .custom_flags(libc::O_EXCL | libc::O_CLOEXEC)
-        .open(path)?;
-    let rdev = file.metadata()?.rdev();
-    if (libc::major(rdev), libc::minor(rdev)) != devno {
-        return Err(io::Error::other(format!(
-            "{} is another device now",
-            path.display()
-        )));
+        .open(&path)?;
+    // While it is open its number cannot become another device's, so what
+    // device-mapper says of the uuid from here on is said of the open file.
+    let (rdev, device) = (file.metadata()?.rdev(), find()?);
+    if (libc::major(rdev), libc::minor(rdev)) != device.devno {
+        return Err(io::Error::other(format!("{path} is another device now")));
+    }
+    // A pod writes to a raw volume without O_EXCL.
+    if device.open_count != 1 {
+        return Err(io::Error::other("somebody else has it open"));
     }
     let mut size = 0u64;
     #[expect(

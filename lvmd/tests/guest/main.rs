@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod faults;
+mod hangs;
 mod harness;
 mod refusals;
 mod rpc;
 mod service;
+mod wrecks;

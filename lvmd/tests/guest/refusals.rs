@@ -289,3 +289,29 @@ async fn a_really_full_pool_takes_no_new_volume() {
     let _ = disks();
     lvmd.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vg_of_another_host_or_exported_is_frozen_and_says_why() {
+    make_vg(1, false);
+    let lvmd = Daemon::start(
+        "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}\n",
+    )
+    .await;
+    assert!(lvmd.free("a").await.unwrap() > 0);
+    for (freeze, thaw, code_name) in [
+        ("vgexport vg", "vgimport vg", "Exported"),
+        ("vgchange -y --systemid otherhost vg", "", "ForeignSystemID"),
+    ] {
+        lvm(&freeze.split(' ').collect::<Vec<_>>());
+        let refused = lvmd.create("v", "a", 4 * MIB).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        assert!(refused.message().contains(code_name), "{refused}");
+        assert_eq!(lvmd.free("a").await.unwrap(), 0, "it draws no volumes");
+        if !thaw.is_empty() {
+            lvm(&thaw.split(' ').collect::<Vec<_>>());
+            lvmd.create("v", "a", 4 * MIB).await.unwrap();
+            lvmd.remove("v", "a").await.unwrap();
+        }
+    }
+    lvmd.stop();
+}

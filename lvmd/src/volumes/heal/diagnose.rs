@@ -1,0 +1,288 @@
+//! Tells from metadata and device-mapper what a cut-off command left. Pure.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::dm;
+use crate::lvm::model::{Lv, Vg};
+
+/// Something a cut-off command left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wreck {
+    /// Only the hidden parts of a pool are active. LVM refuses everything until they are gone.
+    HalfPool {
+        /// The pool's name.
+        pool: String,
+        /// The device-mapper uuids of the parts, none of them open.
+        parts: Vec<String>,
+        /// Whether the pool carries a tag of ours.
+        ours: bool,
+    },
+    /// The pool is suspended or has no table: whatever its volumes are asked waits.
+    StoppedPool {
+        /// The pool's name.
+        pool: String,
+        /// Whether it carries a tag of ours.
+        ours: bool,
+    },
+    /// The volume is suspended: whatever it is asked waits.
+    Suspended {
+        /// Its name.
+        name: String,
+        /// Whether it carries a tag of ours, so that we may resume it.
+        ours: bool,
+    },
+    /// The volume has no live device.
+    Inactive {
+        /// Its name.
+        name: String,
+        /// Whether it carries a tag of ours, so that we may activate it.
+        ours: bool,
+    },
+    /// The volume was removed and is not overwritten yet.
+    Wiping {
+        /// Its name.
+        name: String,
+        /// Whether no other owner's tag is on it.
+        ours: bool,
+    },
+    /// The volume was made, not finished, and never handed out.
+    Unfinished {
+        /// Its name.
+        name: String,
+        /// Whether no other owner's tag is on it.
+        ours: bool,
+    },
+    /// The VG's metadata was written to some of its PVs only.
+    CopiesDiffer,
+}
+
+impl Wreck {
+    /// The stable kind, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::HalfPool { .. } => "half_active_pool",
+            Self::StoppedPool { .. } => "stopped_pool",
+            Self::Suspended { .. } => "suspended_volume",
+            Self::Inactive { .. } => "inactive_volume",
+            Self::Wiping { .. } => "unfinished_wipe",
+            Self::Unfinished { .. } => "unfinished_volume",
+            Self::CopiesDiffer => "metadata_copies_differ",
+        }
+    }
+}
+
+impl fmt::Display for Wreck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HalfPool { pool, parts, .. } => write!(
+                f,
+                "pool {pool} is half active ({} hidden parts)",
+                parts.len()
+            ),
+            Self::StoppedPool { pool, .. } => {
+                write!(f, "pool {pool} is suspended or has no table")
+            }
+            Self::Suspended { name, .. } => write!(f, "volume {name} is suspended"),
+            Self::Inactive { name, .. } => write!(f, "volume {name} is not active"),
+            Self::Wiping { name, .. } => {
+                write!(f, "volume {name} is removed and not overwritten yet")
+            }
+            Self::Unfinished { name, .. } => write!(f, "volume {name} was not finished"),
+            Self::CopiesDiffer => f.write_str("the metadata is not the same on all disks"),
+        }
+    }
+}
+
+/// Finds what is wrong, from what LVM says and the device-mapper devices by uuid.
+pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
+    let pools = vg.lvs.iter().filter(|lv| lv.is_thin_pool());
+    let mut wrecks: Vec<Wreck> = pools
+        .filter_map(|pool| pool_wreck(vg, pool, devices))
+        .collect();
+    // LVM refuses everything until these are gone.
+    wrecks.sort_by_key(|wreck| !matches!(wreck, Wreck::HalfPool { .. }));
+    for lv in vg.lvs.iter().filter(|lv| !lv.hidden && !lv.is_pool()) {
+        let (name, ours) = (lv.name.clone(), vg.is_ours(lv));
+        if lv.is_wiping() {
+            wrecks.push(Wreck::Wiping { name, ours });
+            continue;
+        }
+        if lv.is_unfinished() {
+            wrecks.push(Wreck::Unfinished { name, ours });
+            continue;
+        }
+        match devices.get(&lv.dm_uuid(vg, "")) {
+            Some(device) if device.live && !device.suspended => {}
+            Some(device) if device.live => wrecks.push(Wreck::Suspended { name, ours }),
+            _ => wrecks.push(Wreck::Inactive { name, ours }),
+        }
+    }
+    wrecks
+}
+
+fn pool_wreck(vg: &Vg, pool: &Lv, devices: &HashMap<String, dm::Device>) -> Option<Wreck> {
+    let ours = vg.is_ours(pool);
+    let whole = ["tpool", ""]
+        .iter()
+        .find_map(|suffix| devices.get(&pool.dm_uuid(vg, suffix)));
+    if let Some(device) = whole {
+        return (device.suspended || !device.live).then(|| Wreck::StoppedPool {
+            pool: pool.name.clone(),
+            ours,
+        });
+    }
+    let hidden = [
+        (format!("{}_tmeta", pool.name), "tmeta"),
+        (format!("{}_tdata", pool.name), "tdata"),
+    ];
+    let parts: Vec<&dm::Device> = hidden
+        .iter()
+        .filter_map(|(name, suffix)| {
+            let part = vg.lvs.iter().find(|lv| lv.hidden && lv.name == *name)?;
+            devices.get(&part.dm_uuid(vg, suffix))
+        })
+        .collect();
+    // A part that is open is in use by somebody (a repair, an activation that goes on), and
+    // one that is read-only was activated by itself, to be looked at (lvmthin(7)).
+    let unused = |part: &&dm::Device| part.open_count == 0 && !part.readonly;
+    (!parts.is_empty() && parts.iter().all(unused)).then(|| Wreck::HalfPool {
+        pool: pool.name.clone(),
+        parts: parts.iter().map(|p| p.uuid.clone()).collect(),
+        ours,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lvm::report;
+
+    fn vg() -> Vg {
+        report::parse(include_bytes!(
+            "../../../tests/fixtures/fullreport-lvm2-2.03.31.json"
+        ))
+        .unwrap()
+        .remove(0)
+    }
+
+    fn dev(uuid: &str, open_count: i32) -> (String, dm::Device) {
+        let device = dm::Device {
+            name: String::new(),
+            uuid: uuid.into(),
+            devno: (254, 0),
+            open_count,
+            suspended: false,
+            readonly: false,
+            live: true,
+            event_nr: 0,
+        };
+        (uuid.to_owned(), device)
+    }
+
+    fn all_active(vg: &Vg) -> HashMap<String, dm::Device> {
+        let volumes = vg
+            .lvs
+            .iter()
+            .filter(|lv| !lv.hidden && !lv.is_pool())
+            .map(|lv| dev(&lv.dm_uuid(vg, ""), 0));
+        volumes
+            .chain([dev(&vg.pool("pool").unwrap().dm_uuid(vg, "tpool"), 2)])
+            .collect()
+    }
+
+    #[test]
+    fn a_healthy_vg_has_no_wreck() {
+        let vg = vg();
+        assert_eq!(diagnose(&vg, &all_active(&vg)), []);
+    }
+
+    #[test]
+    fn a_pool_of_which_only_unused_hidden_parts_are_active_is_a_wreck() {
+        let vg = vg();
+        let hidden = |name: &str| vg.lvs.iter().find(|lv| lv.name == name).unwrap();
+        let mut devices = all_active(&vg);
+        devices.remove(&vg.pool("pool").unwrap().dm_uuid(&vg, "tpool"));
+        let tmeta = hidden("pool_tmeta").dm_uuid(&vg, "tmeta");
+        devices.extend([dev(&tmeta, 0)]);
+        assert_eq!(
+            diagnose(&vg, &devices),
+            [Wreck::HalfPool {
+                pool: "pool".into(),
+                parts: vec![tmeta.clone()],
+                ours: false,
+            }]
+        );
+        devices.get_mut(&tmeta).unwrap().readonly = true;
+        assert_eq!(
+            diagnose(&vg, &devices),
+            [],
+            "somebody looks at a part of an inactive pool"
+        );
+        devices.extend([dev(&tmeta, 1)]);
+        assert_eq!(
+            diagnose(&vg, &devices),
+            [],
+            "an open part is in use by somebody"
+        );
+    }
+
+    #[test]
+    fn only_a_volume_with_our_tag_may_be_activated_unasked() {
+        let mut vg = vg();
+        let mut devices = all_active(&vg);
+        devices.remove(&vg.lv("t1").unwrap().dm_uuid(&vg, ""));
+        assert_eq!(
+            diagnose(&vg, &devices),
+            [Wreck::Inactive {
+                name: "t1".into(),
+                ours: false
+            }]
+        );
+        vg.lvs
+            .iter_mut()
+            .find(|lv| lv.name == "t1")
+            .unwrap()
+            .tags
+            .push("basalt.lv=x".into());
+        assert_eq!(
+            diagnose(&vg, &devices),
+            [Wreck::Inactive {
+                name: "t1".into(),
+                ours: true
+            }]
+        );
+    }
+
+    #[test]
+    fn what_is_suspended_is_a_wreck_and_what_has_another_owner_is_not_ours() {
+        let mut vg = vg();
+        let mut devices = all_active(&vg);
+        let tpool = vg.pool("pool").unwrap().dm_uuid(&vg, "tpool");
+        let t1 = vg.lv("t1").unwrap().dm_uuid(&vg, "");
+        for uuid in [&tpool, &t1] {
+            devices.get_mut(uuid).unwrap().suspended = true;
+        }
+        let stopped = Wreck::StoppedPool {
+            pool: "pool".into(),
+            ours: false,
+        };
+        let suspended = |ours| Wreck::Suspended {
+            name: "t1".into(),
+            ours,
+        };
+        assert_eq!(diagnose(&vg, &devices), [stopped.clone(), suspended(false)]);
+        let tag = |vg: &mut Vg, tags: &[&str]| {
+            let lv = vg.lvs.iter_mut().find(|lv| lv.name == "t1").unwrap();
+            lv.tags = tags.iter().map(|t| (*t).to_owned()).collect();
+        };
+        tag(&mut vg, &["basalt.lv=a", "basalt.owner=x"]);
+        assert_eq!(diagnose(&vg, &devices), [stopped.clone(), suspended(true)]);
+        tag(&mut vg, &["basalt.state=wiping", "basalt.owner=y"]);
+        let foreign = Wreck::Wiping {
+            name: "t1".into(),
+            ours: false,
+        };
+        assert_eq!(diagnose(&vg, &devices), [stopped, foreign]);
+    }
+}

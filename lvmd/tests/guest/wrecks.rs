@@ -1,0 +1,225 @@
+//! What cut-off commands leave: healed at start, after an abnormal end, and on request.
+
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use tonic::Code;
+
+use crate::harness::{
+    BOTH, Daemon, MIB, children, code, disks, eventually, kill9, lvm, make_vg, node, output, run,
+};
+
+fn is_suspended(device: &str) -> bool {
+    run(
+        "dmsetup",
+        &["info", "-c", "--noheadings", "-o", "suspended", device],
+    ) == "Suspended"
+}
+
+fn copy(from: &str, to: &str) {
+    let (from, to) = (format!("if={from}"), format!("of={to}"));
+    let direct = if to.starts_with("of=/dev") {
+        "oflag=direct"
+    } else {
+        "iflag=direct"
+    };
+    run(
+        "dd",
+        &[&from, &to, "bs=1M", "count=1", direct, "status=none"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_kill_left_suspended_is_resumed() {
+    make_vg(2, true);
+    let daemon = Daemon::start(BOTH).await;
+    let tagged = &["basalt.lv=keep"];
+    daemon
+        .create_tagged("keep", "thin", 8 * MIB, tagged)
+        .await
+        .unwrap();
+    daemon.create("plain", "thick", 8 * MIB).await.unwrap();
+    // After an abnormal end, without a restart: its lvm is killed while it waits for the lock.
+    let lock = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open("/run/lock/lvm/V_vg")
+        .unwrap();
+    lock.lock().unwrap();
+    run("dmsetup", &["suspend", "vg-keep"]);
+    let mut client = daemon.lv();
+    let request = lvmd::proto::CreateLvRequest {
+        name: "cut".into(),
+        device_class: "thick".into(),
+        size_bytes: 4 * MIB,
+        ..Default::default()
+    };
+    let call = tokio::spawn(async move { client.create_lv(request).await });
+    eventually("lvm runs", async || !children(daemon.pid()).is_empty()).await;
+    children(daemon.pid()).into_iter().for_each(kill9);
+    assert_eq!(
+        code(call.await.unwrap().map(|r| r.into_inner())),
+        Code::Internal
+    );
+    drop(lock);
+    eventually("it is resumed", async || !is_suspended("vg-keep")).await;
+    assert!(daemon.page("/metrics").1.contains("suspended_volume"));
+    daemon.create("cut", "thick", 4 * MIB).await.unwrap();
+
+    // At start: ours and the pool of a class; an untagged volume waits for its name.
+    let dir = daemon.stop();
+    for device in ["vg-keep", "vg-pool-tpool", "vg-plain"] {
+        run("dmsetup", &["suspend", "--noflush", device]);
+    }
+    let daemon = Daemon::start_in(dir, BOTH).await;
+    eventually("ours are resumed", async || {
+        !is_suspended("vg-keep") && !is_suspended("vg-pool-tpool")
+    })
+    .await;
+    assert!(is_suspended("vg-plain"), "nobody named it yet");
+    assert_eq!(
+        daemon.resize("plain", "thick", 12 * MIB).await.unwrap(),
+        12 * MIB
+    );
+    assert!(!is_suspended("vg-plain"));
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_smaller_than_its_metadata_is_grown_by_a_repeated_request() {
+    make_vg(1, false);
+    let config =
+        "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
+    let daemon = Daemon::start(config).await;
+    let made = daemon.create("v", "a", 8 * MIB).await.unwrap();
+    let table = run("dmsetup", &["table", "vg-v"]);
+    run(
+        "dmsetup",
+        &["load", "vg-v", "--table", &table.replace("16384", "8192")],
+    );
+    run("dmsetup", &["resume", "vg-v"]);
+    let size = || run("blockdev", &["--getsize64", node(&made).to_str().unwrap()]);
+    assert_eq!(size(), (4 * MIB).to_string());
+    assert_eq!(daemon.resize("v", "a", 8 * MIB).await.unwrap(), 8 * MIB);
+    assert_eq!(size(), (8 * MIB).to_string());
+    // A creation that is repeated after the volume grew finds it.
+    daemon.resize("v", "a", 20 * MIB).await.unwrap();
+    let again = daemon.create("v", "a", 8 * MIB).await.unwrap();
+    assert_eq!(again.size_bytes, 20 * MIB);
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_that_reached_one_disk_only_is_written_to_all() {
+    make_vg(2, false);
+    let second = disks()[1].clone();
+    copy(&second, "/tmp/old");
+    lvm(&["lvcreate", "-y", "-l", "2", "-n", "v", "vg"]);
+    copy("/tmp/old", &second);
+    let daemon = Daemon::start(BOTH).await;
+    eventually("the copies are equal again", async || {
+        daemon
+            .page("/metrics")
+            .1
+            .contains("metadata_copies_differ\",result=\"healed")
+    })
+    .await;
+    assert_eq!(daemon.names("thick").await, ["v"]);
+    let found = daemon.log().matches("not the same on all disks").count();
+    assert_eq!(found, 1, "{}", daemon.log());
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_external_origin_is_not_removed_from_under_its_thin_volumes() {
+    make_vg(2, true);
+    lvm(&["lvcreate", "-y", "-l", "2", "-n", "origin", "vg"]);
+    lvm(&["lvchange", "-an", "vg/origin"]);
+    lvm(&["lvchange", "-pr", "vg/origin"]);
+    let args = "lvcreate -y -s --thinpool vg/pool -n stands-on-it vg/origin";
+    lvm(&args.split(' ').collect::<Vec<_>>());
+    let daemon = Daemon::start(BOTH).await;
+    assert_eq!(
+        code(daemon.remove("origin", "thick").await),
+        Code::FailedPrecondition
+    );
+    assert_eq!(
+        code(daemon.remove("pool_tdata", "thick").await),
+        Code::FailedPrecondition,
+        "a hidden part is not \"already removed\""
+    );
+    assert_eq!(daemon.names("thin").await, ["stands-on-it"]);
+    assert_eq!(daemon.names("thick").await, ["origin"]);
+    daemon.remove("stands-on-it", "thin").await.unwrap();
+    daemon.remove("origin", "thick").await.unwrap();
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_is_open_is_not_overwritten_whatever_its_tag_says() {
+    make_vg(1, false);
+    lvm(&["lvcreate", "-y", "-l", "2", "-n", "v", "vg"]);
+    let open = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/vg/v")
+        .unwrap();
+    open.write_all_at(b"data", 0).unwrap();
+    open.sync_all().unwrap();
+    lvm(&["lvchange", "--addtag", "basalt.state=wiping", "vg/v"]);
+    let config = "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0}\n";
+    let daemon = Daemon::start(config).await;
+    eventually("it was tried", async || {
+        daemon.log().contains("somebody else has it open")
+    })
+    .await;
+    let mut head = [0; 4];
+    open.read_exact_at(&mut head, 0).unwrap();
+    assert_eq!(&head, b"data");
+    drop(open);
+    eventually("it is removed once closed", async || {
+        !String::from_utf8_lossy(&output("lvm", &["lvs", "vg"]).stdout).contains(" v ")
+    })
+    .await;
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_was_cut_off_never_hands_out_a_former_tenants_data() {
+    make_vg(1, false);
+    let config =
+        "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
+    let daemon = Daemon::start(config).await;
+    let former = daemon.create("former", "a", 64 * MIB).await.unwrap();
+    let script = format!(
+        "yes SECRET | dd of={} bs=1M count=64 oflag=direct iflag=fullblock status=none",
+        node(&former).display()
+    );
+    run("bash", &["-c", &script]);
+    daemon.remove("former", "a").await.unwrap();
+    // lvcreate commits the volume about 60 ms after its start and clears it just after.
+    for i in 0..16 {
+        let name = format!("v{i}");
+        let mut client = daemon.lv();
+        let request = lvmd::proto::CreateLvRequest {
+            name: name.clone(),
+            size_bytes: 4 * MIB,
+            ..Default::default()
+        };
+        let call = tokio::spawn(async move { client.create_lv(request).await });
+        while children(daemon.pid()).is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(30 + 5 * i)).await;
+        children(daemon.pid()).into_iter().for_each(kill9);
+        let first = call.await.unwrap();
+        let made = daemon.create(&name, "a", 4 * MIB).await.unwrap();
+        let head = std::fs::read(node(&made)).unwrap();
+        assert!(
+            head[..4096].iter().all(|byte| *byte == 0),
+            "moment {i}: the first call said {first:?}"
+        );
+        // It stays, so that the next one gets extents nobody cleared.
+    }
+    daemon.stop();
+}
