@@ -95,7 +95,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 
 fn start(program: Program, args: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match program {
-        Program::Lvmd => with_arguments(args, lvmd),
+        Program::Lvmd => with_arguments(args, lvmd::main),
         Program::Scheduler => with_arguments(args, |cli| block_on(scheduler::run(cli))),
         Program::Controller | Program::Node | Program::LivenessProbe | Program::Registrar => {
             let name = PROGRAMS.iter().find(|(p, ..)| *p == program);
@@ -139,12 +139,6 @@ fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()
         .build()
         .context("cannot start the runtime")?
         .block_on(work)
-}
-
-/// lvmd's own entry point is the one its binary uses.
-fn lvmd(cli: lvmd::args::Cli) -> anyhow::Result<()> {
-    let _ = cli;
-    bail!("lvmd is not built yet in this version; use the binary lvmd")
 }
 
 #[cfg(test)]

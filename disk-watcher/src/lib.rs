@@ -1,1 +1,23 @@
-//! disk-watcher
+//! disk-watcher: takes bare disks to volume groups, and only those that are proven
+//! safe and wanted.
+//!
+//! How it flows. [`events`] says that something happened to a disk and lists udev's
+//! records; [`facts`] reads what sysfs and proc know of it and of who uses the host's
+//! disks; [`busy`] claims it while it is read, and [`probe`] finds what lies on it. [`rules`] judges all that, with the
+//! classes of [`config`] that [`select`] it, into reasons and a verdict; [`identity`]
+//! makes sure, directly before the first write, that it still is the disk that was
+//! judged. [`status`] shows it.
+//!
+//! `config`, `select`, `rules` and `status` are pure. What cannot be read or
+//! understood is unknown, and unknown means no.
+
+pub mod busy;
+pub mod config;
+pub mod events;
+pub mod facts;
+pub mod identity;
+pub mod pattern;
+pub mod probe;
+pub mod rules;
+pub mod select;
+pub mod status;

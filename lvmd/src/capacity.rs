@@ -93,6 +93,13 @@ impl Layout {
         }
     }
 
+    /// How many PVs a volume is spread over at the least: no two images share one.
+    pub fn images(self) -> u64 {
+        self.stripes
+            .saturating_mul(self.copies)
+            .saturating_add(self.parity)
+    }
+
     /// The size LVM gives for a request of `extents`: a multiple of the stripes.
     pub fn visible(self, extents: u64) -> u64 {
         extents

@@ -33,7 +33,10 @@ const STATUS_TABLE_FLAG: u32 = 1 << 4;
 const ACTIVE_PRESENT_FLAG: u32 = 1 << 5;
 const BUFFER_FULL_FLAG: u32 = 1 << 8;
 const NOFLUSH_FLAG: u32 = 1 << 11;
+/// With `LIST_DEVICES`: uuids are wanted too.
+const UUID_FLAG: u32 = 1 << 14;
 const NAME_HAS_UUID: u32 = 1;
+const NAME_HAS_NO_UUID: u32 = 2;
 
 /// An open control device.
 #[derive(Debug)]
@@ -103,7 +106,7 @@ impl Control {
     /// # Errors
     /// When the kernel refuses.
     pub fn list(&self) -> io::Result<Vec<Listed>> {
-        let (_, data) = self.ask(LIST_DEVICES, "", 0)?;
+        let (_, data) = self.ask(LIST_DEVICES, "", UUID_FLAG)?;
         let mut devices = Vec::new();
         let mut at = 0;
         while let Some(entry) = data.get(at..).filter(|e| e.len() >= 12) {
@@ -115,9 +118,14 @@ impl Control {
             }
             // event_nr follows the name, aligned to 8 bytes; then flags and the uuid.
             let after = (12 + name.len() + 1).next_multiple_of(8);
-            let has_uuid = u32_at(entry, after + 4) & NAME_HAS_UUID != 0;
+            let flags = u32_at(entry, after + 4);
+            let uuid = if flags & NAME_HAS_UUID != 0 {
+                Some(c_string(entry.get(after + 8..).unwrap_or_default()))
+            } else {
+                (flags & NAME_HAS_NO_UUID != 0).then(String::new)
+            };
             devices.push(Listed {
-                uuid: has_uuid.then(|| c_string(entry.get(after + 8..).unwrap_or_default())),
+                uuid,
                 devno: devno(dev),
                 event_nr: u32_at(entry, after),
                 name,

@@ -194,7 +194,9 @@ impl<R: Runner + Clone> Lane<'_, R> {
         match &result {
             Ok(out) => {
                 info!(vg = %self.vg, change = ?mutation, elapsed = ?out.elapsed, "changed");
-                if !out.stderr.is_empty() {
+                // Said after every change, since lvm's own backups are off.
+                let usual = "WARNING: This metadata update is NOT backed up.";
+                if !out.stderr.is_empty() && out.stderr != usual {
                     info!(vg = %self.vg, stderr = %out.stderr, "lvm remarks");
                 }
             }

@@ -112,8 +112,8 @@ fn rank(name: &str) -> Rank {
     }
 }
 
-/// Reads the labels of `candidates`. A device that is a component of a multipath or
-/// RAID device is left out, since the same label is seen on the device above it.
+/// Reads the labels of `candidates`. A device under another one (multipath, RAID, any
+/// mapping that is no LV) is left out: the same label is seen on the device above it.
 pub fn scan(candidates: &[Candidate], mapped: &[dm::Listed]) -> Scan {
     let mut found = Scan::default();
     for device in candidates {
@@ -175,7 +175,8 @@ pub fn read_label(path: &Path) -> io::Result<Option<(Label, Vec<CommitKey>)>> {
     Ok(Some((label, keys)))
 }
 
-/// Whether a multipath or RAID device sits on top of this one.
+/// Whether another device (multipath, RAID, encryption, any mapping but an LV) sits on
+/// top of this one: the PV is then used through that device, and never past it.
 fn is_component((major, minor): (u32, u32), mapped: &[dm::Listed]) -> bool {
     let holders = format!("/sys/dev/block/{major}:{minor}/holders");
     let Ok(entries) = fs::read_dir(holders) else {
@@ -183,13 +184,10 @@ fn is_component((major, minor): (u32, u32), mapped: &[dm::Listed]) -> bool {
     };
     entries.filter_map(Result::ok).any(|entry| {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let minor = name.strip_prefix("dm-").and_then(|n| n.parse::<u32>().ok());
-        name.starts_with("md")
-            || minor.is_some_and(|minor| {
-                mapped.iter().any(|m| {
-                    m.devno.1 == minor && m.uuid.as_ref().is_some_and(|u| u.starts_with("mpath-"))
-                })
-            })
+        match name.strip_prefix("dm-").map(str::parse::<u32>) {
+            Some(Ok(minor)) => mapped.iter().any(|m| m.devno.1 == minor && !is_lv(m)),
+            _ => true,
+        }
     })
 }
 

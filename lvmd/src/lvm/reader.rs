@@ -21,7 +21,7 @@ use crate::lvm::report::{self, ReportError};
 use crate::lvm::snapshot::Snapshot;
 use crate::lvm::tool::Tool;
 
-/// How often a report is asked again when the metadata changed while it ran.
+/// How often a report that looks broken is asked when the metadata changed while it ran.
 const ATTEMPTS: usize = 4;
 
 /// State cannot be told; nothing may be decided from it.
@@ -36,9 +36,6 @@ pub enum ReadError {
     /// The kernel's lists cannot be read.
     #[error("cannot list block devices: {0}")]
     Devices(String),
-    /// The metadata changes faster than it can be read.
-    #[error("the volume groups changed during each of {ATTEMPTS} reports")]
-    Unsettled,
 }
 
 /// Reads snapshots and keeps the last one.
@@ -67,7 +64,7 @@ impl<R: Runner> Reader<R> {
     }
 
     /// The VGs as they are now. `wanted` are the VGs somebody is waiting for: while one
-    /// is missing, labels are read again each time, so that it is seen when it comes.
+    /// is missing or frozen, labels are read again each time, so that its return is seen.
     ///
     /// # Errors
     /// When state cannot be told. The old state is kept for the next comparison, but
@@ -77,7 +74,11 @@ impl<R: Runner> Reader<R> {
         let partitions = blocking(list).await?;
         if let Some(last) = &*last
             && last.partitions == partitions.0
-            && wanted.iter().all(|vg| last.snapshot.vg(vg).is_some())
+            && wanted.iter().all(|vg| {
+                last.snapshot
+                    .vg(vg)
+                    .is_some_and(|view| view.frozen.is_empty())
+            })
             && last.scan.unreadable.is_empty()
         {
             let known = last.scan.clone();
@@ -85,7 +86,9 @@ impl<R: Runner> Reader<R> {
                 return Ok(last.snapshot.clone());
             }
         }
-        for _ in 0..ATTEMPTS {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let scan = scan(partitions.clone()).await?;
             if let Some(last) = &mut *last
                 && last.scan == scan
@@ -94,18 +97,22 @@ impl<R: Runner> Reader<R> {
                 return Ok(last.snapshot.clone());
             }
             let snapshot = Arc::new(self.report(&scan).await?);
+            // The commit locations kept are those from before the report: whatever was
+            // committed since then is seen at the next look. Only a VG that looks broken
+            // because labels and report are of two moments is looked at again.
+            let broken = snapshot.vgs.iter().any(|view| !view.frozen.is_empty());
             let known = scan.clone();
-            if blocking(move || Ok(unchanged(&known))).await? {
-                *last = Some(Last {
-                    partitions: partitions.0,
-                    scan,
-                    snapshot: snapshot.clone(),
-                });
-                return Ok(snapshot);
+            if broken && attempt < ATTEMPTS && !blocking(move || Ok(unchanged(&known))).await? {
+                debug!("the volume groups changed during the report, asking again");
+                continue;
             }
-            debug!("the volume groups changed during the report, asking again");
+            *last = Some(Last {
+                partitions: partitions.0,
+                scan,
+                snapshot: snapshot.clone(),
+            });
+            return Ok(snapshot);
         }
-        Err(ReadError::Unsettled)
     }
 
     /// One report per rank. A VG on virtual devices never hides one of the same name on disks.

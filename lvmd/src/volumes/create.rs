@@ -163,11 +163,17 @@ async fn create<R: Runner + Clone>(
             }
         }
         None => {
+            let layout = Layout::of(class, options);
+            let disks = u64::try_from(vg.pvs.len()).unwrap_or(u64::MAX);
+            if layout.images() > disks {
+                return Err(no_space(format!(
+                    "its stripes and copies need {} disks, and {} has {disks}",
+                    layout.images(),
+                    vg.name
+                )));
+            }
             let extents = request.size.extents(vg.extent_size);
-            let (needed, free) = (
-                Layout::of(class, options).raw(extents),
-                capacity::thick_free_extents(vg, class),
-            );
+            let (needed, free) = (layout.raw(extents), capacity::thick_free_extents(vg, class));
             if needed > free {
                 return Err(no_space(format!(
                     "it takes {needed} extents of {}, and {free} are free (spare space counted)",

@@ -1,5 +1,7 @@
 //! Removing a volume.
 
+use std::time::{Duration, Instant};
+
 use super::{Outcome, VolumeError, Volumes, create, device, open_mapper, pool, resize, wipe};
 use crate::cmd::Runner;
 use crate::config::ZeroPolicy;
@@ -8,6 +10,9 @@ use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
 use crate::names;
+
+/// How long an open volume may take to be closed before its removal is refused.
+const CLOSING: Duration = Duration::from_secs(3);
 
 impl<R: Runner + Clone> Volumes<R> {
     /// Removes a volume. A thick one, unless its class says `zero: none`, leaves its
@@ -36,6 +41,7 @@ impl<R: Runner + Clone> Volumes<R> {
             _ => resize::member(&view.vg, class, name)?,
         };
         refuse_if_held(&view.vg, lv)?;
+        wait_until_closed(&view.vg, lv).await?;
         if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) {
             let wiping = wipe::name(lv);
             if !lv.is_wiping() {
@@ -146,11 +152,29 @@ fn refuse_if_held(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
             dependents.join(", ")
         ));
     }
-    match device(&open_mapper()?, vg, lv)? {
-        Some(device) if device.open_count > 0 => refuse(format!(
-            "it is open or mounted (open count {}); unmount it first",
-            device.open_count
-        )),
-        _ => Ok(()),
+    Ok(())
+}
+
+/// Refuses a volume that stays open. udevd opens each new device for a moment to look
+/// at it, so an open volume is given [`CLOSING`] before it counts as in use.
+async fn wait_until_closed(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
+    let started = Instant::now();
+    loop {
+        match device(&open_mapper()?, vg, lv)? {
+            Some(device) if device.open_count > 0 => {
+                if started.elapsed() > CLOSING {
+                    let why = format!(
+                        "it is open or mounted (open count {}); unmount it first",
+                        device.open_count
+                    );
+                    return Err(VolumeError::InUse {
+                        name: lv.name.clone(),
+                        why,
+                    });
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            _ => return Ok(()),
+        }
     }
 }

@@ -1,0 +1,266 @@
+//! The configuration file: DiskClass documents, each of which selects disks for one
+//! volume group on this node.
+//!
+//! [`Config::load`] reads text and nothing else, so a bad new file can be refused
+//! while the old one stays in force. Every problem is found in one go. Fields of the
+//! planned API that do nothing yet are refused by name: a safety setting that is
+//! silently ignored is worse than one that is missing.
+
+mod check;
+mod error;
+mod lvm_name;
+mod raw;
+mod values;
+
+use std::time::Duration;
+
+use lvmd::units::{Bytes, GIB, MIB};
+use serde::Serialize;
+
+pub use self::error::{ConfigError, Problem};
+pub use self::values::{Percent, PoolSize};
+use crate::facts::Transport;
+use crate::pattern::Pattern;
+
+/// Where the configuration is looked for unless told otherwise.
+pub const CONFIG_FILE: &str = "/etc/disk-watcher/config.yaml";
+/// The `apiVersion` of every document.
+pub const API_VERSION: &str = "basalt.storage/v1alpha1";
+
+/// Smallest disk a class takes unless it says otherwise.
+pub const DEFAULT_MIN_SIZE: Bytes = Bytes(10 * GIB);
+/// Smallest metadata volume LVM makes (lvmthin(7)).
+pub const METADATA_MIN: Bytes = Bytes(2 * MIB);
+/// Largest metadata volume the kernel can address, 15.8 GiB (lvmthin(7), with room for
+/// `thin_pool_crop_metadata`).
+pub const METADATA_MAX: Bytes = Bytes((158 * GIB).div_ceil(10));
+/// Disks up to this size are read whole before they are believed to be blank, unless
+/// the class says otherwise.
+pub const FULL_CHECK_UP_TO: Bytes = Bytes(64 * GIB);
+
+/// Everything the file says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// The classes, in the order they were written. May be empty: then disks are
+    /// reported and none is taken.
+    pub classes: Vec<DiskClass>,
+}
+
+impl Config {
+    /// Reads one or more YAML documents.
+    ///
+    /// # Errors
+    /// Syntax errors and unknown keys with line and caret; else every rule that is
+    /// broken, in the order of the file.
+    pub fn load(text: &str) -> Result<Self, ConfigError> {
+        let documents = raw::documents(text)?;
+        check::classes(documents)
+            .map(|classes| Self { classes })
+            .map_err(ConfigError::new)
+    }
+
+    /// The class of that name.
+    pub fn class(&self, name: &str) -> Option<&DiskClass> {
+        self.classes.iter().find(|class| class.name == name)
+    }
+}
+
+/// Selects disks and says what becomes of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiskClass {
+    /// `metadata.name`; also the value of the LVM tag `basalt.class`.
+    pub name: String,
+    /// What may be done.
+    pub mode: Mode,
+    /// Whether disks that appear after the first success are taken too.
+    pub discovery: Discovery,
+    /// Which disks.
+    pub select: Select,
+    /// Which disks not, whatever `select` says.
+    pub exclude: Exclude,
+    /// How many, how much, how soon.
+    pub limits: Limits,
+    /// Where a person may loosen a rule.
+    pub safety: Safety,
+    /// The volume group the disks go into.
+    pub volume_group: VolumeGroup,
+    /// The thin pool in it; `None` makes a group for thick volumes only.
+    pub thin_pool: Option<ThinPool>,
+}
+
+/// What a class may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
+pub enum Mode {
+    /// Judge, and show the commands that would run.
+    #[default]
+    Plan,
+    /// Act.
+    Enforce,
+    /// Neither judge nor act; what exists is left alone.
+    Paused,
+}
+
+/// Which disks are taken once the class is Ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
+pub enum Discovery {
+    /// None: they wait for approval.
+    #[default]
+    Once,
+    /// All that pass.
+    Continuous,
+}
+
+/// Predicates on a disk. Those that are given are ANDed, the values of one are ORed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Select {
+    /// Globs over the disk's links under `/dev`.
+    pub paths: Vec<Pattern>,
+    /// Whether `paths` may name kernel names such as `/dev/sda`.
+    pub allow_unstable_names: bool,
+    /// Globs over the model.
+    pub model: Vec<Pattern>,
+    /// Globs over the vendor.
+    pub vendor: Vec<Pattern>,
+    /// Globs over the serial number.
+    pub serial: Vec<Pattern>,
+    /// Globs over the WWID.
+    pub wwid: Vec<Pattern>,
+    /// Smallest size, inclusive.
+    pub min: Bytes,
+    /// Largest size, inclusive.
+    pub max: Option<Bytes>,
+    /// Allowed transports; empty: [`Transport::is_allowed_by_default`].
+    pub transport: Vec<Transport>,
+    /// Allowed media; empty: any.
+    pub media: Vec<Media>,
+}
+
+/// What the data lies on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Media {
+    /// Anything that does not rotate, NVMe included.
+    Ssd,
+    /// Anything that rotates.
+    Hdd,
+    /// NVMe only.
+    Nvme,
+}
+
+/// Disks that are never taken. Compared without regard to upper and lower case.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Exclude {
+    /// Globs over the disk's links under `/dev`, and its kernel name.
+    pub paths: Vec<Pattern>,
+    /// Globs over the model.
+    pub model: Vec<Pattern>,
+    /// Globs over the serial number.
+    pub serial: Vec<Pattern>,
+    /// Globs over the WWID.
+    pub wwid: Vec<Pattern>,
+}
+
+/// How many, how much, how soon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// The group is made when this many disks are ready for it; at least 1.
+    pub min_disks: u32,
+    /// At most this many disks join.
+    pub max_disks: Option<u32>,
+    /// At most this many bytes join.
+    pub max_total: Option<Bytes>,
+    /// No event for the disk for this long before it is touched.
+    pub settle: Duration,
+}
+
+/// Where a person may loosen a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Safety {
+    /// How much of the disk must read as zeroes; `None` where the file does not say.
+    pub require_zeroed: Option<RequireZeroed>,
+    /// Takes disks that the kernel calls removable.
+    pub allow_removable: bool,
+    /// Takes disks that have neither WWID nor serial number.
+    pub allow_unique_id_missing: bool,
+}
+
+/// How much of a disk must read as zeroes before it is believed to be blank.
+/// Ordered: each includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize, Serialize)]
+pub enum RequireZeroed {
+    /// Nothing. Signatures are still looked for.
+    None,
+    /// The first and last 4 MiB and 64 samples.
+    HeadAndTail,
+    /// All of it.
+    Full,
+}
+
+impl Safety {
+    /// How much of a disk of `size` must read as zeroes.
+    pub fn zeroes_required(&self, size: Bytes) -> RequireZeroed {
+        self.require_zeroed.unwrap_or(if size <= FULL_CHECK_UP_TO {
+            RequireZeroed::Full
+        } else {
+            RequireZeroed::HeadAndTail
+        })
+    }
+}
+
+/// The volume group of a class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeGroup {
+    /// Its name.
+    pub name: String,
+    /// Its physical extent size.
+    pub extent_size: Bytes,
+    /// Tags besides our own.
+    pub tags: Vec<String>,
+}
+
+/// The thin pool of a class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ThinPool {
+    /// Its name.
+    pub name: String,
+    /// The size of its data volume.
+    pub size: PoolSize,
+    /// The size of a chunk; `None`: chosen for the size of the pool.
+    pub chunk_size: Option<Bytes>,
+    /// The size of its metadata volume.
+    pub metadata: Metadata,
+    /// Whether the group keeps a spare as large as the metadata, for repair.
+    pub spare: bool,
+}
+
+/// How large the metadata volume is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metadata {
+    /// Computed from the pool, within bounds.
+    Auto {
+        /// Never smaller; `None`: 1 GiB, or 2 % of the group where that is less.
+        min: Option<Bytes>,
+        /// Never larger.
+        max: Bytes,
+    },
+    /// Exactly this.
+    Fixed(Bytes),
+}
+
+impl Metadata {
+    /// The least the metadata volume takes in a group of `group` bytes, before it is
+    /// rounded to extents.
+    pub fn floor(&self, group: Bytes) -> Bytes {
+        match *self {
+            Self::Fixed(size) => size,
+            Self::Auto { min: Some(min), .. } => min,
+            Self::Auto { min: None, max } => Bytes(group.0 / 50)
+                .min(Bytes(GIB))
+                .max(METADATA_MIN)
+                .min(max),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

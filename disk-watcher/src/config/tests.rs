@@ -1,0 +1,417 @@
+use super::*;
+
+const HEAD: &str = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\n";
+
+/// A class with `spec` as its body, which must hold `select` and `volumeGroup`.
+fn load(spec: &str) -> Result<DiskClass, ConfigError> {
+    Config::load(&format!("{HEAD}spec:\n{spec}")).map(|mut config| config.classes.remove(0))
+}
+
+/// A class that selects by model, with more lines in its spec.
+fn with(more: &str) -> Result<DiskClass, ConfigError> {
+    load(&format!(
+        "  select: {{model: [X]}}\n  volumeGroup: {{name: fast}}\n{more}"
+    ))
+}
+
+fn refusal(result: Result<DiskClass, ConfigError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn the_example_is_valid_and_says_what_it_shows() {
+    let config = Config::load(include_str!("../../examples/config.yaml")).unwrap();
+    let fast = config.class("fast").unwrap();
+    assert_eq!(fast.mode, Mode::Plan);
+    assert_eq!(fast.select.transport, [Transport::Nvme]);
+    assert_eq!(fast.limits.max_disks, Some(8));
+    let pool = fast.thin_pool.as_ref().unwrap();
+    assert_eq!(pool.size, PoolSize::OfGroup(Percent::whole(80)));
+    assert_eq!(
+        pool.metadata,
+        Metadata::Auto {
+            min: Some(Bytes(GIB)),
+            max: METADATA_MAX
+        }
+    );
+    assert_eq!(config.class("bulk").unwrap().thin_pool, None);
+}
+
+#[test]
+fn defaults_are_the_careful_ones() {
+    let class = with("").unwrap();
+    assert_eq!((class.mode, class.discovery), (Mode::Plan, Discovery::Once));
+    assert_eq!(class.select.min, Bytes(10 * GIB));
+    assert_eq!(class.limits.settle, Duration::from_secs(10));
+    assert_eq!(class.limits.min_disks, 1);
+    assert!(!class.safety.allow_removable && !class.safety.allow_unique_id_missing);
+    assert_eq!(
+        class.safety.zeroes_required(Bytes(64 * GIB)),
+        RequireZeroed::Full
+    );
+    assert_eq!(
+        class.safety.zeroes_required(Bytes(64 * GIB + 1)),
+        RequireZeroed::HeadAndTail
+    );
+    assert_eq!(class.volume_group.extent_size, Bytes(4 * MIB));
+    assert_eq!(class.thin_pool, None);
+    let pool = with("  thinPool: {name: p}\n").unwrap().thin_pool.unwrap();
+    assert_eq!(pool.size, PoolSize::OfGroup(Percent::whole(80)));
+    assert_eq!((pool.chunk_size, pool.spare), (None, true));
+}
+
+#[test]
+fn an_empty_file_has_no_classes() {
+    assert_eq!(Config::load("").unwrap(), Config::default());
+    assert_eq!(Config::load("# nothing\n---\n").unwrap(), Config::default());
+}
+
+#[test]
+fn an_unknown_key_shows_its_line_a_caret_and_the_nearest_name() {
+    let text = refusal(with("  limits: {maxDisk: 3}\n"));
+    assert!(text.contains("maxDisk: 3") && text.contains('^'), "{text}");
+    assert!(
+        text.contains(":7:") || text.contains("line 7") || text.contains("7 |"),
+        "{text}"
+    );
+    assert!(text.ends_with("help: did you mean \"maxDisks\"?"), "{text}");
+    let text = refusal(with("  mode: Enforced\n"));
+    assert!(text.ends_with("help: did you mean \"Enforce\"?"), "{text}");
+    let text = refusal(with("  modus: Plan\n"));
+    assert!(text.contains("unknown field"), "{text}");
+}
+
+#[test]
+fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
+    for (field, spec) in [
+        (
+            "spec.nodeSelector",
+            "  nodeSelector: {matchLabels: {a: b}}\n",
+        ),
+        ("spec.priority", "  priority: 0\n"),
+        ("spec.existing", "  existing: {adoptOwnedVG: true}\n"),
+        (
+            "spec.metadataBackup",
+            "  metadataBackup: {to: Secret, keep: 10}\n",
+        ),
+        (
+            "spec.safety.allowRAIDMembers",
+            "  safety: {allowRAIDMembers: false}\n",
+        ),
+        (
+            "spec.safety.requireZeroed: Trimmed",
+            "  safety: {requireZeroed: Trimmed}\n",
+        ),
+        (
+            "spec.thinPool.expectedMaxSize",
+            "  thinPool: {name: p, expectedMaxSize: 20Ti}\n",
+        ),
+        (
+            "spec.thinPool.metadataDevice",
+            "  thinPool: {name: p, metadataDevice: {select: {}}}\n",
+        ),
+        ("spec.thinPool.zero", "  thinPool: {name: p, zero: true}\n"),
+        (
+            "spec.thinPool.discards",
+            "  thinPool: {name: p, discards: passdown}\n",
+        ),
+        (
+            "spec.thinPool.whenFull",
+            "  thinPool: {name: p, whenFull: queue}\n",
+        ),
+        (
+            "spec.thinPool.stripes",
+            "  thinPool: {name: p, stripes: 1}\n",
+        ),
+        (
+            "spec.thinPool.raid",
+            "  thinPool: {name: p, raid: {data: none}}\n",
+        ),
+        (
+            "spec.thinPool.followVG",
+            "  thinPool: {name: p, followVG: true}\n",
+        ),
+        (
+            "spec.thinPool.autoExtend",
+            "  thinPool: {name: p, autoExtend: {data: {threshold: 70%}}}\n",
+        ),
+        (
+            "spec.thinPool.onExhaustion",
+            "  thinPool: {name: p, onExhaustion: {condition: true}}\n",
+        ),
+        (
+            "spec.thinPool.chunkSize.policy: Performance",
+            "  thinPool: {name: p, chunkSize: {policy: Performance}}\n",
+        ),
+        (
+            "spec.thinPool.metadata.snapshotFactor",
+            "  thinPool: {name: p, metadata: {policy: Auto, snapshotFactor: 2}}\n",
+        ),
+    ] {
+        assert_eq!(
+            refusal(with(spec)),
+            format!("class \"fast\": not supported yet: {field} (line 7), remove it")
+        );
+    }
+    for (field, select) in [
+        ("spec.select.partitionLabel", "partitionLabel: []"),
+        ("spec.select.partitionType", "partitionType: []"),
+        (
+            "spec.select.diskLabels",
+            "diskLabels: {matchLabels: {a: b}}",
+        ),
+        ("spec.select.cel", "cel: 'true'"),
+    ] {
+        let spec = format!("  select: {{model: [X], {select}}}\n  volumeGroup: {{name: fast}}\n");
+        assert_eq!(
+            refusal(load(&spec)),
+            format!("class \"fast\": not supported yet: {field} (line 5), remove it")
+        );
+    }
+    for (field, group) in [
+        ("spec.volumeGroup.activation", "activation: Host"),
+        ("spec.volumeGroup.metadataCopies", "metadataCopies: All"),
+        ("spec.volumeGroup.growPVOnResize", "growPVOnResize: true"),
+        ("spec.volumeGroup.vgReserve", "vgReserve: 5%"),
+        ("spec.volumeGroup.nameTemplate", "nameTemplate: x"),
+    ] {
+        let spec = format!("  select: {{model: [X]}}\n  volumeGroup: {{name: fast, {group}}}\n");
+        assert_eq!(
+            refusal(load(&spec)),
+            format!("class \"fast\": not supported yet: {field} (line 6), remove it")
+        );
+    }
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let text = refusal(with(
+        "  priority: 1\n  limits: {minDisks: 0}\n  thinPool: {name: p_tmeta, chunkSize: 100Ki}\n",
+    ));
+    assert!(
+        text.starts_with("4 problems:\n- class \"fast\": not supported yet"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_class_must_say_which_disks_it_means() {
+    for select in [
+        "{}",
+        "{size: {min: 1Gi}}",
+        "{model: []}",
+        "{allowUnstableNames: true}",
+    ] {
+        let text = refusal(load(&format!(
+            "  select: {select}\n  volumeGroup: {{name: fast}}\n"
+        )));
+        assert!(text.contains("spec.select: selects every disk"), "{text}");
+    }
+    let text = refusal(load(
+        "  select: {model: ['*']}\n  volumeGroup: {name: fast}\n",
+    ));
+    assert!(text.contains("\"*\" matches every disk"), "{text}");
+}
+
+#[test]
+fn names_that_change_with_the_boot_are_refused() {
+    let select = |path: &str, more: &str| {
+        load(&format!(
+            "  select: {{paths: ['{path}']{more}}}\n  volumeGroup: {{name: fast}}\n"
+        ))
+    };
+    for path in [
+        "/dev/sda",
+        "/dev/sd*",
+        "/dev/s*",
+        "/dev/*",
+        "/dev/[s]da",
+        "/dev/nvme0n1",
+        "/dev/nvme*",
+        "/dev/vdb",
+        "/dev/hda",
+        "/dev/mmcblk0",
+        "/dev/xvdf",
+        "/dev/ubda",
+        "/dev/dm-0",
+        "/dev/mapper/x",
+        "/dev/block/8:0",
+        "/dev/disk/by-diskseq/3",
+    ] {
+        let text = refusal(select(path, ""));
+        assert!(
+            text.contains("may name another disk after the next boot"),
+            "{path}: {text}"
+        );
+        assert!(select(path, ", allowUnstableNames: true").is_ok(), "{path}");
+    }
+    for path in [
+        "/dev/disk/by-id/nvme-*",
+        "/dev/disk/by-path/pci-0000:3b:*",
+        "/dev/disk/by-*/x",
+        "/dev/storage/slot-1",
+        "/dev/slot1",
+        "/dev/slot*",
+    ] {
+        assert!(select(path, "").is_ok(), "{path}");
+    }
+    assert!(refusal(select("disk1", "")).contains("\"disk1\" is not under /dev/"));
+    let exclude = refusal(with("  exclude: {paths: [/dev/sda]}\n"));
+    assert!(
+        exclude.contains("spec.exclude.paths: \"/dev/sda\" may name another"),
+        "{exclude}"
+    );
+}
+
+#[test]
+fn sizes_and_chunks_keep_to_what_lvm_takes() {
+    for (spec, words) in [
+        (
+            "  thinPool: {name: p, chunkSize: 96Ki}\n",
+            "96Ki is no multiple of 64Ki from 64Ki to 1Gi",
+        ),
+        (
+            "  thinPool: {name: p, chunkSize: 0}\n",
+            "0 is no multiple of 64Ki",
+        ),
+        (
+            "  thinPool: {name: p, chunkSize: 2Gi}\n",
+            "2Gi is no multiple of 64Ki",
+        ),
+        (
+            "  thinPool: {name: p, chunkSize: {policy: Static}}\n",
+            "policy Static needs a value",
+        ),
+        (
+            "  thinPool: {name: p, chunkSize: {policy: Auto, value: 64Ki}}\n",
+            "policy Auto takes no value",
+        ),
+        (
+            "  thinPool: {name: p, metadata: {size: 1Mi}}\n",
+            "1Mi is not from 2Mi to 15.8Gi",
+        ),
+        (
+            "  thinPool: {name: p, metadata: 16Gi}\n",
+            "16Gi is not from 2Mi to 15.8Gi",
+        ),
+        (
+            "  thinPool: {name: p, metadata: {min: 1Gi, max: 512Mi}}\n",
+            "min 1Gi is more than max 512Mi",
+        ),
+        (
+            "  thinPool: {name: p, metadata: {min: 64Mi, size: 1Gi}}\n",
+            "size stands alone",
+        ),
+        ("  thinPool: {name: p, size: 99%}\n", "99% and 2 x "),
+        (
+            "  thinPool: {name: p, size: 11Gi}\n",
+            "more than the smallest group this class makes (10Gi",
+        ),
+        (
+            "  thinPool: {name: p, size: 80%, metadata: 2Gi}\n",
+            "2 x 2Gi of metadata (one is the spare) need 12Gi",
+        ),
+        (
+            "  limits: {minDisks: 3, maxDisks: 2}\n",
+            "2 is less than minDisks 3",
+        ),
+        ("  limits: {settle: 10}\n", "is no duration"),
+    ] {
+        let text = refusal(with(spec));
+        assert!(text.contains(words), "{spec}: {text}");
+    }
+    for spec in [
+        "  thinPool: {name: p, chunkSize: 64Ki}\n",
+        "  thinPool: {name: p, chunkSize: {policy: Static, value: 1Gi}}\n",
+        "  thinPool: {name: p, metadata: {size: 1Gi}}\n",
+        "  thinPool: {name: p, metadata: 15.8Gi, size: 1Gi}\n  limits: {minDisks: 4}\n",
+        "  thinPool: {name: p, size: 80%, metadata: 2Gi, spare: false}\n",
+        "  limits: {settle: 0s}\n",
+    ] {
+        assert!(with(spec).is_ok(), "{spec}: {}", refusal(with(spec)));
+    }
+    let text = refusal(load(
+        "  select: {model: [X], size: {min: 2Gi, max: 1Gi}}\n  volumeGroup: {name: fast}\n",
+    ));
+    assert!(text.contains("max 1Gi is less than min 2Gi"), "{text}");
+}
+
+#[test]
+fn names_follow_lvm() {
+    for (group, words) in [
+        ("{name: '-x'}", "is no LVM name"),
+        ("{name: 'a b'}", "is no LVM name"),
+        ("{}", "spec.volumeGroup.name: is missing"),
+        ("{name: x, tags: [basalt.owner=me]}", "state ownership"),
+        ("{name: x, extentSize: 3Mi}", "3Mi is no power of two"),
+        ("{name: x, extentSize: 1Ki}", "1Ki is no power of two"),
+    ] {
+        let text = refusal(load(&format!(
+            "  select: {{model: [X]}}\n  volumeGroup: {group}\n"
+        )));
+        assert!(text.contains(words), "{group}: {text}");
+    }
+    let text = refusal(with("  thinPool: {name: snapshot1}\n"));
+    assert!(
+        text.contains("LVM keeps names that begin with \"snapshot\""),
+        "{text}"
+    );
+    let text = Config::load(
+        &format!("{HEAD}spec: {{select: {{model: [X]}}, volumeGroup: {{name: x}}}}")
+            .replace("fast", "Fast"),
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(text.contains("\"Fast\" is no class name"), "{text}");
+}
+
+#[test]
+fn twins_are_all_refused() {
+    let class = |name: &str, group: &str| {
+        format!("{HEAD}spec: {{select: {{model: [X]}}, volumeGroup: {{name: {group}}}}}\n---\n")
+            .replace("fast", name)
+    };
+    let text = Config::load(&(class("a", "one") + &class("b", "one")))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains(
+            "class \"a\": spec.volumeGroup.name: \"one\" is the group of 2 classes (a, b)"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("class \"b\": spec.volumeGroup.name"),
+        "{text}"
+    );
+    let text = Config::load(&(class("a", "one") + &class("a", "two")))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("class \"a\": metadata.name: 2 documents have this name"),
+        "{text}"
+    );
+}
+
+#[test]
+fn other_documents_are_named() {
+    let load = |text: &str| Config::load(text).unwrap_err().to_string();
+    let text = load("node1: all\nnode2: none\nnode3: /dev/sda /dev/sdb\n");
+    assert!(
+        text.contains("node map of lvm-disk-watcher") && text.contains("DiskClass"),
+        "{text}"
+    );
+    let text = load("a: 1\n");
+    assert!(text.contains("apiVersion (none) and kind (none)"), "{text}");
+    let text = load(&HEAD.replace("DiskClass", "DiskWipeRequest"));
+    assert!(
+        text.starts_with("document 1: kind DiskWipeRequest is not read from this file"),
+        "{text}"
+    );
+    let text = load(&HEAD.replace("v1alpha1", "v1"));
+    assert!(text.contains("apiVersion \"basalt.storage/v1\""), "{text}");
+    let text = load("a: [\n");
+    assert!(text.contains('^'), "{text}");
+    let text = load(HEAD);
+    assert!(text.contains("missing field `spec`"), "{text}");
+}

@@ -1,0 +1,314 @@
+//! Which class picks a disk, and why the others do not. Pure.
+//!
+//! Size is part of the choice, so that two classes may share a model and split it by
+//! size; but a disk that misses one class by its size alone is reported as too small
+//! or too large for it, not as unwanted.
+
+use serde::Serialize;
+
+use crate::config::{DiskClass, Media};
+use crate::facts::{DiskFacts, Transport};
+use crate::pattern::Pattern;
+
+/// What one class makes of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The class.
+    pub class: String,
+    /// Its answer.
+    pub answer: Answer,
+}
+
+/// Whether a class picks a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Answer {
+    /// It does.
+    Selected,
+    /// An exclusion names the disk.
+    Excluded(Miss),
+    /// All holds but the size: smaller than the class takes.
+    TooSmall(Miss),
+    /// All holds but the size: larger than the class takes.
+    TooLarge(Miss),
+    /// These predicates do not hold.
+    Missed(Vec<Miss>),
+}
+
+/// One predicate and what the disk has instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Miss {
+    /// The field, from `spec` on.
+    pub field: &'static str,
+    /// What was wanted and what the disk has.
+    pub detail: String,
+}
+
+/// What all classes together make of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Selection {
+    /// No class picks it.
+    Nobody,
+    /// Exactly one class picks it.
+    Class(String),
+    /// Several do; none gets it.
+    Conflict(Vec<String>),
+    /// No class picks it, and these would if it were larger or smaller.
+    BySizeOnly(Vec<Explanation>),
+}
+
+/// Asks every class.
+pub fn explain(classes: &[DiskClass], disk: &DiskFacts) -> Vec<Explanation> {
+    classes
+        .iter()
+        .map(|class| Explanation {
+            class: class.name.clone(),
+            answer: ask(class, disk),
+        })
+        .collect()
+}
+
+/// Puts the answers together. A paused class counts: its disks are spoken for.
+pub fn decide(explanations: &[Explanation]) -> Selection {
+    let picked: Vec<String> = explanations
+        .iter()
+        .filter(|e| e.answer == Answer::Selected)
+        .map(|e| e.class.clone())
+        .collect();
+    match picked.as_slice() {
+        [class] => return Selection::Class(class.clone()),
+        [] => {}
+        _ => return Selection::Conflict(picked),
+    }
+    let by_size: Vec<Explanation> = explanations
+        .iter()
+        .filter(|e| matches!(e.answer, Answer::TooSmall(_) | Answer::TooLarge(_)))
+        .cloned()
+        .collect();
+    if by_size.is_empty() {
+        Selection::Nobody
+    } else {
+        Selection::BySizeOnly(by_size)
+    }
+}
+
+/// Asks one class.
+pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
+    if let Some(miss) = excluded(class, disk) {
+        return Answer::Excluded(miss);
+    }
+    let select = &class.select;
+    let mut misses = Vec::new();
+    let names = stable_names(disk, select.allow_unstable_names);
+    let paths = select.paths.iter();
+    if !select.paths.is_empty()
+        && !paths
+            .clone()
+            .any(|p| names.iter().any(|name| p.matches_path(name)))
+    {
+        misses.push(Miss {
+            field: "spec.select.paths",
+            detail: format!(
+                "none of its links ({}) matches {}",
+                list(&names),
+                list(&select.paths)
+            ),
+        });
+    }
+    for (field, patterns, words) in [
+        ("spec.select.model", &select.model, models(disk)),
+        ("spec.select.vendor", &select.vendor, vendors(disk)),
+        ("spec.select.serial", &select.serial, serials(disk)),
+        ("spec.select.wwid", &select.wwid, wwids(disk)),
+    ] {
+        let matches = |p: &Pattern| words.iter().any(|word| p.matches_text(word));
+        if !patterns.is_empty() && !patterns.iter().any(matches) {
+            misses.push(Miss {
+                field,
+                detail: format!("{} does not match {}", list(&words), list(patterns)),
+            });
+        }
+    }
+    if !select.transport.is_empty()
+        && !disk
+            .transport
+            .is_some_and(|transport| select.transport.contains(&transport))
+    {
+        misses.push(Miss {
+            field: "spec.select.transport",
+            detail: format!(
+                "{} is not one of {}",
+                disk.transport.map_or("an unknown bus", Transport::as_str),
+                list(&select.transport)
+            ),
+        });
+    }
+    if !select.media.is_empty() && !select.media.iter().any(|media| is_media(disk, *media)) {
+        misses.push(Miss {
+            field: "spec.select.media",
+            detail: match disk.rotational {
+                Some(true) => "it rotates".to_owned(),
+                Some(false) => "it does not rotate".to_owned(),
+                None => "whether it rotates is not known".to_owned(),
+            },
+        });
+    }
+    if misses.is_empty() {
+        size(class, disk)
+    } else {
+        Answer::Missed(misses)
+    }
+}
+
+fn size(class: &DiskClass, disk: &DiskFacts) -> Answer {
+    const FIELD: &str = "spec.select.size";
+    let select = &class.select;
+    let Some(size) = disk.size else {
+        return Answer::Missed(vec![Miss {
+            field: FIELD,
+            detail: "its size is not known".to_owned(),
+        }]);
+    };
+    if size < select.min {
+        return Answer::TooSmall(Miss {
+            field: FIELD,
+            detail: format!(
+                "{size} is less than min {} of class {}",
+                select.min, class.name
+            ),
+        });
+    }
+    match select.max {
+        Some(max) if size > max => Answer::TooLarge(Miss {
+            field: FIELD,
+            detail: format!("{size} is more than max {max} of class {}", class.name),
+        }),
+        _ => Answer::Selected,
+    }
+}
+
+fn excluded(class: &DiskClass, disk: &DiskFacts) -> Option<Miss> {
+    let exclude = &class.exclude;
+    let mut paths = disk.links().to_vec();
+    paths.push(disk.node());
+    for (field, patterns, words) in [
+        ("spec.exclude.paths", &exclude.paths, paths),
+        ("spec.exclude.model", &exclude.model, models(disk)),
+        ("spec.exclude.serial", &exclude.serial, serials(disk)),
+        ("spec.exclude.wwid", &exclude.wwid, wwids(disk)),
+    ] {
+        for pattern in patterns {
+            if let Some(word) = words.iter().find(|word| pattern.matches_loosely(word)) {
+                return Some(Miss {
+                    field,
+                    detail: format!("{word} matches {pattern}"),
+                });
+            }
+        }
+    }
+    None
+}
+
+/// Kernel names that follow the order of discovery, up to their number or letter.
+const KERNEL_NAMES: [&str; 20] = [
+    "sd", "nvme", "vd", "xvd", "hd", "mmcblk", "ubd", "dm-", "md", "loop", "sr", "nbd", "rbd",
+    "drbd", "zd", "ram", "zram", "pmem", "bcache", "dasd",
+];
+
+/// Whether a path pattern may match a name that another disk has after the next boot.
+pub(crate) fn may_be_unstable(pattern: &Pattern) -> bool {
+    let Some(rest) = pattern.as_str().strip_prefix("/dev/") else {
+        return true;
+    };
+    if rest.contains('/') {
+        return ["block/", "cciss/", "mapper/", "disk/by-diskseq"]
+            .iter()
+            .any(|dir| rest.starts_with(dir));
+    }
+    let literal = pattern
+        .literal_prefix()
+        .strip_prefix("/dev/")
+        .unwrap_or_default();
+    let whole = literal.len() == rest.len();
+    KERNEL_NAMES
+        .iter()
+        .any(|name| match literal.strip_prefix(name) {
+            // Short, as sda, sdaa, nvme0n1 and mmcblk0 are; a link of one's own is longer.
+            Some(number) => !whole || number.len() <= 5,
+            None => !whole && name.starts_with(literal),
+        })
+}
+
+/// The names a path may select by.
+fn stable_names(disk: &DiskFacts, unstable: bool) -> Vec<String> {
+    let mut names: Vec<String> = disk
+        .links()
+        .iter()
+        .filter(|link| unstable || !link.starts_with("/dev/disk/by-diskseq/"))
+        .cloned()
+        .collect();
+    if unstable {
+        names.push(disk.node());
+    }
+    names
+}
+
+/// sysfs has a model as the disk says it, udev has it with underscores: both are known
+/// to people, so both match.
+fn models(disk: &DiskFacts) -> Vec<String> {
+    words([disk.model.as_deref(), disk.udev.property("ID_MODEL")])
+}
+
+fn vendors(disk: &DiskFacts) -> Vec<String> {
+    words([disk.vendor.as_deref(), disk.udev.property("ID_VENDOR")])
+}
+
+fn serials(disk: &DiskFacts) -> Vec<String> {
+    words([
+        disk.serial.as_deref(),
+        disk.udev.property("ID_SERIAL_SHORT"),
+        disk.udev.property("ID_SCSI_SERIAL"),
+        disk.udev.property("ID_SERIAL"),
+    ])
+}
+
+fn wwids(disk: &DiskFacts) -> Vec<String> {
+    let id = disk.identify();
+    words([
+        disk.wwid.as_deref(),
+        disk.udev.property("ID_WWN"),
+        disk.udev.property("ID_WWN_WITH_EXTENSION"),
+        id.id().map(crate::facts::DiskId::as_str),
+    ])
+}
+
+fn words<'a>(from: impl IntoIterator<Item = Option<&'a str>>) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for word in from.into_iter().flatten() {
+        if !words.iter().any(|known| known == word) {
+            words.push(word.to_owned());
+        }
+    }
+    words
+}
+
+fn is_media(disk: &DiskFacts, media: Media) -> bool {
+    match media {
+        Media::Ssd => disk.rotational == Some(false),
+        Media::Hdd => disk.rotational == Some(true),
+        Media::Nvme => matches!(disk.transport, Some(Transport::Nvme | Transport::Nvmeof)),
+    }
+}
+
+fn list<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "none".to_owned();
+    }
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests;

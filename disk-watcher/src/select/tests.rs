@@ -1,0 +1,141 @@
+use super::*;
+use crate::config::Config;
+use crate::facts::fixture::Tree;
+
+fn classes(specs: &[&str]) -> Vec<DiskClass> {
+    let text: Vec<String> = specs
+        .iter()
+        .enumerate()
+        .map(|(n, spec)| {
+            format!(
+                "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: c{n}}}\n\
+                 spec:\n  volumeGroup: {{name: vg{n}}}\n  {spec}\n"
+            )
+        })
+        .collect();
+    Config::load(&text.join("---\n")).unwrap().classes
+}
+
+fn disk() -> DiskFacts {
+    let mut tree = Tree::new();
+    tree.sata("sda", "8:0", "A1");
+    tree.links(
+        "sda",
+        &[
+            "/dev/disk/by-diskseq/3",
+            "/dev/disk/by-id/ata-TEST_DISK_20G_A1",
+        ],
+    );
+    let record = tree.udev.records.get_mut("sda").unwrap();
+    record
+        .properties
+        .insert("ID_MODEL".into(), "TEST_DISK_20G".into());
+    tree.disk("sda")
+}
+
+fn answer(spec: &str) -> Answer {
+    ask(&classes(&[spec])[0], &disk())
+}
+
+#[test]
+fn every_predicate_picks_and_passes() {
+    for spec in [
+        "select: {paths: ['/dev/disk/by-id/ata-*_A1']}",
+        "select: {paths: ['/dev/disk/by-id/x', '/dev/disk/by-id/ata-TEST*']}",
+        "select: {paths: [/dev/sda], allowUnstableNames: true}",
+        "select: {model: ['TEST DISK*']}",
+        "select: {model: ['TEST_DISK*']}",
+        "select: {vendor: [ATA]}",
+        "select: {serial: ['A[12]']}",
+        "select: {wwid: ['naa.5000c500*']}",
+        "select: {transport: [nvme, sata]}",
+        "select: {media: [ssd]}",
+        "select: {model: ['TEST*'], size: {min: 20Gi, max: 20Gi}}",
+    ] {
+        assert_eq!(answer(spec), Answer::Selected, "{spec}");
+    }
+    for (spec, field) in [
+        (
+            "select: {paths: ['/dev/disk/by-id/nvme-*']}",
+            "spec.select.paths",
+        ),
+        ("select: {paths: ['/dev/disk/by-*/3']}", "spec.select.paths"),
+        ("select: {model: ['OTHER*']}", "spec.select.model"),
+        ("select: {vendor: [ata]}", "spec.select.vendor"),
+        ("select: {serial: [A]}", "spec.select.serial"),
+        ("select: {wwid: ['eui.*']}", "spec.select.wwid"),
+        ("select: {transport: [nvme]}", "spec.select.transport"),
+        ("select: {media: [hdd, nvme]}", "spec.select.media"),
+    ] {
+        let Answer::Missed(misses) = answer(spec) else {
+            panic!("{spec}")
+        };
+        assert_eq!(misses[0].field, field, "{spec}");
+    }
+}
+
+#[test]
+fn every_field_that_does_not_hold_is_explained() {
+    let Answer::Missed(misses) = answer("select: {model: [X*], transport: [nvme], media: [hdd]}")
+    else {
+        panic!()
+    };
+    let details: Vec<&str> = misses.iter().map(|miss| miss.detail.as_str()).collect();
+    assert_eq!(
+        details,
+        [
+            "TEST DISK 20G, TEST_DISK_20G does not match X*",
+            "sata is not one of nvme",
+            "it does not rotate"
+        ]
+    );
+}
+
+#[test]
+fn an_exclusion_wins_and_does_not_mind_case() {
+    for exclude in [
+        "paths: ['/dev/disk/by-id/ata-*']",
+        "model: ['test*']",
+        "serial: [a1]",
+        "wwid: ['NAA.5000C500*']",
+    ] {
+        let answer = answer(&format!(
+            "select: {{vendor: [ATA]}}\n  exclude: {{{exclude}}}"
+        ));
+        assert!(
+            matches!(answer, Answer::Excluded(_)),
+            "{exclude}: {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn two_classes_may_share_a_model_and_split_it_by_size() {
+    let of = |specs: &[&str]| decide(&explain(&classes(specs), &disk()));
+    let small = "select: {vendor: [ATA], size: {min: 1Gi, max: 15Gi}}";
+    let large = "select: {vendor: [ATA], size: {min: 16Gi}}";
+    assert_eq!(of(&[small, large]), Selection::Class("c1".into()));
+    assert_eq!(
+        of(&[large, large]),
+        Selection::Conflict(vec!["c0".into(), "c1".into()])
+    );
+    assert_eq!(of(&["select: {vendor: [X]}"]), Selection::Nobody);
+    let Selection::BySizeOnly(why) = of(&[small, "select: {vendor: [ATA], size: {min: 1Ti}}"])
+    else {
+        panic!()
+    };
+    assert!(
+        matches!(&why[0].answer, Answer::TooLarge(miss) if miss.detail == "20Gi is more than max 15Gi of class c0")
+    );
+    assert!(matches!(&why[1].answer, Answer::TooSmall(_)));
+}
+
+#[test]
+fn a_paused_class_still_speaks_for_its_disks() {
+    let paused = "select: {vendor: [ATA]}\n  mode: Paused";
+    let selection = decide(&explain(
+        &classes(&[paused, "select: {vendor: [ATA]}"]),
+        &disk(),
+    ));
+    assert!(matches!(selection, Selection::Conflict(_)));
+}

@@ -1,0 +1,590 @@
+//! Faults: what was injected, and what survived.
+
+use std::time::{Duration, Instant};
+
+use tonic::Code;
+
+use crate::harness::{
+    BOTH, Daemon, MIB, children, clean, code, disks, eventually, kill9, lvm, make_vg, node, output,
+    run,
+};
+
+/// How many moments each change is killed at: 3, or 20 with BASALT_ALL set.
+fn moments() -> u32 {
+    if std::env::vars().any(|(key, _)| key == "BASALT_ALL") {
+        20
+    } else {
+        3
+    }
+}
+
+/// Kills lvmd and its lvm `delay` after `change` was asked for, starts it again, and
+/// asks again until it is done. `done` then says whether it is.
+async fn killed_in_the_middle<F>(
+    what: &str,
+    class: &str,
+    change: impl Fn(u32) -> F,
+    check: impl AsyncFn(&Daemon, u32),
+) where
+    F: AsyncFn(&Daemon) -> Result<(), tonic::Status>,
+{
+    make_vg(2, true);
+    let mut daemon = Daemon::start(BOTH).await;
+    // Data that must survive everything.
+    let keep = daemon
+        .create_tagged("keep", class, 16 * MIB, &["basalt.lv=keep"])
+        .await
+        .unwrap();
+    run(
+        "dd",
+        &[
+            "if=/dev/urandom",
+            &format!("of={}", node(&keep).display()),
+            "bs=1M",
+            "count=16",
+            "oflag=direct",
+            "status=none",
+        ],
+    );
+    let sum = |daemon_keep: &std::path::Path| {
+        run("sha256sum", &[daemon_keep.to_str().unwrap()])[..64].to_owned()
+    };
+    let before = sum(&node(&keep));
+    let total = moments();
+    for i in 0..total {
+        let change = change(i);
+        let delay = Duration::from_millis(u64::from(i) * 1500 / u64::from(total) + 20);
+        let cut = tokio::time::timeout(delay, change(&daemon)).await;
+        let dir = daemon.kill();
+        println!(
+            "{what}: killed after {delay:?}, the call had {}",
+            if cut.is_ok() { "ended" } else { "not ended" }
+        );
+        daemon = Daemon::start_in(dir, BOTH).await;
+        eventually(
+            &format!("{what} is done after a restart"),
+            async || match change(&daemon).await {
+                Ok(()) => true,
+                Err(status) => {
+                    println!("  asked again: {status}");
+                    false
+                }
+            },
+        )
+        .await;
+        check(&daemon, i).await;
+        let keep = daemon
+            .list(class)
+            .await
+            .unwrap()
+            .into_iter()
+            .find(|v| v.name == "keep")
+            .unwrap();
+        assert_eq!(sum(&node(&keep)), before, "{what}: the neighbour's data");
+        assert!(run("lvm", &["vgck", "vg"]).is_empty());
+    }
+    println!("{what}: {total} of {total} survived");
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_creating_a_thick_volume() {
+    killed_in_the_middle(
+        "create-thick",
+        "thick",
+        |i| {
+            async move |d: &Daemon| {
+                d.create_tagged(&format!("v{i}"), "thick", 8 * MIB, &["basalt.lv=v"])
+                    .await
+                    .map(drop)
+            }
+        },
+        async |d, i| {
+            assert!(d.names("thick").await.contains(&format!("v{i}")));
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_creating_a_thin_volume() {
+    killed_in_the_middle(
+        "create-thin",
+        "thin",
+        |i| {
+            async move |d: &Daemon| {
+                d.create_tagged(&format!("v{i}"), "thin", 8 * MIB, &["basalt.lv=v"])
+                    .await
+                    .map(drop)
+            }
+        },
+        async |d, i| {
+            let made = d
+                .list("thin")
+                .await
+                .unwrap()
+                .into_iter()
+                .find(|v| v.name == format!("v{i}"))
+                .unwrap();
+            std::fs::write(node(&made), b"works").unwrap();
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_growing() {
+    for class in ["thick", "thin"] {
+        killed_in_the_middle(
+            &format!("resize-{class}"),
+            class,
+            |i| {
+                async move |d: &Daemon| {
+                    d.create("g", class, 8 * MIB).await.map(drop).or_else(|s| {
+                        if s.code() == Code::AlreadyExists {
+                            Ok(())
+                        } else {
+                            Err(s)
+                        }
+                    })?;
+                    d.resize("g", class, (i64::from(i) + 3) * 4 * MIB)
+                        .await
+                        .map(drop)
+                }
+            },
+            async |d, i| {
+                let grown = d
+                    .list(class)
+                    .await
+                    .unwrap()
+                    .into_iter()
+                    .find(|v| v.name == "g")
+                    .unwrap();
+                assert_eq!(grown.size_bytes, (i64::from(i) + 3) * 4 * MIB);
+                assert_eq!(
+                    run("blockdev", &["--getsize64", node(&grown).to_str().unwrap()]),
+                    grown.size_bytes.to_string()
+                );
+            },
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_taking_a_snapshot_that_grows() {
+    killed_in_the_middle(
+        "snapshot",
+        "thin",
+        |i| {
+            async move |d: &Daemon| {
+                d.snapshot("keep", &format!("s{i}"), "rw", 32 * MIB)
+                    .await
+                    .map(drop)
+            }
+        },
+        async |d, i| {
+            let made = d
+                .list("thin")
+                .await
+                .unwrap()
+                .into_iter()
+                .find(|v| v.name == format!("s{i}"))
+                .unwrap();
+            assert_eq!(made.size_bytes, 32 * MIB);
+            d.remove(&made.name, "thin").await.unwrap();
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_removing() {
+    for class in ["thick", "thin"] {
+        killed_in_the_middle(
+            &format!("remove-{class}"),
+            class,
+            |i| {
+                async move |d: &Daemon| {
+                    let name = format!("r{i}");
+                    if i == u32::MAX {
+                        return Ok(());
+                    }
+                    let marker = format!("made{i}");
+                    if !d.names(class).await.contains(&marker) {
+                        d.create(&name, class, 8 * MIB).await?;
+                        d.create(&marker, class, 4 * MIB).await?;
+                    }
+                    d.remove(&name, class).await.or_else(|s| {
+                        if s.code() == Code::NotFound {
+                            Ok(())
+                        } else {
+                            Err(s)
+                        }
+                    })
+                }
+            },
+            async |d, i| assert!(!d.names(class).await.contains(&format!("r{i}"))),
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_the_change_end() {
+    make_vg(2, true);
+    let daemon = Daemon::start(BOTH).await;
+    let mut client = daemon.lv();
+    let request = lvmd::proto::CreateLvRequest {
+        name: "v".into(),
+        device_class: "thin".into(),
+        size_bytes: 8 * MIB,
+        ..Default::default()
+    };
+    let call = tokio::spawn(async move { client.create_lv(request).await });
+    eventually("lvm runs", async || !children(daemon.pid()).is_empty()).await;
+    daemon.stop();
+    let made = call.await.unwrap().unwrap().into_inner().volume.unwrap();
+    assert_eq!(made.name, "v", "the call that was under way is answered");
+    assert!(lvm(&["lvs", "--noheadings", "-o", "lv_name"]).contains('v'));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_vg_vanishes_and_returns() {
+    make_vg(1, false);
+    let config = "device-classes:
+- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}
+- {name: b, volume-group: other, spare-gb: 0, zero: none}
+";
+    lvm(&["vgcreate", "other", &disks()[1]]);
+    let daemon = Daemon::start(config).await;
+    daemon.create("v", "a", 8 * MIB).await.unwrap();
+    lvm(&["vgchange", "-an", "vg"]);
+    let disk = disks()[0].clone();
+    // Gone: the label is taken away, as when the disk is unplugged.
+    run(
+        "dd",
+        &[
+            &format!("if={disk}"),
+            "of=/tmp/head",
+            "bs=1M",
+            "count=1",
+            "iflag=direct",
+            "status=none",
+        ],
+    );
+    run(
+        "dd",
+        &[
+            "if=/dev/zero",
+            &format!("of={disk}"),
+            "bs=1M",
+            "count=1",
+            "oflag=direct",
+            "status=none",
+        ],
+    );
+    assert_eq!(
+        code(daemon.create("w", "a", 8 * MIB).await),
+        Code::Unavailable
+    );
+    assert_eq!(
+        code(daemon.remove("v", "a").await),
+        Code::Unavailable,
+        "never \"already removed\""
+    );
+    assert_eq!(code(daemon.list("a").await), Code::Unavailable);
+    daemon
+        .create("w", "b", 8 * MIB)
+        .await
+        .expect("the other class works");
+    run(
+        "dd",
+        &[
+            "if=/tmp/head",
+            &format!("of={disk}"),
+            "bs=1M",
+            "count=1",
+            "oflag=direct",
+            "status=none",
+        ],
+    );
+    assert_eq!(daemon.names("a").await, ["v"], "it comes back by itself");
+    daemon.create("x", "a", 8 * MIB).await.unwrap();
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_lvm_changes_the_vg_meanwhile() {
+    make_vg(2, true);
+    let daemon = Daemon::start(BOTH).await;
+    for i in 0..5 {
+        let name = format!("o{i}");
+        lvm(&["lvcreate", "-y", "-L", "4M", "-n", &name, "vg"]);
+        assert!(
+            daemon.names("thick").await.contains(&name),
+            "seen at the next question"
+        );
+        daemon
+            .create(&format!("d{i}"), "thick", 4 * MIB)
+            .await
+            .unwrap();
+        lvm(&["lvremove", "-y", &format!("vg/{name}")]);
+        assert!(!daemon.names("thick").await.contains(&name));
+    }
+    // Both at once, in a loop: LVM's own lock keeps them apart.
+    let writer = tokio::task::spawn_blocking(|| {
+        for i in 0..10 {
+            lvm(&["vgchange", "--addtag", &format!("t{i}"), "vg"]);
+        }
+    });
+    for i in 0..5 {
+        daemon
+            .create(&format!("both{i}"), "thin", 4 * MIB)
+            .await
+            .unwrap();
+    }
+    writer.await.unwrap();
+    assert_eq!(
+        lvm(&["vgs", "--noheadings", "-o", "vg_tags", "vg"])
+            .split(',')
+            .count(),
+        10,
+        "no update is lost"
+    );
+    assert_eq!(daemon.names("thin").await.len(), 5);
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_metadata_writes_is_never_reported_as_success() {
+    clean();
+    let disk = disks()[0].clone();
+    run("modprobe", &["dm-flakey"]);
+    let sectors: u64 = run("blockdev", &["--getsz", &disk]).parse().unwrap();
+    for fault in ["error_writes", "drop_writes"] {
+        clean();
+        run(
+            "dmsetup",
+            &[
+                "create",
+                "flaky",
+                "--table",
+                &format!("0 {sectors} linear {disk} 0"),
+            ],
+        );
+        run("udevadm", &["settle"]);
+        lvm(&["vgcreate", "vg", "/dev/mapper/flaky"]);
+        let config = "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
+        let daemon = Daemon::start(config).await;
+        daemon.create("before", "a", 8 * MIB).await.unwrap();
+        let broken = format!("0 {sectors} flakey {disk} 0 0 60 1 {fault}");
+        run("dmsetup", &["suspend", "flaky"]);
+        run("dmsetup", &["load", "flaky", "--table", &broken]);
+        run("dmsetup", &["resume", "flaky"]);
+        let said = daemon.create("lost", "a", 8 * MIB).await;
+        println!("{fault}: create answered {said:?}");
+        assert!(
+            said.is_err(),
+            "{fault}: a write the disk refused is no success"
+        );
+        assert!(daemon.resize("before", "a", 32 * MIB).await.is_err());
+        assert!(daemon.remove("before", "a").await.is_err());
+        run("dmsetup", &["suspend", "flaky"]);
+        run(
+            "dmsetup",
+            &[
+                "load",
+                "flaky",
+                "--table",
+                &format!("0 {sectors} linear {disk} 0"),
+            ],
+        );
+        run("dmsetup", &["resume", "flaky"]);
+        eventually("the disk works again, and so do volumes", async || {
+            daemon.create("after", "a", 8 * MIB).await.is_ok()
+        })
+        .await;
+        assert!(
+            daemon.names("a").await.contains(&"before".to_owned()),
+            "nothing was lost"
+        );
+        daemon.stop();
+        output("lvm", &["vgchange", "-an", "vg"]);
+        output("dmsetup", &["remove", "flaky"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_pv_freezes_the_vg_and_its_return_thaws_it() {
+    make_vg(2, false);
+    let config =
+        "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
+    let daemon = Daemon::start(config).await;
+    daemon.create("v", "a", 8 * MIB).await.unwrap();
+    let second = disks()[1].clone();
+    run(
+        "dd",
+        &[
+            &format!("if={second}"),
+            "of=/tmp/second",
+            "bs=1M",
+            "count=1",
+            "iflag=direct",
+            "status=none",
+        ],
+    );
+    run(
+        "dd",
+        &[
+            "if=/dev/zero",
+            &format!("of={second}"),
+            "bs=1M",
+            "count=1",
+            "oflag=direct",
+            "status=none",
+        ],
+    );
+    let error = daemon.create("w", "a", 8 * MIB).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition);
+    assert!(error.message().contains("VGPartial"), "{error}");
+    assert_eq!(
+        daemon.names("a").await,
+        ["v"],
+        "what is there can still be seen"
+    );
+    assert!(
+        daemon.page("/metrics").1.contains("VGPartial") || {
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            daemon.page("/metrics").1.contains("VGPartial")
+        }
+    );
+    run(
+        "dd",
+        &[
+            "if=/tmp/second",
+            &format!("of={second}"),
+            "bs=1M",
+            "count=1",
+            "oflag=direct",
+            "status=none",
+        ],
+    );
+    daemon.create("w", "a", 8 * MIB).await.unwrap();
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_thick_volume_is_overwritten_before_its_space_is_free() {
+    make_vg(1, false);
+    let config = "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0}\n";
+    let daemon = Daemon::start(config).await;
+    let all = i64::try_from(daemon.free("a").await.unwrap()).unwrap();
+    let secret = daemon.create("secret", "a", all).await.unwrap();
+    let path = node(&secret);
+    output(
+        "bash",
+        &[
+            "-c",
+            &format!(
+                "yes SECRET | dd of={} bs=1M oflag=direct iflag=fullblock status=none",
+                path.display()
+            ),
+        ],
+    );
+    daemon.remove("secret", "a").await.unwrap();
+    assert!(
+        daemon.names("a").await.is_empty(),
+        "its user no longer sees it"
+    );
+    assert_eq!(code(daemon.remove("secret", "a").await), Code::NotFound);
+    // Cut while it is overwritten: the next start goes on.
+    let dir = daemon.kill();
+    let daemon = Daemon::start_in(dir, config).await;
+    let started = Instant::now();
+    eventually("the space is free again", async || {
+        daemon.free("a").await.unwrap() == u64::try_from(all).unwrap()
+    })
+    .await;
+    println!("overwritten and free after {:?}", started.elapsed());
+    let next = daemon.create("next", "a", all).await.unwrap();
+    let data = std::fs::read(node(&next)).unwrap();
+    assert!(
+        data[4096..].iter().all(|byte| *byte == 0),
+        "the next tenant reads nothing of it"
+    );
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_does_not_stop_its_command() {
+    make_vg(2, true);
+    let daemon = Daemon::start(BOTH).await;
+    let gone = tokio::time::timeout(
+        Duration::from_millis(60),
+        daemon.create("v", "thin", 8 * MIB),
+    )
+    .await;
+    println!(
+        "the client waited 60 ms and {}",
+        if gone.is_err() {
+            "went away"
+        } else {
+            "was answered"
+        }
+    );
+    eventually("the volume is there all the same", async || {
+        daemon.names("thin").await == ["v"]
+    })
+    .await;
+    let pids = children(daemon.pid());
+    pids.into_iter().for_each(kill9);
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_active_pool_is_cleared_at_start() {
+    make_vg(1, true);
+    lvm(&["vgchange", "-an", "vg"]);
+    // What a kill leaves in the first activation of a fresh pool: only the hidden parts.
+    lvm(&["lvchange", "-ay", "vg/pool"]);
+    let table = |name: &str| run("dmsetup", &["table", name]);
+    let uuid = |name: &str| {
+        run(
+            "dmsetup",
+            &["info", "-c", "--noheadings", "-o", "uuid", name],
+        )
+    };
+    let parts: Vec<_> = ["vg-pool_tmeta", "vg-pool_tdata"]
+        .iter()
+        .map(|n| ((*n).to_owned(), table(n), uuid(n)))
+        .collect();
+    lvm(&["vgchange", "-an", "vg"]);
+    for (name, table, uuid) in &parts {
+        run(
+            "dmsetup",
+            &["create", name, "--uuid", uuid, "--table", table],
+        );
+    }
+    run("udevadm", &["settle"]);
+    assert!(
+        !output(
+            "lvm",
+            &["lvcreate", "-y", "-V", "4M", "-n", "x", "-T", "vg/pool"]
+        )
+        .status
+        .success(),
+        "every command fails in this state"
+    );
+    let daemon = Daemon::start(BOTH).await;
+    eventually("the pool works", async || {
+        daemon.create("v", "thin", 8 * MIB).await.is_ok()
+    })
+    .await;
+    assert!(
+        daemon.page("/metrics").1.contains("half_active_pool"),
+        "{}",
+        daemon.page("/metrics").1
+    );
+    daemon.stop();
+}

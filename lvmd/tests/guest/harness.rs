@@ -1,0 +1,405 @@
+//! A daemon on real disks: what every guest test stands on.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use lvmd::proto::lv_service_client::LvServiceClient;
+use lvmd::proto::vg_service_client::VgServiceClient;
+use lvmd::proto::{
+    CreateLvRequest, CreateLvSnapshotRequest, GetFreeBytesRequest, GetLvListRequest, LogicalVolume,
+    RemoveLvRequest, ResizeLvRequest,
+};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+pub const MIB: i64 = 1 << 20;
+pub const GIB: i64 = 1 << 30;
+
+/// The disks e2e-qemu gave this guest. They are the tests' to destroy.
+pub fn disks() -> Vec<String> {
+    let list = std::env::vars()
+        .find(|(key, _)| key == "BASALT_DISKS")
+        .map(|(_, value)| value);
+    let list = list.expect("BASALT_DISKS is not set: run guest tests with `e2e-qemu test`");
+    list.split(',').map(str::to_owned).collect()
+}
+
+/// Runs a program to its end.
+pub fn output(program: &str, args: &[&str]) -> Output {
+    #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
+    let mut command = std::process::Command::new(program);
+    command
+        .args(args)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"))
+}
+
+/// Runs a program that must succeed and gives what it printed.
+pub fn run(program: &str, args: &[&str]) -> String {
+    let out = output(program, args);
+    assert!(
+        out.status.success(),
+        "{program} {args:?}: {}{}",
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8_lossy(&out.stdout).trim().to_owned()
+}
+
+/// Runs the `lvm` of the guest with its defaults, as another program on the node would.
+pub fn lvm(args: &[&str]) -> String {
+    run("lvm", args)
+}
+
+/// Takes down whatever an earlier test left, and blanks the first and last MiB of each disk.
+pub fn clean() {
+    for vg in lvm(&["vgs", "--noheadings", "-o", "vg_name"]).split_whitespace() {
+        output("lvm", &["vgchange", "-an", vg]);
+    }
+    output("dmsetup", &["remove_all", "--force"]);
+    for disk in disks() {
+        run("wipefs", &["-aq", &disk]);
+        run(
+            "dd",
+            &[
+                "if=/dev/zero",
+                &format!("of={disk}"),
+                "bs=1M",
+                "count=2",
+                "oflag=direct",
+                "status=none",
+            ],
+        );
+    }
+    run("udevadm", &["settle"]);
+    // Links of mappings that were removed behind LVM's back.
+    for link in ["/dev/vg", "/dev/other", "/dev/gone"] {
+        if std::path::Path::new(link).exists() {
+            let left: Vec<_> = std::fs::read_dir(link)
+                .unwrap()
+                .map(|e| {
+                    (
+                        e.as_ref().unwrap().path(),
+                        std::fs::read_link(e.unwrap().path()),
+                    )
+                })
+                .collect();
+            println!("left over: {left:?}");
+            std::fs::remove_dir_all(link).unwrap();
+        }
+    }
+}
+
+/// A VG `vg` over the first `count` disks, and in it, if asked, the pool `pool` of half its size.
+pub fn make_vg(count: usize, pool: bool) {
+    clean();
+    let disks = disks();
+    let mut args = vec!["vgcreate", "vg"];
+    args.extend(disks[..count].iter().map(String::as_str));
+    lvm(&args);
+    if pool {
+        lvm(&["lvcreate", "-y", "-l", "50%VG", "-T", "vg/pool"]);
+    }
+}
+
+/// A thick class `thick` (default) and a thin class `thin` on the same VG, without spare space.
+pub const BOTH: &str = "device-classes:
+- {name: thick, volume-group: vg, default: true, spare-gb: 0, zero: none}
+- {name: thin, volume-group: vg, spare-gb: 0, type: thin, thin-pool: {name: pool, overprovision-ratio: 5.0}}
+";
+
+/// A running lvmd.
+pub struct Daemon {
+    pub child: Child,
+    pub dir: tempfile::TempDir,
+    pub metrics_port: u16,
+    channel: Channel,
+}
+
+impl Daemon {
+    /// Starts lvmd with this lvmd.yaml (without socket-name) and waits until it serves.
+    pub async fn start(config: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), config).await
+    }
+
+    pub async fn start_in(dir: tempfile::TempDir, config: &str) -> Self {
+        let socket = dir.path().join("lvmd.sock");
+        write_config(dir.path(), config);
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(dir.path().join("log"))
+            .unwrap();
+        let metrics_port = free_port();
+        #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_lvmd"))
+            .args(["--config", dir.path().join("lvmd.yaml").to_str().unwrap()])
+            .args([
+                "--metrics-bind-address",
+                &format!("127.0.0.1:{metrics_port}"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let endpoint = Endpoint::try_from(format!("unix:{}", socket.display())).unwrap();
+        let started = Instant::now();
+        let channel = loop {
+            match endpoint.connect().await {
+                Ok(channel) => break channel,
+                Err(error) if started.elapsed() > Duration::from_secs(30) => {
+                    panic!(
+                        "lvmd does not serve: {error}: {}",
+                        std::fs::read_to_string(dir.path().join("log")).unwrap()
+                    )
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        Self {
+            child,
+            dir,
+            metrics_port,
+            channel,
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
+    pub fn lv(&self) -> LvServiceClient<Channel> {
+        LvServiceClient::new(self.channel.clone())
+    }
+
+    pub fn vg(&self) -> VgServiceClient<Channel> {
+        VgServiceClient::new(self.channel.clone())
+    }
+
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    /// Kills it and all its children, as a power cut would, and gives its folder for the next start.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        for child in children(self.pid()) {
+            kill9(child);
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        // Children that were forked between the list and the kill.
+        output("pkill", &["-9", "-x", "lvm"]);
+        self.take_dir()
+    }
+
+    fn take_dir(mut self) -> tempfile::TempDir {
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
+    /// Asks it to end and waits.
+    pub fn stop(mut self) -> tempfile::TempDir {
+        run("kill", &["-TERM", &self.pid().to_string()]);
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {}", self.log());
+        self.take_dir()
+    }
+
+    pub async fn create(
+        &self,
+        name: &str,
+        class: &str,
+        size: i64,
+    ) -> Result<LogicalVolume, Status> {
+        self.create_tagged(name, class, size, &[]).await
+    }
+
+    pub async fn create_tagged(
+        &self,
+        name: &str,
+        class: &str,
+        size: i64,
+        tags: &[&str],
+    ) -> Result<LogicalVolume, Status> {
+        let request = CreateLvRequest {
+            name: name.into(),
+            device_class: class.into(),
+            size_bytes: size,
+            tags: tags.iter().map(|t| (*t).to_owned()).collect(),
+            ..Default::default()
+        };
+        self.lv()
+            .create_lv(request)
+            .await
+            .map(|r| r.into_inner().volume.unwrap())
+    }
+
+    pub async fn remove(&self, name: &str, class: &str) -> Result<(), Status> {
+        self.lv()
+            .remove_lv(RemoveLvRequest {
+                name: name.into(),
+                device_class: class.into(),
+            })
+            .await
+            .map(drop)
+    }
+
+    pub async fn resize(&self, name: &str, class: &str, size: i64) -> Result<i64, Status> {
+        let request = ResizeLvRequest {
+            name: name.into(),
+            device_class: class.into(),
+            size_bytes: size,
+        };
+        self.lv()
+            .resize_lv(request)
+            .await
+            .map(|r| r.into_inner().size_bytes)
+    }
+
+    pub async fn snapshot(
+        &self,
+        source: &str,
+        name: &str,
+        access: &str,
+        size: i64,
+    ) -> Result<LogicalVolume, Status> {
+        let request = CreateLvSnapshotRequest {
+            name: name.into(),
+            source_volume: source.into(),
+            device_class: "thin".into(),
+            access_type: access.into(),
+            size_bytes: size,
+            ..Default::default()
+        };
+        self.lv()
+            .create_lv_snapshot(request)
+            .await
+            .map(|r| r.into_inner().snapshot.unwrap())
+    }
+
+    pub async fn list(&self, class: &str) -> Result<Vec<LogicalVolume>, Status> {
+        self.vg()
+            .get_lv_list(GetLvListRequest {
+                device_class: class.into(),
+            })
+            .await
+            .map(|r| r.into_inner().volumes)
+    }
+
+    pub async fn names(&self, class: &str) -> Vec<String> {
+        let mut names: Vec<_> = self
+            .list(class)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|v| v.name)
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub async fn free(&self, class: &str) -> Result<u64, Status> {
+        self.vg()
+            .get_free_bytes(GetFreeBytesRequest {
+                device_class: class.into(),
+            })
+            .await
+            .map(|r| r.into_inner().free_bytes)
+    }
+
+    /// A page of the HTTP side door: status code and body.
+    pub fn page(&self, path: &str) -> (u32, String) {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.metrics_port)).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let code = text.split_whitespace().nth(1).unwrap().parse().unwrap();
+        (code, text.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of lvmd\n{}", self.log());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn write_config(dir: &Path, config: &str) {
+    let socket = dir.join("lvmd.sock");
+    let next = dir.join(".lvmd.yaml.next");
+    std::fs::write(
+        &next,
+        format!("socket-name: {}\n{config}", socket.display()),
+    )
+    .unwrap();
+    std::fs::rename(next, dir.join("lvmd.yaml")).unwrap();
+}
+
+/// The process ids of a process's children and theirs.
+pub fn children(pid: i32) -> Vec<i32> {
+    let direct = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .flat_map(|task| {
+            let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            text.split_whitespace()
+                .filter_map(|p| p.parse().ok())
+                .collect::<Vec<i32>>()
+        });
+    direct
+        .flat_map(|child| {
+            std::iter::once(child)
+                .chain(children(child))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+pub fn kill9(pid: i32) {
+    output("kill", &["-9", &pid.to_string()]);
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// The code an operation was refused with.
+pub fn code<T: std::fmt::Debug>(result: Result<T, Status>) -> Code {
+    result.expect_err("it must be refused").code()
+}
+
+/// Waits until `holds`, at most 30 s.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "after 30 s still not: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits for the node of a volume and gives it.
+pub fn node(lv: &LogicalVolume) -> PathBuf {
+    let path = PathBuf::from(format!("/dev/dm-{}", lv.dev_minor));
+    assert!(path.exists(), "{} of {lv:?}", path.display());
+    path
+}

@@ -1,0 +1,10 @@
+//! lvmd on a real kernel with real LVM. Run by `e2e-qemu test`.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod faults;
+mod harness;
+mod refusals;
+mod rpc;
+mod service;

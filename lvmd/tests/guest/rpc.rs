@@ -1,0 +1,144 @@
+//! Every RPC on thick and thin volumes.
+
+use tonic::Code;
+
+use crate::harness::{BOTH, Daemon, GIB, MIB, code, lvm, make_vg, node};
+
+async fn life_of_a_volume(class: &str) {
+    make_vg(2, true);
+    let lvmd = Daemon::start(BOTH).await;
+    let before = lvmd.free(class).await.unwrap();
+    let made = lvmd.create("v1", class, 10 * MIB).await.unwrap();
+    assert_eq!(made.size_bytes, 12 * MIB, "whole extents of 4 MiB");
+    std::fs::write(node(&made), b"data").unwrap();
+    assert_eq!(lvmd.free(class).await.unwrap(), before - 12 * 1024 * 1024);
+    assert_eq!(
+        lvmd.create("v1", class, 10 * MIB).await.unwrap().dev_minor,
+        made.dev_minor,
+        "a repeated request finds it"
+    );
+    assert_eq!(
+        code(lvmd.create("v1", class, 20 * MIB).await),
+        Code::AlreadyExists
+    );
+
+    assert_eq!(lvmd.resize("v1", class, 17 * MIB).await.unwrap(), 20 * MIB);
+    assert_eq!(
+        lvmd.resize("v1", class, MIB).await.unwrap(),
+        20 * MIB,
+        "nothing shrinks"
+    );
+    assert_eq!(
+        lvm(&[
+            "lvs",
+            "--noheadings",
+            "-o",
+            "lv_size",
+            "--units",
+            "m",
+            "--nosuffix",
+            "vg/v1"
+        ]),
+        "20.00"
+    );
+
+    let listed = lvmd.list(class).await.unwrap();
+    let [volume] = &listed[..] else {
+        panic!("{listed:?}")
+    };
+    assert_eq!(
+        (volume.name.as_str(), volume.path.as_str()),
+        ("v1", "/dev/vg/v1")
+    );
+    assert_eq!(
+        volume.attr,
+        lvm(&["lvs", "--noheadings", "-o", "lv_attr", "vg/v1"])
+    );
+    let other = if class == "thin" { "thick" } else { "thin" };
+    assert!(lvmd.names(other).await.is_empty());
+
+    lvmd.remove("v1", class).await.unwrap();
+    assert_eq!(
+        code(lvmd.remove("v1", class).await),
+        Code::NotFound,
+        "shown not to exist"
+    );
+    assert_eq!(lvmd.free(class).await.unwrap(), before);
+    assert!(!lvm(&["lvs", "--noheadings", "-o", "lv_name"]).contains("v1"));
+    lvmd.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thick_volume_lives_and_dies() {
+    life_of_a_volume("thick").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thin_volume_lives_and_dies() {
+    life_of_a_volume("thin").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_taken_grown_and_independent() {
+    make_vg(2, true);
+    let lvmd = Daemon::start(BOTH).await;
+    let source = lvmd.create("src", "thin", 32 * MIB).await.unwrap();
+    std::fs::write(node(&source), b"before").unwrap();
+    let ro = lvmd.snapshot("src", "ro", "ro", 0).await.unwrap();
+    assert_eq!(ro.size_bytes, 32 * MIB);
+    let rw = lvmd.snapshot("src", "rw", "rw", 64 * MIB).await.unwrap();
+    assert_eq!(rw.size_bytes, 64 * MIB);
+    let grown_ro = lvmd
+        .snapshot("src", "ro-grown", "ro", 64 * MIB)
+        .await
+        .unwrap();
+    assert_eq!(grown_ro.size_bytes, 64 * MIB);
+    std::fs::write(node(&source), b"after!").unwrap();
+    for snapshot in [&ro, &rw, &grown_ro] {
+        let mut head = [0; 6];
+        std::io::Read::read_exact(&mut std::fs::File::open(node(snapshot)).unwrap(), &mut head)
+            .unwrap();
+        assert_eq!(&head, b"before", "{snapshot:?}");
+    }
+    let written = std::fs::File::options().write(true).open(node(&ro));
+    let written = written.and_then(|mut file| {
+        std::io::Write::write_all(&mut file, &[1; 4096])?;
+        file.sync_all()
+    });
+    assert!(written.is_err(), "a read-only snapshot takes no writes");
+    assert_eq!(
+        lvmd.snapshot("src", "rw", "rw", 64 * MIB)
+            .await
+            .unwrap()
+            .dev_minor,
+        rw.dev_minor,
+        "a repeated request finds it"
+    );
+    assert_eq!(
+        code(lvmd.snapshot("src", "rw", "ro", 0).await),
+        Code::AlreadyExists
+    );
+    assert_eq!(
+        code(lvmd.snapshot("src", "small", "ro", MIB).await),
+        Code::OutOfRange
+    );
+    assert_eq!(
+        code(lvmd.snapshot("nothing", "s", "ro", 0).await),
+        Code::NotFound
+    );
+    assert_eq!(
+        code(lvmd.snapshot("src", "s", "maybe", 0).await),
+        Code::InvalidArgument
+    );
+    assert_eq!(
+        code(lvmd.snapshot("src", "huge", "rw", 64 * GIB).await),
+        Code::ResourceExhausted
+    );
+    lvmd.remove("src", "thin").await.unwrap();
+    assert_eq!(
+        lvmd.names("thin").await,
+        ["ro", "ro-grown", "rw"],
+        "snapshots outlive their source"
+    );
+    lvmd.stop();
+}

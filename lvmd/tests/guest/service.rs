@@ -1,0 +1,180 @@
+//! Watch, health, metrics, reload and footprint.
+
+use std::time::Duration;
+
+use lvmd::proto::Empty;
+
+use crate::harness::{BOTH, Daemon, MIB, eventually, lvm, make_vg, output, run, write_config};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn watch_tells_at_once_after_each_change_and_never_dies() {
+    make_vg(2, true);
+    let daemon = Daemon::start(BOTH).await;
+    let mut stream = daemon.vg().watch(Empty {}).await.unwrap().into_inner();
+    let first = stream.message().await.unwrap().unwrap();
+    assert_eq!(first.items.len(), 2);
+    let thin = first
+        .items
+        .iter()
+        .find(|i| i.device_class == "thin")
+        .unwrap();
+    assert!(thin.thin_pool.as_ref().unwrap().overprovision_bytes > 0);
+    assert_eq!(first.free_bytes, daemon.free("thick").await.unwrap());
+    daemon.create("v", "thick", 8 * MIB).await.unwrap();
+    let next = async |stream: &mut tonic::Streaming<lvmd::proto::WatchResponse>| {
+        tokio::time::timeout(Duration::from_secs(20), stream.message())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap()
+    };
+    while next(&mut stream).await.free_bytes != first.free_bytes - 8 * 1024 * 1024 {}
+    // The VG goes away and comes back: the stream stays.
+    lvm(&["vgchange", "-an", "vg"]);
+    lvm(&["vgrename", "vg", "gone"]);
+    while !next(&mut stream).await.items.is_empty() {}
+    lvm(&["vgrename", "gone", "vg"]);
+    while next(&mut stream).await.items.len() != 2 {}
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_metrics_and_reload_tell_the_truth() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    eventually("it is ready", async || daemon.page("/readyz").0 == 200).await;
+    assert_eq!(daemon.page("/healthz").0, 200);
+    daemon.create("v", "thick", 8 * MIB).await.unwrap();
+    eventually("the gauge follows", async || {
+        let free = daemon.free("thick").await.unwrap();
+        let page = daemon.page("/metrics").1;
+        page.lines().any(|l| {
+            l.starts_with("topolvm_volumegroup_available_bytes")
+                && l.contains("thick")
+                && l.ends_with(&free.to_string())
+        })
+    })
+    .await;
+    let page = daemon.page("/metrics").1;
+    for name in [
+        "lvmd_operation_seconds_bucket",
+        "lvmd_command_seconds_bucket",
+        "topolvm_thinpool_data_percent",
+        "lvmd_volumegroup_state",
+    ] {
+        assert!(page.contains(name), "{name} in {page}");
+    }
+    let health = output(
+        env!("CARGO_BIN_EXE_lvmd"),
+        &[
+            "health",
+            "--config",
+            daemon.dir.path().join("lvmd.yaml").to_str().unwrap(),
+        ],
+    );
+    let health_2 = output(
+        env!("CARGO_BIN_EXE_lvmd"),
+        &[
+            "--config",
+            daemon.dir.path().join("lvmd.yaml").to_str().unwrap(),
+            "health",
+        ],
+    );
+    assert!(
+        health.status.success() || health_2.status.success(),
+        "{}",
+        String::from_utf8_lossy(&health_2.stderr)
+    );
+    write_config(
+        daemon.dir.path(),
+        "device-classes:\n- {name: thick, volume-group: vg, typo: 1}\n",
+    );
+    eventually("the bad file is reported", async || {
+        daemon.log().contains("typo")
+    })
+    .await;
+    assert_eq!(
+        daemon.names("thick").await,
+        ["v"],
+        "and the old one stays in use"
+    );
+    daemon.stop();
+}
+
+/// Resident memory in KiB.
+fn rss(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+fn descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_stays_small_and_flat_with_many_volumes() {
+    make_vg(3, false);
+    let all = std::env::vars().any(|(key, _)| key == "BASALT_ALL");
+    let (volumes, mutations, reads) = if all {
+        (200, 100, 10_000)
+    } else {
+        (40, 10, 1_000)
+    };
+    for i in 0..volumes {
+        lvm(&[
+            "lvcreate",
+            "-y",
+            "-an",
+            "-Zn",
+            "-Wn",
+            "-l",
+            "1",
+            "-n",
+            &format!("l{i}"),
+            "vg",
+        ]);
+    }
+    let daemon = Daemon::start(
+        "device-classes:\n- {name: a, volume-group: vg, default: true, spare-gb: 0, zero: none}\n",
+    )
+    .await;
+    assert_eq!(daemon.names("a").await.len(), volumes);
+    for i in 0..mutations / 2 {
+        daemon.create(&format!("m{i}"), "a", 4 * MIB).await.unwrap();
+        daemon.remove(&format!("m{i}"), "a").await.unwrap();
+    }
+    let mut marks = Vec::new();
+    for i in 0..reads {
+        daemon.free("a").await.unwrap();
+        if i % (reads / 10) == 0 {
+            daemon.list("a").await.unwrap();
+            marks.push((rss(daemon.pid()), descriptors(daemon.pid())));
+        }
+    }
+    println!(
+        "{volumes} volumes, {mutations} mutations, {reads} reads: RSS KiB and descriptors {marks:?}"
+    );
+    let built_for_release = !cfg!(debug_assertions);
+    let limit = if built_for_release {
+        12 << 10
+    } else {
+        40 << 10
+    };
+    assert!(marks.iter().all(|(kib, _)| *kib < limit), "{marks:?}");
+    let (half, end) = (marks[marks.len() / 2], marks[marks.len() - 1]);
+    assert!(
+        end.0 <= half.0 + 512 && end.1 <= half.1 + 2,
+        "it grows: {marks:?}"
+    );
+    let _ = run("true", &[]);
+    daemon.stop();
+}
