@@ -58,6 +58,14 @@ pub(super) fn member<'a>(
             class: class.name.clone(),
             why: whereabouts(lv),
         }),
+        // It is there, so "does not exist" would be a lie that callers act on.
+        None if vg.lvs.iter().any(|lv| lv.hidden && lv.name == name) => {
+            Err(VolumeError::OtherClass {
+                name: name.to_owned(),
+                class: class.name.clone(),
+                why: "it is a part of another volume".into(),
+            })
+        }
         None => Err(VolumeError::VolumeMissing {
             name: name.to_owned(),
             class: class.name.clone(),
