@@ -27,6 +27,12 @@ func newPlayer(conn *grpc.ClientConn) *player {
 
 // play plays one step; nil when it has no result to compare.
 func (p *player) play(ctx context.Context, step Step) (*Result, error) {
+	// Udev opens a device it has just heard of, and that shows in its attributes.
+	if step.Call == "GetLVList" || step.Do == "show" {
+		if err := exec.CommandContext(ctx, "udevadm", "settle").Run(); err != nil {
+			return nil, fmt.Errorf("udevadm settle: %w", err)
+		}
+	}
 	switch {
 	case step.Call != "" && step.Do == "":
 		return p.client.call(ctx, step)

@@ -67,6 +67,22 @@ pub fn difference(ours: &Answer, theirs: &Answer) -> Option<Difference> {
     (!ours.is_empty() || !theirs.is_empty()).then_some(Difference { ours, theirs })
 }
 
+/// What is wrong when two answers do not differ exactly as listed: a difference that is not
+/// in the list, or one that is and does not occur.
+pub fn surprise(ours: &Answer, theirs: &Answer, listed: Option<&Difference>) -> Option<String> {
+    let found = difference(ours, theirs);
+    if found.as_ref() == listed {
+        return None;
+    }
+    let entry = |d: &Difference| as_entry(&ours.id, d);
+    let found = found.map_or_else(|| "  no difference\n".into(), |d| entry(&d));
+    let listed = listed.map_or_else(|| "  no difference\n".into(), entry);
+    Some(format!(
+        "# step {} {} (ours says {:?}, theirs {:?}) is\n{found}# and is listed as\n{listed}",
+        ours.id, ours.call, ours.message, theirs.message
+    ))
+}
+
 /// Lists are keyed by what names their entries, as their order says nothing: upstream's is random.
 fn flatten(path: &str, value: &Value, flat: &mut Flat) {
     let below = |key: &str| {
@@ -125,11 +141,14 @@ fn flatten(path: &str, value: &Value, flat: &mut Flat) {
 /// A difference as it would stand in the list.
 pub fn as_entry(id: &str, difference: &Difference) -> String {
     let side = |flat: &Flat| {
-        let fields: Vec<_> = flat
-            .iter()
-            .map(|(key, value)| format!("{key}: {value:?}"))
-            .collect();
-        format!("{{{}}}", fields.join(", "))
+        let field = |(key, value): (&String, &String)| match key.strip_prefix('[') {
+            Some(_) => format!("{key:?}: {value:?}"),
+            None => format!("{key}: {value:?}"),
+        };
+        format!(
+            "{{{}}}",
+            flat.iter().map(field).collect::<Vec<_>>().join(", ")
+        )
     };
     format!(
         "  - call: {id}\n    ours: {}\n    theirs: {}\n",

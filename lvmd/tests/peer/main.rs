@@ -3,17 +3,37 @@
 //! The test itself runs in a guest: `tests/guest_peer`.
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod compare;
 mod script;
 
-use compare::{answers, as_entry, difference};
+use compare::{answers, as_entry, difference, surprise};
+
+const GUEST_TESTS: &str = include_str!("../guest_peer/differences.rs");
+const RPCS: [&str; 8] = [
+    "CreateLV",
+    "RemoveLV",
+    "ResizeLV",
+    "CreateLVSnapshot",
+    "GetLVList",
+    "GetFreeBytes",
+    "Watch",
+    "Health",
+];
 
 #[test]
 fn the_script_is_long_enough_and_every_step_has_its_own_name() {
     let rounds = script::rounds();
     let (mut ids, calls) = script::ids(&rounds);
     assert!(calls >= 60, "{calls} calls");
+    for rpc in RPCS {
+        let played = rounds
+            .iter()
+            .flat_map(|r| &r.steps)
+            .any(|step| step["call"] == rpc);
+        assert!(played, "{rpc} is not called");
+    }
     let all = ids.len();
     ids.sort_unstable();
     ids.dedup();
@@ -23,6 +43,8 @@ fn the_script_is_long_enough_and_every_step_has_its_own_name() {
             let has_result = step.get("call").is_some() || step["do"] == "show";
             assert_eq!(has_result, step.get("id").is_some(), "{step}");
         }
+        let test = format!("play(\"{}\")", round.round);
+        assert!(GUEST_TESTS.contains(&test), "{test} is in no test");
         assert!(
             !round.layout.is_empty() && !round.config.is_empty(),
             "{}",
@@ -58,9 +80,10 @@ fn answers_differ_by_field_and_not_by_order_message_or_device_number() {
     assert_eq!((ours.id.as_str(), ours.call.as_str()), ("a", "GetLVList"));
     assert_eq!(ours.flat()["volumes.a.device"], "some");
     let moved = a.replace("\"dev_minor\":1", "\"dev_minor\":7");
+    let same = line("OK", "words", &format!("{b},{moved}"));
     assert_eq!(
-        difference(&ours, &line("OK", "words", &format!("{b},{moved}"))),
-        None
+        (difference(&ours, &same), same.message.as_str()),
+        (None, "words")
     );
     let grown = a
         .replace("\"8\"", "\"16\"")
@@ -78,6 +101,29 @@ fn answers_differ_by_field_and_not_by_order_message_or_device_number() {
         gone.theirs.is_empty() && gone.ours.contains_key("volumes.a.size_bytes"),
         "{gone:?}"
     );
+}
+
+#[test]
+fn a_difference_must_be_listed_and_a_listed_one_must_occur() {
+    let code = |code: &str| {
+        let text = format!(r#"{{"id":"a","call":"RemoveLV","code":"{code}","message":"words"}}"#);
+        answers(&text).remove(0)
+    };
+    let (ours, theirs) = (code("FailedPrecondition"), code("Unknown"));
+    let listed = difference(&ours, &theirs).unwrap();
+    assert_eq!(surprise(&ours, &theirs, Some(&listed)), None);
+    assert_eq!(surprise(&ours, &ours, None), None);
+    for (theirs, listed) in [
+        (&theirs, None),
+        (&ours, Some(&listed)),
+        (&code("OK"), Some(&listed)),
+    ] {
+        let text = surprise(&ours, theirs, listed).unwrap();
+        assert!(
+            text.contains("step a RemoveLV") && text.contains("words"),
+            "{text}"
+        );
+    }
 }
 
 #[test]
