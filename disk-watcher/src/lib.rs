@@ -8,16 +8,32 @@
 //! makes sure, directly before the first write, that it still is the disk that was
 //! judged. [`status`] shows it.
 //!
-//! `config`, `select`, `rules` and `status` are pure. What cannot be read or
+//! [`pass`] goes through all of it once; [`daemon`] does so whenever something happened.
+//! What a class may have is claimed in the [`journal`] first; [`resume`] decides from
+//! journal and disks what comes next, [`commands`] and [`geometry`] say how, and
+//! [`apply`] does one step and looks at what it did.
+//!
+//! `config`, `select`, `rules`, `resume`, `commands`, `geometry` and `status` are pure. What cannot be read or
 //! understood is unknown, and unknown means no.
 
+pub mod apply;
+pub mod args;
 pub mod busy;
+pub mod commands;
 pub mod config;
+pub mod content;
+pub mod daemon;
 pub mod events;
 pub mod facts;
+pub mod geometry;
 pub mod identity;
+pub mod journal;
+pub mod metrics;
+pub mod node;
+pub mod pass;
 pub mod pattern;
 pub mod probe;
+pub mod resume;
 pub mod rules;
 pub mod select;
 pub mod status;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `disk-watcher`: see the library.
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    disk_watcher::args::run(disk_watcher::args::Cli::parse())
+}

@@ -1,1 +1,17 @@
-//! extension
+//! What is shipped, and what the tests boot: one root tree, made from one recipe.
+//!
+//! - [`recipe`] says what is in a tree: packages, suite, finishing scripts. Pure data with a hash.
+//! - [`mirror`] finds where this Debian host gets its packages from, so that a tree comes from the same place.
+//! - [`tree`] builds a tree with `mmdebstrap` and caches it by the recipe's hash. The calling thread starts
+//!   one `unshare mmdebstrap` and waits for it; it dies with the caller.
+//! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
+//! - [`host`] is the one door to other programs.
+
+pub mod host;
+pub mod mirror;
+pub mod progress;
+pub mod recipe;
+pub mod tree;
+
+pub use recipe::Recipe;
+pub use tree::{Cache, TreeError};

@@ -26,6 +26,7 @@ const LIST_DEVICES: u64 = 2;
 const DEV_REMOVE: u64 = 4;
 const DEV_STATUS: u64 = 7;
 const TABLE_STATUS: u64 = 12;
+const LIST_VERSIONS: u64 = 13;
 
 const READONLY_FLAG: u32 = 1;
 const SUSPEND_FLAG: u32 = 1 << 1;
@@ -164,6 +165,25 @@ impl Control {
     /// When the kernel refuses.
     pub fn table(&self, uuid: &str) -> io::Result<Option<Vec<Target>>> {
         self.targets(uuid, NOFLUSH_FLAG | STATUS_TABLE_FLAG)
+    }
+
+    /// The target types the kernel knows now, e.g. `linear`, `thin-pool`.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn targets_known(&self) -> io::Result<Vec<String>> {
+        let (_, data) = self.ask(LIST_VERSIONS, "", 0)?;
+        let mut names = Vec::new();
+        let mut at = 0;
+        // struct dm_target_versions: u32 next, u32 version[3], name.
+        while let Some(entry) = data.get(at..).filter(|e| e.len() > 16) {
+            names.push(c_string(&entry[16..]));
+            match usize_at(entry, 0) {
+                0 => break,
+                next => at += next,
+            }
+        }
+        Ok(names)
     }
 
     /// Removes the device with this uuid if nobody has it open.

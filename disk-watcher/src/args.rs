@@ -1,0 +1,213 @@
+//! Flags, and what each command does.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use lvmd::cmd::Host;
+use lvmd::runtime::{Bind, Format, LogSettings};
+
+use crate::config::Config;
+use crate::daemon;
+use crate::pass::Watcher;
+use crate::status::{self, NodeDisk};
+
+/// Takes bare disks to volume groups, and only those that are proven safe and wanted
+#[derive(Debug, Parser)]
+#[command(name = "disk-watcher", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watches the disks and does what the classes say
+    Run(RunArgs),
+    /// Shows every disk, its state, and why
+    Status(StatusArgs),
+    /// Checks a configuration file
+    Check(CheckArgs),
+}
+
+/// Flags of `disk-watcher run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The DiskClass documents
+    #[arg(long, default_value = "/etc/disk-watcher/config.yaml")]
+    pub config: PathBuf,
+    /// Where claims are recorded; must survive reboots
+    #[arg(long, default_value = "/var/lib/disk-watcher")]
+    pub journal: PathBuf,
+    /// Where the last status is kept for `disk-watcher status`
+    #[arg(long, default_value = STATUS_DIR)]
+    pub status_dir: PathBuf,
+    /// Address of /metrics, /healthz and /readyz; 0 is off
+    #[arg(long, default_value = ":8080")]
+    pub metrics_bind_address: Bind,
+    /// What to log, as a level or filters such as disk_watcher=debug
+    #[arg(long, default_value = "info")]
+    pub log: String,
+    /// Log as JSON
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct StatusArgs {
+    /// How it is printed
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Reasons and plans in full, one below the other
+    #[arg(long)]
+    details: bool,
+    /// Look now, with the classes of this file and without changing anything, instead of
+    /// asking what the running disk-watcher last saw
+    #[arg(long, value_name = "CONFIG")]
+    look: Option<PathBuf>,
+    /// Where the running disk-watcher keeps its status
+    #[arg(long, default_value = STATUS_DIR)]
+    status_dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// The file
+    config: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    Table,
+    Json,
+}
+
+/// Where the daemon keeps its last status.
+pub const STATUS_DIR: &str = "/run/disk-watcher";
+
+/// The forms in which status is shown; the daemon keeps each ready to be printed.
+#[derive(Debug, Clone, Copy)]
+pub enum View {
+    /// For programs.
+    Json,
+    /// A line for each disk.
+    Table,
+    /// Reasons and plans in full.
+    Details,
+}
+
+impl View {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Json, Self::Table, Self::Details];
+
+    /// The name of its file in [`STATUS_DIR`].
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Json => "status.json",
+            Self::Table => "status.table",
+            Self::Details => "status.details",
+        }
+    }
+
+    /// The disks in this form.
+    ///
+    /// # Errors
+    /// Never in practice; JSON of plain data can be written.
+    pub fn render(self, disks: &[NodeDisk]) -> serde_json::Result<String> {
+        match self {
+            Self::Json => status::json(disks),
+            Self::Table => Ok(status::table(disks, None, false)),
+            Self::Details => Ok(status::table(disks, None, true)),
+        }
+    }
+}
+
+/// Runs the command that was given.
+///
+/// # Errors
+/// What kept it from being done.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Run(args) => {
+            let format = if args.log_json {
+                Format::Json
+            } else {
+                Format::Text
+            };
+            lvmd::runtime::log::init(&LogSettings {
+                filter: args.log.clone(),
+                format,
+            })?;
+            runtime()?.block_on(daemon::run(args))
+        }
+        Command::Status(args) => {
+            let StatusArgs {
+                output,
+                details,
+                look,
+                status_dir,
+            } = args;
+            let view = match output {
+                Output::Json => View::Json,
+                Output::Table if details => View::Details,
+                Output::Table => View::Table,
+            };
+            let text = match look {
+                Some(config) => view.render(&runtime()?.block_on(look_now(&config))?)?,
+                None => remembered(&status_dir.join(view.file()))?,
+            };
+            println!("{text}");
+            Ok(())
+        }
+        Command::Check(CheckArgs { config }) => {
+            let classes = load(&config)?.classes;
+            println!(
+                "{}: {} classes: {}",
+                config.display(),
+                classes.len(),
+                classes
+                    .iter()
+                    .map(|c| c.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// What is wrong with it, with its name.
+pub fn load(path: &Path) -> anyhow::Result<Config> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Config::load(&text).with_context(|| format!("{} is not used", path.display()))
+}
+
+async fn look_now(config: &Path) -> anyhow::Result<Vec<NodeDisk>> {
+    let config = load(config)?;
+    Watcher::new(Host, None, None)
+        .pass(&config)
+        .await
+        .context("cannot list the disks")
+}
+
+fn remembered(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| {
+        format!(
+            "no status at {}: disk-watcher does not run here; look yourself with --look CONFIG",
+            path.display()
+        )
+    })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all();
+    builder.build().context("cannot start the runtime")
+}

@@ -1,0 +1,163 @@
+//! The lvm commands of the onboarding, as data. None is forced, and none is told "yes":
+//! with no stdin each question is answered "no", so what LVM finds is a second opinion.
+
+use std::path::{Path, PathBuf};
+
+use lvmd::lvm::mutation::Mutation;
+use lvmd::names;
+use lvmd::units::Bytes;
+
+use crate::config::DiskClass;
+
+/// One command: the devices it may see, and its arguments after `lvm`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LvmCall {
+    /// Exactly these devices.
+    pub devices: Vec<PathBuf>,
+    /// Sub-command and arguments.
+    pub args: Vec<String>,
+}
+
+/// Makes a PV with the UUID that is in the journal (pvcreate(8): `--uuid` needs
+/// `--norestorefile`). LVM refuses when the UUID is on another disk, and accepts its own.
+pub fn pvcreate(disk: &Path, uuid: &str) -> LvmCall {
+    let args = [
+        "pvcreate",
+        "--uuid",
+        uuid,
+        "--norestorefile",
+        &disk.to_string_lossy(),
+    ];
+    LvmCall {
+        devices: vec![disk.to_owned()],
+        args: args.map(str::to_owned).to_vec(),
+    }
+}
+
+/// Makes the class's group; its tags are there from its first commit.
+pub fn vgcreate(class: &DiskClass, owner: &str, disks: &[PathBuf]) -> LvmCall {
+    let mut args = vec![
+        "vgcreate".to_owned(),
+        "-s".to_owned(),
+        format!("{}b", class.volume_group.extent_size.0),
+    ];
+    for tag in group_tags(class, owner) {
+        args.extend(["--addtag".to_owned(), tag]);
+    }
+    args.push(class.volume_group.name.clone());
+    args.extend(disks.iter().map(|d| d.to_string_lossy().into_owned()));
+    LvmCall {
+        devices: disks.to_vec(),
+        args,
+    }
+}
+
+/// The tags of the class's group.
+pub fn group_tags(class: &DiskClass, owner: &str) -> Vec<String> {
+    let own = [
+        names::tag(names::TAG_OWNER, owner),
+        names::tag(names::TAG_CLASS, &class.name),
+    ];
+    own.into_iter()
+        .chain(class.volume_group.tags.iter().cloned())
+        .collect()
+}
+
+/// A change of an LV of the class's group.
+pub fn mutation(
+    class: &DiskClass,
+    disks: &[PathBuf],
+    mutation: &Mutation,
+    threshold: u8,
+) -> LvmCall {
+    LvmCall {
+        devices: disks.to_vec(),
+        args: mutation.args(&class.volume_group.name, threshold),
+    }
+}
+
+/// Everything that would be done for a class with these disks, as a person would type it.
+pub fn plan(class: &DiskClass, owner: &str, disks: &[(PathBuf, String, Bytes)]) -> Vec<String> {
+    let paths: Vec<PathBuf> = disks.iter().map(|(path, ..)| path.clone()).collect();
+    let mut calls: Vec<LvmCall> = disks
+        .iter()
+        .map(|(path, uuid, _)| pvcreate(path, uuid))
+        .collect();
+    calls.push(vgcreate(class, owner, &paths));
+    let mut lines: Vec<String> = calls.iter().map(ToString::to_string).collect();
+    if let Some(wanted) = &class.thin_pool {
+        let extent = class.volume_group.extent_size;
+        // LVM keeps 1 MiB at the start of each PV for label and metadata (default data alignment).
+        let extents = disks
+            .iter()
+            .map(|(_, _, size)| size.0.saturating_sub(1 << 20) / extent.0.max(1))
+            .sum();
+        match crate::geometry::pool(wanted, extents, extent) {
+            Ok(geometry) => lines.push(
+                mutation(
+                    class,
+                    &paths,
+                    &geometry.creation(wanted, extent, vec![]),
+                    crate::apply::THRESHOLD,
+                )
+                .to_string(),
+            ),
+            Err(error) => lines.push(format!("# {error}")),
+        }
+    }
+    lines
+}
+
+impl std::fmt::Display for LvmCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (verb, rest) = self
+            .args
+            .split_first()
+            .map_or(("", &[][..]), |(v, r)| (v.as_str(), r));
+        let devices: Vec<_> = self
+            .devices
+            .iter()
+            .map(|d| d.display().to_string())
+            .collect();
+        write!(
+            f,
+            "lvm {verb} --devices {} {}",
+            devices.join(","),
+            rest.join(" ")
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn a_plan_is_what_would_be_typed_and_forces_nothing() {
+        let text = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\nspec:\n  select: {model: [x]}\n  volumeGroup: {name: vg1, tags: [site=a]}\n  thinPool: {name: pool0, size: 80%}\n";
+        let class = &Config::load(text).unwrap().classes[0];
+        let lines = plan(
+            class,
+            "me",
+            &[("/dev/sda".into(), "u-1".into(), Bytes(1 << 30))],
+        );
+        assert_eq!(
+            lines[0],
+            "lvm pvcreate --devices /dev/sda --uuid u-1 --norestorefile /dev/sda"
+        );
+        assert_eq!(
+            lines[1],
+            "lvm vgcreate --devices /dev/sda -s 4194304b --addtag basalt.owner=me --addtag basalt.class=fast --addtag site=a vg1 /dev/sda"
+        );
+        assert!(lines[2].starts_with("lvm lvcreate --devices /dev/sda --config activation/thin_pool_autoextend_threshold=70 -y --type thin-pool -n pool0 -l 204 -c 65536b"), "{}", lines[2]);
+        for line in &lines[..2] {
+            assert!(
+                !line
+                    .split(' ')
+                    .any(|w| w.starts_with("-f") || w == "-y" || w == "--yes"),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Reads what stands on a disk and puts it into the form the rules take.
+//!
+//! What was read is remembered under the disk's sequence number and its count of
+//! writes: a disk nobody wrote to is not read twice. Directly before a disk is changed
+//! nothing remembered counts; [`read`] is called anew.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use crate::busy::{self, Claim, ClaimError};
+use crate::config::RequireZeroed;
+use crate::facts::{DiskFacts, Root};
+use crate::identity::Device;
+use crate::node::chain;
+use crate::probe::aligned::DirectReader;
+use crate::probe::blank::{self, Blank, BlankPolicy};
+use crate::probe::{self, Findings, Geometry, LvmLabel, SignatureKind};
+use crate::rules::{ClaimSeen, Content, ContentReport, PartitionSeen, PvSeen, SignatureSeen};
+
+/// What was read of a disk.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// For the rules.
+    pub report: ContentReport,
+    /// The digest of the contents; names the disk as it was read.
+    pub fingerprint: String,
+    /// The LVM label, where there is exactly one.
+    pub label: Option<LvmLabel>,
+    /// What the kernel said of the disk while it was read.
+    pub device: Device,
+}
+
+/// Reads an open disk. `zeroes` says how much of it is read for content; a disk with a
+/// signature is not blank anyway, and is not read for that.
+///
+/// # Errors
+/// Anything that kept it from being read whole; then nothing is known.
+pub fn read(file: &std::fs::File, id: &str, zeroes: RequireZeroed) -> Result<Reading, String> {
+    let device = Device::of(file).map_err(|e| e.to_string())?;
+    let geometry = Geometry {
+        size_bytes: device.size.0,
+        logical_sector: device.sector,
+    };
+    let reader = || {
+        file.try_clone()
+            .map(DirectReader::new)
+            .map_err(|e| e.to_string())
+    };
+    let findings = probe::scan(reader()?, geometry).map_err(|e| chain(&e))?;
+    let fingerprint =
+        probe::fingerprint(id, reader()?, geometry, &findings.signatures).map_err(|e| chain(&e))?;
+    let (zeroes_checked, not_zeroed_at) = if findings.is_empty() {
+        let policy = match zeroes {
+            RequireZeroed::None => BlankPolicy::None,
+            RequireZeroed::HeadAndTail => BlankPolicy::HeadAndTail,
+            RequireZeroed::Full => BlankPolicy::Full,
+        };
+        match blank::check(reader()?, geometry, policy, |_| ControlFlow::Continue(()))
+            .map_err(|e| chain(&e))?
+        {
+            Blank::Blank => (zeroes, None),
+            Blank::NotZero { first_offset } => (zeroes, Some(first_offset)),
+        }
+    } else {
+        (RequireZeroed::None, None)
+    };
+    Ok(Reading {
+        report: report(&findings, zeroes_checked, not_zeroed_at),
+        fingerprint,
+        label: only_label(&findings),
+        device,
+    })
+}
+
+fn only_label(findings: &Findings) -> Option<LvmLabel> {
+    match &findings.lvm[..] {
+        [label] => Some(label.clone()),
+        _ => None,
+    }
+}
+
+fn report(
+    findings: &Findings,
+    zeroes_checked: RequireZeroed,
+    not_zeroed_at: Option<u64>,
+) -> ContentReport {
+    let label = only_label(findings);
+    let seen = |finding: &probe::Finding| SignatureSeen {
+        kind: finding.kind.name().to_owned(),
+        offset: finding.offset,
+    };
+    let signatures = match &label {
+        Some(label) => findings.besides_volumes(label).map(seen).collect(),
+        None => findings.signatures.iter().map(seen).collect(),
+    };
+    let partitions = findings
+        .gpt
+        .iter()
+        .flat_map(|table| &table.partitions)
+        .map(|p| PartitionSeen {
+            label: p.name.clone(),
+            type_guid: p.type_guid.clone(),
+        });
+    ContentReport {
+        signatures,
+        partitions: partitions.collect(),
+        pv: label.as_ref().map(pv),
+        zeroes_checked,
+        not_zeroed_at,
+    }
+}
+
+fn pv(label: &LvmLabel) -> PvSeen {
+    let committed = label.committed();
+    let vg = committed.first();
+    PvSeen {
+        uuid: label.pv_uuid.clone(),
+        vg_name: vg.map(|vg| vg.name.clone()),
+        vg_uuid: vg.map(|vg| vg.uuid.clone()),
+        tags: vg.map(|vg| vg.tags.clone()).unwrap_or_default(),
+        used: label.used,
+        committed: !committed.is_empty(),
+    }
+}
+
+/// What was read of which disk, in which state.
+#[derive(Debug, Default)]
+pub struct Readings {
+    known: HashMap<String, (Key, Reading)>,
+}
+
+/// A disk is the same and nobody wrote to it while this stays the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Key {
+    diskseq: u64,
+    writes: u64,
+    sectors_written: u64,
+    discards: u64,
+    size: u64,
+    zeroes: RequireZeroed,
+}
+
+/// A disk as it was looked at: who holds it, and what stands on it.
+#[derive(Debug)]
+pub struct Looked {
+    /// For the rule Busy.
+    pub claim: ClaimSeen,
+    /// For the rules about contents.
+    pub content: Content,
+    /// The reading behind it.
+    pub reading: Option<Reading>,
+}
+
+impl Readings {
+    /// Looks at a disk, holding it exclusively while it is read where that is possible.
+    pub fn look(&mut self, facts: &DiskFacts, id: &str, zeroes: RequireZeroed) -> Looked {
+        let path = facts.node();
+        let claim = Claim::open(Path::new(&path));
+        let openers = busy::openers(&Root::host(), &facts.family());
+        let seen = busy::seen(&claim, openers);
+        let key = key(facts, zeroes);
+        if let (Some(key), Some((known, reading))) = (&key, self.known.get(&facts.name))
+            && known == key
+        {
+            return Looked {
+                claim: seen,
+                content: Content::Probed(reading.report.clone()),
+                reading: Some(reading.clone()),
+            };
+        }
+        let result = match &claim {
+            Ok(claim) => read(claim.direct(), id, zeroes),
+            // Held by another: its contents are looked at all the same, so that the reasons are complete.
+            Err(ClaimError::Busy { .. }) => DirectReader::open(Path::new(&path))
+                .map_err(|e| e.to_string())
+                .and_then(|reader| read(reader.get_ref(), id, RequireZeroed::None)),
+            Err(error) => Err(chain(error)),
+        };
+        match result {
+            Ok(reading) => {
+                if let Some(key) = key {
+                    self.known
+                        .insert(facts.name.clone(), (key, reading.clone()));
+                }
+                Looked {
+                    claim: seen,
+                    content: Content::Probed(reading.report.clone()),
+                    reading: Some(reading),
+                }
+            }
+            Err(why) => Looked {
+                claim: seen,
+                content: Content::Unknown(why),
+                reading: None,
+            },
+        }
+    }
+
+    /// Forgets a disk, so that it is read at the next look.
+    pub fn forget(&mut self, name: &str) {
+        self.known.remove(name);
+    }
+}
+
+fn key(facts: &DiskFacts, zeroes: RequireZeroed) -> Option<Key> {
+    let stat = facts.stat.as_ref()?;
+    Some(Key {
+        diskseq: facts.diskseq?,
+        writes: stat.writes,
+        sectors_written: stat.sectors_written,
+        discards: stat.discards,
+        size: facts.size?.0,
+        zeroes,
+    })
+}
+
+/// Whether the disk behind `start` is as blank as a disk that is taken must be, read as
+/// `zeroes` asks, with no signature but our own label before it.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn is_blank_behind(
+    file: &std::fs::File,
+    start: u64,
+    zeroes: RequireZeroed,
+) -> Result<bool, String> {
+    let device = Device::of(file).map_err(|e| e.to_string())?;
+    let reader = || {
+        file.try_clone()
+            .map(DirectReader::new)
+            .map_err(|e| e.to_string())
+    };
+    let geometry = Geometry {
+        size_bytes: device.size.0,
+        logical_sector: device.sector,
+    };
+    let findings = probe::scan(reader()?, geometry).map_err(|e| chain(&e))?;
+    if findings
+        .signatures
+        .iter()
+        .any(|f| f.kind != SignatureKind::Lvm2Pv)
+    {
+        return Ok(false);
+    }
+    // The rest of the disk, as a disk of its own.
+    let rest = Geometry {
+        size_bytes: device.size.0.saturating_sub(start),
+        logical_sector: device.sector,
+    };
+    let policy = if zeroes == RequireZeroed::Full {
+        BlankPolicy::Full
+    } else {
+        BlankPolicy::HeadAndTail
+    };
+    let shifted = Shifted {
+        reader: reader()?,
+        by: start,
+    };
+    let blank = blank::check(shifted, rest, policy, |_| ControlFlow::Continue(()))
+        .map_err(|e| chain(&e))?;
+    Ok(blank == Blank::Blank)
+}
+
+/// Where LVM puts the first metadata area, and how long its header is, in bytes.
+const MDA: std::ops::Range<usize> = 4096..4608;
+/// LVM's default start of data, in bytes: label and metadata of a PV end here.
+pub const DATA_START: u64 = 1 << 20;
+
+/// Whether all that stands on the disk is the header of an empty metadata area, which
+/// pvcreate writes before the label: the disk was blank, and our pvcreate was cut.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn holds_only_an_empty_header(
+    file: &std::fs::File,
+    zeroes: RequireZeroed,
+) -> Result<bool, String> {
+    use std::io::Read;
+    let mut head = vec![0; 1 << 20];
+    let mut reader = DirectReader::new(file.try_clone().map_err(|e| e.to_string())?);
+    reader.read_exact(&mut head).map_err(|e| e.to_string())?;
+    let header = lvmd::lvm::label::parse_mda_header(&head[MDA], 4096);
+    let is_empty = header.is_ok_and(|key| key.size == 0);
+    head[MDA].fill(0);
+    Ok(
+        is_empty
+            && head.iter().all(|byte| *byte == 0)
+            && is_blank_behind(file, DATA_START, zeroes)?,
+    )
+}
+
+/// A reader of the rest of a disk.
+struct Shifted<R> {
+    reader: R,
+    by: u64,
+}
+
+impl<R: std::io::Read> std::io::Read for Shifted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.reader.read(buffer)
+    }
+}
+
+impl<R: std::io::Seek> std::io::Seek for Shifted<R> {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        let to = match to {
+            std::io::SeekFrom::Start(at) => std::io::SeekFrom::Start(at + self.by),
+            other => other,
+        };
+        self.reader.seek(to).map(|at| at.saturating_sub(self.by))
+    }
+}

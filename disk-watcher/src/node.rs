@@ -1,0 +1,226 @@
+//! Everything known of the node at one moment: its disks, its host, its LVM.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use lvmd::cmd::{Host, Runner};
+use lvmd::dm;
+use lvmd::lvm::lock_dir::{self, Places, Proof};
+use lvmd::lvm::reader::Reader;
+use lvmd::lvm::snapshot::Snapshot;
+use lvmd::lvm::tool::Tool;
+use tracing::warn;
+
+use crate::facts::{self, DiskFacts, HostFacts, HostProof, Root};
+use crate::rules::{LvmView, Ours, Peer, PvView, VgView};
+
+/// The name under which lvm is called.
+pub const PROGRAM: &str = "disk-watcher";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Node {
+    /// Its block devices, those that are no disks left out where nobody could want them.
+    pub disks: Vec<DiskFacts>,
+    /// Who uses them.
+    pub host: HostFacts,
+    /// Every disk, for rules that compare.
+    pub peers: Vec<Peer>,
+    /// Why nothing may be changed here.
+    pub preflight: Vec<String>,
+    /// LVM's groups, or why they are not known.
+    pub snapshot: Result<Arc<Snapshot>, String>,
+    /// The same, as the rules take it.
+    pub lvm: Result<LvmView, String>,
+}
+
+/// Reads nodes; keeps what need not be read again.
+#[derive(Debug)]
+pub struct NodeReader<R = Host> {
+    runner: R,
+    tool: Tool,
+    reader: Reader<R>,
+    tools_checked: bool,
+}
+
+impl<R: Runner + Clone> NodeReader<R> {
+    /// A reader that calls lvm through `runner`.
+    pub fn new(runner: R) -> Self {
+        let tool = Tool::beside_us(PROGRAM);
+        Self {
+            reader: Reader::new(runner.clone(), tool.clone()),
+            runner,
+            tool,
+            tools_checked: false,
+        }
+    }
+
+    /// How lvm is called.
+    pub fn tool(&self) -> &Tool {
+        &self.tool
+    }
+
+    /// What runs it.
+    pub fn runner(&self) -> &R {
+        &self.runner
+    }
+
+    /// LVM's groups as they are now. `wanted` are the groups somebody waits for.
+    ///
+    /// # Errors
+    /// When they cannot be told.
+    pub async fn snapshot(&self, wanted: &[String]) -> Result<Arc<Snapshot>, String> {
+        self.reader
+            .read(wanted)
+            .await
+            .map_err(|error| chain(&error))
+    }
+
+    /// The node as it is now.
+    ///
+    /// # Errors
+    /// When the disks cannot even be listed.
+    pub async fn read(&mut self, wanted: &[String], needs_thin: bool) -> std::io::Result<Node> {
+        let root = Root::host();
+        let udev = crate::events::list()?;
+        let disks: Vec<DiskFacts> = facts::read_all(&root, &udev)?
+            .into_iter()
+            .filter(could_be_a_disk)
+            .collect();
+        let host = HostFacts::read(&root, host_proof());
+        let snapshot = self.snapshot(wanted).await;
+        let lvm = match &snapshot {
+            Ok(snapshot) => Ok(view(snapshot)),
+            Err(why) => Err(why.clone()),
+        };
+        let preflight = self.preflight(needs_thin).await;
+        Ok(Node {
+            peers: disks.iter().filter_map(Peer::of).collect(),
+            disks,
+            host,
+            preflight,
+            snapshot,
+            lvm,
+        })
+    }
+
+    async fn preflight(&mut self, needs_thin: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        match Places::here() {
+            Ok(places) => problems.extend(
+                lock_dir::prove(&places)
+                    .err()
+                    .map(|error| error.to_string()),
+            ),
+            Err(error) => problems.push(format!("/proc/self/mountinfo cannot be read: {error}")),
+        }
+        if !self.tools_checked {
+            match self.tool.preflight(&self.runner).await {
+                Ok(_) => self.tools_checked = true,
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        if needs_thin {
+            match dm::Control::open().and_then(|control| control.targets_known()) {
+                Ok(targets) if targets.iter().any(|name| name == "thin-pool") => {}
+                Ok(_) => problems.push("the kernel module dm_thin_pool is not loaded; on Talos add it to machine.kernel.modules".to_owned()),
+                Err(error) => problems.push(format!("device-mapper cannot be asked: {error}")),
+            }
+        }
+        problems
+    }
+}
+
+/// Memory disks, LVs, empty loops and drives are nobody's disks; listing them hides the rest.
+fn could_be_a_disk(facts: &DiskFacts) -> bool {
+    let dull = ["ram", "loop", "zram", "sr", "fd", "dm-", "md", "nbd"];
+    let is_dull = dull.iter().any(|prefix| facts.name.starts_with(prefix));
+    !is_dull || facts.name.starts_with("loop") && facts.size.is_some_and(|size| size.0 > 0)
+}
+
+fn view(snapshot: &Snapshot) -> LvmView {
+    let mut lvm = LvmView::default();
+    for entry in &snapshot.vgs {
+        let vg = &entry.vg;
+        lvm.vgs.push(VgView {
+            name: vg.name.clone(),
+            uuid: vg.uuid.clone(),
+            tags: vg.tags.clone(),
+            missing_pvs: vg.missing_pvs,
+            exported: vg.exported,
+            clustered: false,
+            shared: vg.shared,
+            system_id: Some(vg.system_id.clone()).filter(|id| !id.is_empty()),
+        });
+        lvm.pvs.extend(vg.pvs.iter().map(|pv| PvView {
+            device: (!pv.missing).then(|| pv.device.trim_start_matches("/dev/").to_owned()),
+            uuid: pv.uuid.clone(),
+            vg_uuid: Some(vg.uuid.clone()),
+            duplicate: pv.duplicate || entry.frozen.iter().any(|f| matches!(f, lvmd::lvm::snapshot::Freeze::DuplicatePv(uuid, _) if *uuid == pv.uuid)),
+        }));
+    }
+    lvm
+}
+
+/// Shows that `/proc/1` is the host's: the mount table of PID 1 has the `/run` on which
+/// udevd listens, and it is the same socket that we see.
+pub fn host_proof() -> HostProof {
+    let theirs = match std::fs::read_to_string("/proc/1/mountinfo") {
+        Ok(text) => text,
+        Err(error) => return HostProof::Unproven(format!("/proc/1/mountinfo: {error}")),
+    };
+    let same = |a: &Path, b: &Path| {
+        use std::os::unix::fs::MetadataExt;
+        let id = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
+        matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
+    };
+    let (here, there) = (
+        Path::new("/run/udev/control"),
+        Path::new("/proc/1/root/run/udev/control"),
+    );
+    if !same(here, there) {
+        return HostProof::Unproven("PID 1 does not see the udevd that we see".into());
+    }
+    let places = Places {
+        mountinfo: theirs,
+        lock_dir: "/run/lock/lvm".into(),
+        host_run: "/nonexistent".into(),
+        udev_control: here.into(),
+    };
+    match lock_dir::prove(&places) {
+        Ok(Proof::OnTheHost) => {
+            HostProof::Proven("PID 1 has the /run on which udevd listens".into())
+        }
+        Ok(other) => HostProof::Unproven(format!("the /run of PID 1 is {other}")),
+        Err(error) => HostProof::Unproven(error.found),
+    }
+}
+
+/// What is ours, for the rules.
+pub fn ours(journal: Option<&crate::journal::Journal>) -> Ours {
+    match journal {
+        None => Ours::default(),
+        Some(journal) => Ours {
+            owner: Some(journal.owner().to_owned()),
+            pv_uuids: journal
+                .claims()
+                .map(|claim| claim.pv_uuid.clone())
+                .collect::<BTreeSet<_>>(),
+        },
+    }
+}
+
+/// An error and its sources in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    if text.is_empty() {
+        warn!("an error without words");
+    }
+    text
+}

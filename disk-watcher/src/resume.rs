@@ -1,0 +1,359 @@
+//! What to do next for a class, from what the journal says and what is on the disks.
+//! Pure: the table of the specification (resume after any cut), as code.
+
+use crate::config::{DiskClass, Mode};
+use crate::journal::{Claim, Stage};
+
+/// What stands on a claimed disk now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// The disk is not there.
+    Gone,
+    /// No label: cut before pvcreate wrote it.
+    NoLabel,
+    /// A PV with our UUID in no group: cut between pvcreate and vgcreate.
+    Orphan,
+    /// A PV with our UUID that says it belongs to a group, without any committed
+    /// metadata; `data_blank`: its data area is still as blank as when it was claimed.
+    Wreck {
+        /// Whether that was shown.
+        data_blank: bool,
+    },
+    /// A PV with our UUID and committed metadata of the group with this UUID.
+    InGroup {
+        /// The group's UUID.
+        vg_uuid: String,
+    },
+    /// It could not be read, or it is not understood.
+    Unknown(String),
+}
+
+/// The class's group as LVM shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Its UUID.
+    pub uuid: String,
+    /// It carries our owner's and this class's tag.
+    pub ours: bool,
+    /// Why it must not be changed; empty when it may.
+    pub frozen: Vec<String>,
+    /// The UUIDs of its PVs.
+    pub pv_uuids: Vec<String>,
+    /// The pool, when the class wants one.
+    pub pool: Pool,
+}
+
+/// The class's thin pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// The class wants none.
+    NotWanted,
+    /// It is not there.
+    Absent,
+    /// It is there and tagged as being made.
+    Creating,
+    /// It is there.
+    Made,
+    /// An LV of its name is there and is no pool.
+    Other,
+}
+
+/// The next step for a class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing is claimed, or all is done.
+    Nothing,
+    /// All is done now; the claims are to say so.
+    Finish,
+    /// Something outside is waited for.
+    Wait(String),
+    /// Write our label to the disk of this claim.
+    Label(String),
+    /// Erase our own half-written label from the disk of this claim; proven to be ours.
+    CleanWreck(String),
+    /// Make the group of the PVs of these claims.
+    MakeGroup(Vec<String>),
+    /// Make the pool.
+    MakePool,
+    /// The pool is whole; take its "creating" tag away.
+    FinishPool,
+    /// Nothing is done until a person has looked.
+    Frozen(String),
+}
+
+/// Decides. `claims` are the class's claims with what stands on their disks.
+pub fn next(class: &DiskClass, claims: &[(&Claim, Found)], group: Option<&Group>) -> Next {
+    if claims.is_empty() {
+        return Next::Nothing;
+    }
+    if class.mode != Mode::Enforce {
+        return Next::Wait(format!("class {} is in mode {:?}", class.name, class.mode));
+    }
+    match group {
+        Some(group) => in_group(claims, group),
+        None => before_group(class, claims),
+    }
+}
+
+fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
+    if let Some((claim, _)) = claims
+        .iter()
+        .find(|(claim, _)| claim.stage >= Stage::Grouped)
+    {
+        return Next::Frozen(format!(
+            "group {} was made with PV {} and is not there now; plug its disks in again",
+            class.volume_group.name, claim.pv_uuid
+        ));
+    }
+    let mut ready = Vec::new();
+    for (claim, found) in claims {
+        let uuid = claim.pv_uuid.clone();
+        match found {
+            Found::NoLabel => return Next::Label(uuid),
+            Found::Orphan => ready.push(uuid),
+            Found::Wreck { data_blank: true } => return Next::CleanWreck(uuid),
+            Found::Wreck { data_blank: false } => {
+                return Next::Frozen(format!(
+                    "PV {uuid} says it belongs to a group and has no metadata, but its data area is not blank"
+                ));
+            }
+            Found::InGroup { vg_uuid } => {
+                return Next::Frozen(format!(
+                    "PV {uuid} has metadata of group {vg_uuid}, which LVM does not show"
+                ));
+            }
+            Found::Unknown(why) => {
+                return Next::Wait(format!("disk {} cannot be read: {why}", claim.disk));
+            }
+            // A disk that was never labelled and is gone holds nobody up.
+            Found::Gone if claim.stage == Stage::Claimed => {}
+            Found::Gone => {
+                return Next::Wait(format!("disk {} is gone; plug it in again", claim.disk));
+            }
+        }
+    }
+    let enough = usize::try_from(class.limits.min_disks).unwrap_or(usize::MAX);
+    if ready.len() >= enough.max(1) {
+        Next::MakeGroup(ready)
+    } else {
+        Next::Wait(format!("{} of {enough} disks (minDisks)", ready.len()))
+    }
+}
+
+fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
+    if !group.ours {
+        return Next::Frozen("a group of the class's name is there and does not carry our tags; rename it or the class's group".into());
+    }
+    if !group.frozen.is_empty() {
+        return Next::Frozen(group.frozen.join("; "));
+    }
+    for (claim, found) in claims {
+        let is_member = group.pv_uuids.contains(&claim.pv_uuid);
+        match found {
+            _ if is_member => {}
+            Found::Gone | Found::NoLabel if claim.stage == Stage::Claimed => {}
+            Found::Orphan | Found::NoLabel => {
+                return Next::Frozen(format!(
+                    "disk {} was claimed and is not in the group; adding disks to a group is not built yet",
+                    claim.disk
+                ));
+            }
+            other => {
+                return Next::Frozen(format!(
+                    "disk {} was claimed and is not in the group: {other:?}",
+                    claim.disk
+                ));
+            }
+        }
+    }
+    match group.pool {
+        Pool::Absent => Next::MakePool,
+        Pool::Creating => Next::FinishPool,
+        Pool::Other => {
+            Next::Frozen("a volume of the pool's name is there and is no thin pool".into())
+        }
+        Pool::NotWanted | Pool::Made => {
+            let done = claims.iter().all(|(claim, _)| {
+                claim.stage == Stage::Ready || !group.pv_uuids.contains(&claim.pv_uuid)
+            });
+            if done { Next::Nothing } else { Next::Finish }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, RequireZeroed};
+    use crate::facts::DiskId;
+    use lvmd::units::Bytes;
+
+    fn class(min_disks: u32) -> DiskClass {
+        let text = format!(
+            "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  mode: Enforce\n  select: {{model: [x]}}\n  limits: {{minDisks: {min_disks}}}\n  volumeGroup: {{name: fast}}\n  thinPool: {{name: pool0}}\n"
+        );
+        Config::load(&text).unwrap().classes.remove(0)
+    }
+
+    fn claim(uuid: &str, stage: Stage) -> Claim {
+        Claim {
+            pv_uuid: uuid.into(),
+            disk: DiskId::from(format!("disk-{uuid}")),
+            class: "fast".into(),
+            volume_group: "fast".into(),
+            vg_uuid: None,
+            size: Bytes(1),
+            zeroes: RequireZeroed::Full,
+            fingerprint: String::new(),
+            stage,
+        }
+    }
+
+    fn group(pool: Pool) -> Group {
+        Group {
+            uuid: "vg".into(),
+            ours: true,
+            frozen: vec![],
+            pv_uuids: vec!["a".into()],
+            pool,
+        }
+    }
+
+    #[test]
+    fn the_path_goes_from_claim_to_ready() {
+        let (class, claimed) = (class(1), claim("a", Stage::Claimed));
+        assert_eq!(next(&class, &[], None), Next::Nothing);
+        assert_eq!(
+            next(&class, &[(&claimed, Found::NoLabel)], None),
+            Next::Label("a".into())
+        );
+        assert_eq!(
+            next(&class, &[(&claimed, Found::Orphan)], None),
+            Next::MakeGroup(vec!["a".into()])
+        );
+        let member = Found::InGroup {
+            vg_uuid: "vg".into(),
+        };
+        assert_eq!(
+            next(
+                &class,
+                &[(&claimed, member.clone())],
+                Some(&group(Pool::Absent))
+            ),
+            Next::MakePool
+        );
+        assert_eq!(
+            next(
+                &class,
+                &[(&claimed, member.clone())],
+                Some(&group(Pool::Creating))
+            ),
+            Next::FinishPool
+        );
+        assert_eq!(
+            next(
+                &class,
+                &[(&claimed, member.clone())],
+                Some(&group(Pool::Made))
+            ),
+            Next::Finish
+        );
+        assert_eq!(
+            next(
+                &class,
+                &[(&claim("a", Stage::Ready), member)],
+                Some(&group(Pool::Made))
+            ),
+            Next::Nothing
+        );
+    }
+
+    #[test]
+    fn only_a_proven_wreck_is_cleaned() {
+        let (class, labelled) = (class(1), claim("a", Stage::Labelled));
+        assert_eq!(
+            next(
+                &class,
+                &[(&labelled, Found::Wreck { data_blank: true })],
+                None
+            ),
+            Next::CleanWreck("a".into())
+        );
+        assert!(matches!(
+            next(
+                &class,
+                &[(&labelled, Found::Wreck { data_blank: false })],
+                None
+            ),
+            Next::Frozen(_)
+        ));
+        let grouped = claim("a", Stage::Grouped);
+        assert!(
+            matches!(
+                next(
+                    &class,
+                    &[(&grouped, Found::Wreck { data_blank: true })],
+                    None
+                ),
+                Next::Frozen(_)
+            ),
+            "it was a member once"
+        );
+        assert!(matches!(
+            next(
+                &class,
+                &[(
+                    &labelled,
+                    Found::InGroup {
+                        vg_uuid: "x".into()
+                    }
+                )],
+                None
+            ),
+            Next::Frozen(_)
+        ));
+    }
+
+    #[test]
+    fn what_is_missing_is_waited_for_and_what_is_foreign_is_left() {
+        let two = class(2);
+        let (a, b) = (claim("a", Stage::Labelled), claim("b", Stage::Labelled));
+        assert!(
+            matches!(next(&two, &[(&a, Found::Orphan)], None), Next::Wait(_)),
+            "minDisks"
+        );
+        assert!(matches!(
+            next(&two, &[(&a, Found::Orphan), (&b, Found::Gone)], None),
+            Next::Wait(_)
+        ));
+        assert!(matches!(
+            next(&two, &[(&a, Found::Unknown("io".into()))], None),
+            Next::Wait(_)
+        ));
+        let foreign = Group {
+            ours: false,
+            ..group(Pool::Absent)
+        };
+        assert!(matches!(
+            next(&two, &[(&a, Found::Orphan)], Some(&foreign)),
+            Next::Frozen(_)
+        ));
+        let partial = Group {
+            frozen: vec!["VGPartial".into()],
+            ..group(Pool::Absent)
+        };
+        assert!(matches!(
+            next(&two, &[(&a, Found::Orphan)], Some(&partial)),
+            Next::Frozen(_)
+        ));
+        let mut planning = class(1);
+        planning.mode = Mode::Plan;
+        assert!(
+            matches!(
+                next(&planning, &[(&a, Found::NoLabel)], None),
+                Next::Wait(_)
+            ),
+            "Plan never acts, not even to resume"
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! The agent's line to the host: a serial line of a user-mode kernel, or a virtio port of a virtual machine.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
+
+use super::watch::until;
+use crate::frame;
+use crate::protocol::ToHost;
+
+/// The line; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    writer: Arc<Mutex<File>>,
+}
+
+impl Line {
+    /// Opens the device, waiting for it if need be, and makes it carry bytes unchanged.
+    pub(super) fn open(name: &str) -> io::Result<Self> {
+        let path = Path::new("/dev").join(name);
+        until(|| path.exists().then_some(()))
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no line to the host"))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(nix::libc::O_NOCTTY)
+            .open(path)?;
+        if let Ok(mut settings) = tcgetattr(&file) {
+            cfmakeraw(&mut settings);
+            tcsetattr(&file, SetArg::TCSAFLUSH, &settings)?;
+        }
+        Ok(Self {
+            writer: Arc::new(Mutex::new(file)),
+        })
+    }
+
+    /// A second handle, for the one thread that reads.
+    pub(super) fn reader(&self) -> io::Result<io::BufReader<File>> {
+        let file = self.lock().try_clone()?;
+        Ok(io::BufReader::new(file))
+    }
+
+    pub(super) fn send(&self, message: &ToHost, payload: &[u8]) -> io::Result<()> {
+        frame::write(&mut *self.lock(), message, payload)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, File> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

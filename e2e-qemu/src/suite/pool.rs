@@ -1,0 +1,240 @@
+//! Runs jobs, several at once.
+//!
+//! Each worker is a thread. For guest tests it keeps one guest and gives it one test after the other; it takes a
+//! new guest after a failure, after a test that says it leaves a mess (its name ends in `_dirty`), and after one
+//! that left a mess without saying so.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::Options;
+use super::build::GuestTest;
+use super::report::{Outcome, Report};
+use crate::attached::Attached;
+use crate::command::{Command, Output};
+use crate::error::Result;
+use crate::guest::Guest;
+use crate::scenario::{Context, Scenario};
+use crate::spec::{Disk, Spec};
+
+/// What a guest for tests has: four disks of 512 MiB.
+const DISKS: [u64; 4] = [512 << 20; 4];
+const MEMORY_MIB: u32 = 768;
+
+/// How much of a failed test's output is shown, in lines.
+const SHOWN: usize = 200;
+
+/// Prints what the next test would find of the last one: mapped devices, mounts, signatures, processes in the
+/// way. Nothing printed: clean.
+const LEFTOVERS: &str = r#"
+dmsetup ls 2>/dev/null | grep -v '^No devices' || true
+grep '^/dev/[^r]' /proc/self/mounts || true
+for disk in $(echo "$BASALT_DISKS" | tr , ' '); do
+  wipefs --noheadings --output DEVICE,TYPE "$disk"
+  cmp --quiet --bytes=1048576 "$disk" /dev/zero || echo "$disk is not blank"
+done
+ls /sys/block | grep -E '^(sd|md|loop|nbd|zram|bcache)' || true
+"#;
+
+/// Something to run.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// A test function inside a guest.
+    Guest(GuestTest),
+    /// A function here that boots guests.
+    Scenario(Scenario),
+}
+
+impl Job {
+    /// Its full name: suite and function.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Guest(test) => format!("{}::{}", test.suite, test.function),
+            Self::Scenario(scenario) => format!("{}{}", Scenario::PREFIX, scenario.name),
+        }
+    }
+
+    fn suite(&self) -> &str {
+        match self {
+            Self::Guest(test) => &test.suite,
+            Self::Scenario(_) => "scenario",
+        }
+    }
+}
+
+/// The workers and what they share.
+#[derive(Debug)]
+pub struct Pool<'a> {
+    options: &'a Options,
+    queue: Mutex<VecDeque<Job>>,
+    outcomes: Mutex<Vec<Outcome>>,
+    booted: AtomicUsize,
+}
+
+impl<'a> Pool<'a> {
+    /// A pool with these jobs to do.
+    #[must_use]
+    pub fn new(options: &'a Options, jobs: Vec<Job>) -> Self {
+        Self {
+            options,
+            queue: Mutex::new(jobs.into()),
+            outcomes: Mutex::default(),
+            booted: AtomicUsize::new(0),
+        }
+    }
+
+    /// Runs all jobs and returns when the last has ended. Prints a line for each as it ends.
+    #[must_use]
+    pub fn run(self) -> Report {
+        let start = Instant::now();
+        let workers = self.options.jobs.clamp(1, lock(&self.queue).len().max(1));
+        std::thread::scope(|scope| {
+            for number in 0..workers {
+                let pool = &self;
+                scope.spawn(move || pool.work(number));
+            }
+        });
+        let outcomes = self
+            .outcomes
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        Report::new(outcomes, start.elapsed(), self.booted.into_inner())
+    }
+
+    fn work(&self, number: usize) {
+        let mut guest = None;
+        loop {
+            // Not in the loop's head: the lock would be held while the job runs.
+            let Some(job) = lock(&self.queue).pop_front() else {
+                return;
+            };
+            let (outcome, kept) = match &job {
+                Job::Scenario(scenario) => (self.play(&job, scenario), guest.take()),
+                Job::Guest(test) => self.test(&job, test, guest.take(), number),
+            };
+            guest = kept;
+            outcome.print();
+            lock(&self.outcomes).push(outcome);
+        }
+    }
+
+    fn play(&self, job: &Job, scenario: &Scenario) -> Outcome {
+        let start = Instant::now();
+        let context = Context::new(self.options, scenario);
+        // A scenario that panics has failed; the others go on.
+        let result = catch_unwind(AssertUnwindSafe(|| (scenario.run)(&context)));
+        let failure = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(panic) => Some(format!("panicked: {}", panic_text(panic.as_ref()))),
+        };
+        Outcome::new(&job.name(), job.suite(), start.elapsed(), failure)
+    }
+
+    /// Runs a test and returns the guest for the next one, if it is fit for it.
+    fn test(
+        &self,
+        job: &Job,
+        test: &GuestTest,
+        guest: Option<Guest>,
+        number: usize,
+    ) -> (Outcome, Option<Guest>) {
+        let name = job.name();
+        let outcome =
+            |start: Instant, failure| Outcome::new(&name, job.suite(), start.elapsed(), failure);
+        let start = Instant::now();
+        let guest = match guest.map_or_else(|| self.boot(number), Ok) {
+            Ok(guest) => guest,
+            Err(error) => return (outcome(start, Some(error.to_string())), None),
+        };
+        let start = Instant::now();
+        let result = guest.run(self.command(test, &guest));
+        let failure = match &result {
+            Ok(output) if passed(output) => None,
+            Ok(output) => Some(explain(output, &guest)),
+            Err(error) => Some(format!(
+                "{error}\n--- console\n{}",
+                last_lines(&guest.console())
+            )),
+        };
+        let outcome = outcome(start, failure);
+        let fit = outcome.passed && !test.function.ends_with("_dirty") && is_clean(&guest);
+        (outcome, fit.then_some(guest))
+    }
+
+    fn boot(&self, number: usize) -> Result<Guest> {
+        self.booted.fetch_add(1, Ordering::Relaxed);
+        let spec = DISKS
+            .iter()
+            .fold(Spec::new(self.options.backend), |spec, size| {
+                spec.disk(Disk::new(*size))
+            });
+        Guest::boot(
+            spec.name(format!("test{number}"))
+                .memory_mib(MEMORY_MIB)
+                .workspace(self.options.workspace.clone()),
+        )
+    }
+
+    fn command(&self, test: &GuestTest, guest: &Guest) -> Command {
+        let mut command = Command::new(test.binary.display().to_string())
+            .args(["--exact", &test.function, "--nocapture", "--test-threads=1"])
+            .env("BASALT_DISKS", disk_list(guest))
+            .env("RUST_BACKTRACE", "1")
+            .cwd(&test.folder)
+            .timeout(self.options.limit);
+        if test.ignored {
+            command = command.arg("--include-ignored");
+        }
+        command
+    }
+}
+
+/// The devices of a guest's disks, separated by commas: what tests find in `$BASALT_DISKS`.
+#[must_use]
+pub fn disk_list(guest: &Guest) -> String {
+    let paths: Vec<String> = guest.disks().iter().map(Attached::path).collect();
+    paths.join(",")
+}
+
+/// The status alone does not tell: a filter that matches nothing passes too.
+fn passed(output: &Output) -> bool {
+    output.status.success()
+        && String::from_utf8_lossy(&output.stdout).contains("test result: ok. 1 passed")
+}
+
+fn is_clean(guest: &Guest) -> bool {
+    let command = Command::shell(LEFTOVERS).env("BASALT_DISKS", disk_list(guest));
+    guest
+        .check(command)
+        .is_ok_and(|leftovers| leftovers.is_empty())
+}
+
+fn explain(output: &Output, guest: &Guest) -> String {
+    format!(
+        "{}\n--- stdout\n{}\n--- stderr\n{}\n--- console\n{}",
+        output.status,
+        last_lines(&String::from_utf8_lossy(&output.stdout)),
+        last_lines(&String::from_utf8_lossy(&output.stderr)),
+        last_lines(&guest.console()),
+    )
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".to_owned())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
