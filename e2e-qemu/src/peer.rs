@@ -8,9 +8,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use extension::progress::Step;
 use sha2::{Digest, Sha256};
 
 /// The package of upstream's lvmd; its version is in `peer/go.mod`.
@@ -72,10 +72,7 @@ pub fn build(cache: &Path, command: impl Fn(&str) -> Command) -> Result<PeerBina
 
 /// Compiles both programs beside their place and moves them there in one step.
 fn compile(cache: &Path, kept: &Path, command: impl Fn(&str) -> Command) -> Result<()> {
-    let started = Instant::now();
-    eprintln!(
-        "building upstream's lvmd and the replayer with go (about a minute when nothing is cached)"
-    );
+    let step = Step::start("building upstream's lvmd and the replayer with go");
     let work = tempfile::tempdir_in(cache).context("cannot make a folder to build in")?;
     let (source, out) = (work.path().join("source"), work.path().join("out"));
     fs::create_dir(&source)?;
@@ -106,11 +103,7 @@ fn compile(cache: &Path, kept: &Path, command: impl Fn(&str) -> Command) -> Resu
         fs::remove_dir_all(kept)?;
     }
     fs::rename(&out, kept)?;
-    eprintln!(
-        "built in {:.1} s: {}",
-        started.elapsed().as_secs_f64(),
-        kept.display()
-    );
+    step.done();
     Ok(())
 }
 
