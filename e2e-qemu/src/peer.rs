@@ -83,7 +83,7 @@ fn compile(cache: &Path, kept: &Path, command: impl Fn(&str) -> Command) -> Resu
     let done = command("go")
         .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
         .arg(&out)
-        .args([".", UPSTREAM])
+        .args(["-buildvcs=false", ".", UPSTREAM])
         .current_dir(&source)
         .env("CGO_ENABLED", "0")
         .output()
