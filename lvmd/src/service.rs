@@ -99,7 +99,7 @@ impl<R: Runner + Clone> LvService for Service<R> {
             .operate("CreateLV", async move { volumes.create(&create).await })
             .await?;
         Ok(Response::new(CreateLvResponse {
-            volume: Some(message(made.into_inner())),
+            volume: Some(made_message(made.into_inner())),
         }))
     }
 
@@ -164,7 +164,7 @@ impl<R: Runner + Clone> LvService for Service<R> {
             })
             .await?;
         Ok(Response::new(CreateLvSnapshotResponse {
-            snapshot: Some(message(made.into_inner())),
+            snapshot: Some(made_message(made.into_inner())),
         }))
     }
 }
@@ -334,6 +334,17 @@ fn message(volume: Volume) -> LogicalVolume {
         size_bytes: signed(volume.size),
         path: volume.path,
         attr: volume.attr,
+    }
+}
+
+/// What upstream tells of a volume that was just made. The rest would be true for a
+/// moment only: udev opens a new device, and that shows in its attributes.
+fn made_message(volume: Volume) -> LogicalVolume {
+    LogicalVolume {
+        tags: Vec::new(),
+        path: String::new(),
+        attr: String::new(),
+        ..message(volume)
     }
 }
 

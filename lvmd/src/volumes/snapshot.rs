@@ -102,7 +102,15 @@ async fn existing<R: Runner + Clone>(
             why,
         })
     };
-    let lv = resize::member(&view.vg, class, &request.name)?;
+    let lv = match resize::member(&view.vg, class, &request.name) {
+        Ok(lv) => lv,
+        // The name is taken, in whichever class.
+        Err(VolumeError::OtherClass { why, .. }) => return differs(why),
+        Err(VolumeError::VolumeMissing { .. }) => {
+            return differs("it was removed and its data is not overwritten yet".into());
+        }
+        Err(error) => return Err(error),
+    };
     if lv.origin != request.source {
         let origin = if lv.origin.is_empty() {
             "nothing".to_owned()
