@@ -38,6 +38,7 @@ pub mod host;
 mod initramfs;
 mod kvm;
 mod mconsole;
+pub mod peer;
 mod process;
 pub mod protocol;
 mod qemu;

@@ -64,6 +64,10 @@ impl Test {
             return Ok(ExitCode::SUCCESS);
         }
         // Before the workers: they would all wait for it.
+        if jobs.iter().any(|job| job.name().contains("guest_peer")) {
+            let cache = options.workspace.join(".cache/peer");
+            e2e_qemu::peer::build(&cache, |program| host::command(program))?;
+        }
         e2e_qemu::prepare(&options.workspace, backend)?;
         let report = Pool::new(&options, jobs).run();
         let file = options.workspace.join("target/e2e/results.json");

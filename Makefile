@@ -1,0 +1,33 @@
+# Thin: each target calls a program. `make help` lists them.
+CARGO ?= cargo
+E2E    = target/debug/e2e-qemu
+
+.PHONY: help setup build demo test test-all clean
+
+help: ## Shows this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+setup: ## Installs what is missing: Debian packages, as root; elsewhere says what is needed
+	@./setup.sh
+
+build: setup
+	$(CARGO) build --workspace --locked
+
+demo: build ## Boots a guest, plugs a disk into it, and shows it become volumes
+	@$(E2E) demo
+
+test: build ## Lints, unit tests, guest tests and scenarios, each once
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest -- -D warnings
+	$(CARGO) test --workspace --locked --quiet
+	$(E2E) test
+
+test-all: build ## The same with every long variant
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest -- -D warnings
+	$(CARGO) test --workspace --locked --quiet
+	$(E2E) test --all --timeout 1800
+
+clean: ## Removes what was built; caches of trees too
+	$(CARGO) clean
+	rm -rf .cache

@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs what building and testing need and is not there. Says so where it cannot.
+set -eu
+needs="mmdebstrap:mmdebstrap mksquashfs:squashfs-tools qemu-system-x86_64:qemu-system-x86 pkg-config:pkg-config cc:gcc lvm:lvm2"
+missing=""
+for need in $needs; do
+    command -v "${need%%:*}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" >/dev/null 2>&1 || missing="$missing ${need#*:}"
+done
+pkg-config --exists libudev 2>/dev/null || missing="$missing libudev-dev"
+[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
+command -v cargo >/dev/null 2>&1 || { echo "setup: cargo is missing: install rustup; rust-toolchain.toml names the version" >&2; exit 1; }
+command -v go >/dev/null 2>&1 || { echo "setup: go is missing: the tests build upstream's lvmd from its Go module" >&2; exit 1; }
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "setup: installing$missing"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "setup: these Debian packages, or what your system calls them, are missing:$missing" >&2
+    exit 1
+fi
