@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::Demo;
 use crate::run::Run;
 use crate::test::{Runner, Test};
 
@@ -20,6 +21,8 @@ pub(crate) struct Args {
 enum Action {
     /// Runs a command in a guest; its exit status is this program's.
     Run(Run),
+    /// Boots a guest, plugs a disk into it, and shows it become volumes.
+    Demo(Demo),
     /// Runs the guest tests and the scenarios.
     Test(Test),
     /// Runs a test binary in a guest; for cargo's `runner` setting.
@@ -50,6 +53,7 @@ impl Args {
         let Self { action } = self;
         match action {
             Action::Run(run) => run.run(),
+            Action::Demo(demo) => demo.run(),
             Action::Test(test) => test.run(),
             Action::Runner(runner) => runner.run(),
             Action::Supervise { inner, plan } => {

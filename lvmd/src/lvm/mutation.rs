@@ -262,8 +262,6 @@ impl Mutation {
                     "y",
                     "--discards",
                     "passdown",
-                    "--errorwhenfull",
-                    "n",
                 ]);
                 add(&[
                     "--addtag",
