@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-use crate::harness::{BOTH, Daemon, GIB, MIB, code, lvm, make_vg, node};
+use crate::harness::{BOTH, Daemon, GIB, MIB, code, lvm, make_vg, node, run};
 
 async fn life_of_a_volume(class: &str) {
     make_vg(2, true);
@@ -42,6 +42,8 @@ async fn life_of_a_volume(class: &str) {
         "20.00"
     );
 
+    // udevd looks at a device that changed; until it is done the volume is open.
+    run("udevadm", &["settle"]);
     let listed = lvmd.list(class).await.unwrap();
     let [volume] = &listed[..] else {
         panic!("{listed:?}")
