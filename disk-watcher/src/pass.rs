@@ -15,7 +15,7 @@ use crate::commands;
 use crate::config::{Config, DiskClass, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
 use crate::events::Quiet;
-use crate::facts::DiskFacts;
+use crate::facts::{DiskFacts, DiskId, Identified};
 use crate::identity::Identity;
 use crate::journal::{Claim, Journal, Stage};
 use crate::node::{self, Node, NodeReader};
@@ -108,10 +108,7 @@ impl<R: Runner + Clone> Watcher<R> {
             let zeroes = class.map_or(RequireZeroed::None, |c| {
                 c.safety.zeroes_required(facts.size.unwrap_or_default())
             });
-            let id = facts
-                .identify()
-                .id()
-                .map_or_else(|| facts.name.clone(), ToString::to_string);
+            let id = id_of(facts).map_or_else(|| facts.name.clone(), |id| id.to_string());
             looked.push(self.readings.look(facts, &id, zeroes));
         }
         // Twice: how many disks a class has at hand is known only after the first time.
@@ -380,11 +377,14 @@ impl<R: Runner + Clone> Watcher<R> {
         } else if let Verdict::Cleared { class } = &judged.judgement.verdict
             && let Some(class) = config.class(class)
             && class.mode == Mode::Plan
-            && let (Some(id), Some(size)) = (judged.judgement.id.id(), judged.facts.size)
+            && let (Some(id), Some(size)) = (id_of(&judged.facts), judged.facts.size)
         {
             disk.state = DiskState::Planned;
             let (owner, uuid) = match &self.journal {
-                Some(journal) => (journal.owner().to_owned(), journal.pv_uuid(id, &class.name)),
+                Some(journal) => (
+                    journal.owner().to_owned(),
+                    journal.pv_uuid(&id, &class.name),
+                ),
                 None => ("<owner>".to_owned(), "<uuid>".to_owned()),
             };
             disk.plan = commands::plan(
@@ -417,10 +417,11 @@ fn claim_new(
     for judged in judged {
         let cleared = matches!(&judged.judgement.verdict, Verdict::Cleared { class: name } if *name == class.name);
         let (Some(id), Some(reading), Some(size)) =
-            (judged.judgement.id.id(), &judged.reading, judged.facts.size)
+            (id_of(&judged.facts), &judged.reading, judged.facts.size)
         else {
             continue;
         };
+        let id = &id;
         if !cleared || claims.iter().any(|c| c.disk == *id) {
             continue;
         }
@@ -451,11 +452,24 @@ fn claim_new(
     Ok(claimed)
 }
 
+/// The disk's id. One that says nothing of itself, where its class allows that, has one
+/// until it is unplugged or the machine reboots; once labelled, its PV's UUID tells it.
+fn id_of(facts: &DiskFacts) -> Option<DiskId> {
+    match facts.identify() {
+        Identified::As(id) => Some(id),
+        Identified::Junk(_) => None,
+        Identified::Missing => {
+            let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+            Some(DiskId::for_session(&boot_id, facts.diskseq?))
+        }
+    }
+}
+
 /// Whether this is the disk of the claim: by the label it carries, else by its id.
 fn is_disk_of(claim: &Claim, judged: &Judged) -> bool {
     match judged.reading.as_ref().and_then(|r| r.label.as_ref()) {
         Some(label) => label.pv_uuid == claim.pv_uuid,
-        None => judged.judgement.id.id() == Some(&claim.disk),
+        None => id_of(&judged.facts).as_ref() == Some(&claim.disk),
     }
 }
 
