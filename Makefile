@@ -22,11 +22,11 @@ test: build ## Lints, unit tests, guest tests and scenarios, each once
 	$(CARGO) test --workspace --locked --quiet
 	$(E2E) test
 
-test-all: build ## The same with every long variant
+test-all: build ## The same with every long variant; goes on where it was interrupted, results in docs/results
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest -- -D warnings
 	$(CARGO) test --workspace --locked --quiet
-	$(E2E) test --all --timeout 1800
+	$(E2E) test --all --record
 
 clean: ## Removes what was built; caches of trees too
 	$(CARGO) clean

@@ -5,29 +5,38 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use e2e_qemu::suite::{self, Options, Pool};
+use e2e_qemu::suite::{self, Job, Options, Pool, Record};
 use e2e_qemu::{Backend, Command, Disk, Guest, Spec, find_workspace, host};
 
 use crate::args::exit_code;
 use crate::run::parse_size;
+
+/// The longest one test may take. The longest takes about a minute on an idle machine.
+const LIMIT: Duration = Duration::from_secs(300);
+/// The same with the full counts, where the longest takes about ten minutes.
+const LIMIT_OF_ALL: Duration = Duration::from_secs(3600);
 
 /// Which tests to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
     /// Only tests whose name contains this. Names are `<crate>::<target>::<function>` and `scenario::<function>`.
     name: Option<String>,
-    /// Long variants too: tests marked `#[ignore]` and slow scenarios.
+    /// Long variants too: tests marked `#[ignore]`, slow scenarios, and the full counts of all others.
     #[arg(long)]
     all: bool,
+    /// Keeps what comes of each test in docs/results, and leaves out what passed before with the same code: an
+    /// interrupted run goes on.
+    #[arg(long, requires = "all")]
+    record: bool,
     /// What runs the guests of guest tests. Scenarios choose for themselves.
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
     /// How many guests at once; as many as there are processors, but not more than four.
     #[arg(long)]
     jobs: Option<usize>,
-    /// After how many seconds one test is killed.
-    #[arg(long, default_value_t = 180, value_name = "SECONDS")]
-    timeout: u64,
+    /// After how many seconds one test is killed; 300, and 3600 with --all.
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
     /// Prints the names and runs nothing.
     #[arg(long)]
     list: bool,
@@ -38,6 +47,7 @@ impl Test {
         let Self {
             name,
             all,
+            record,
             backend,
             jobs,
             timeout,
@@ -50,10 +60,10 @@ impl Test {
             all,
             backend,
             jobs: jobs.unwrap_or(processors.min(4)),
-            limit: Duration::from_secs(timeout),
+            limit: timeout.map_or(if all { LIMIT_OF_ALL } else { LIMIT }, Duration::from_secs),
             workspace,
         };
-        let jobs = suite::find(&options)?;
+        let mut jobs = suite::find(&options)?;
         if jobs.is_empty() {
             bail!("no test to run: nothing has such a name");
         }
@@ -63,13 +73,20 @@ impl Test {
             }
             return Ok(ExitCode::SUCCESS);
         }
+        let record = record
+            .then(|| open_record(&options, &mut jobs))
+            .transpose()?;
+        if jobs.is_empty() {
+            println!("every test passed before with the same code: docs/results/test-all.md");
+            return Ok(ExitCode::SUCCESS);
+        }
         // Before the workers: they would all wait for it.
         if jobs.iter().any(|job| job.name().contains("guest_peer")) {
             let cache = options.workspace.join(".cache/peer");
             e2e_qemu::peer::build(&cache, |program| host::command(program))?;
         }
         e2e_qemu::prepare(&options.workspace, backend)?;
-        let report = Pool::new(&options, jobs).run();
+        let report = Pool::new(&options, jobs, record).run();
         let file = options.workspace.join("target/e2e/results.json");
         report
             .write(&file)
@@ -81,6 +98,23 @@ impl Test {
             ExitCode::FAILURE
         })
     }
+}
+
+/// Opens the record and leaves out the jobs that are done.
+fn open_record(options: &Options, jobs: &mut Vec<Job>) -> anyhow::Result<Record> {
+    let mut record = Record::open(&options.workspace)?;
+    if options.filter.is_none() {
+        record.keep_only(&jobs.iter().map(Job::name).collect());
+    }
+    let all = jobs.len();
+    jobs.retain(|job| !record.has_passed(&job.name()));
+    if jobs.len() < all {
+        println!(
+            "{} of {all} passed before with the same code",
+            all - jobs.len()
+        );
+    }
+    Ok(record)
 }
 
 /// A test binary, as cargo hands it to its runner.

@@ -8,6 +8,7 @@ mod power;
 mod sockets;
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::spec::{Backend, Spec};
@@ -91,6 +92,8 @@ pub fn all() -> Vec<Scenario> {
 pub struct Context {
     workspace: PathBuf,
     scenario: &'static str,
+    results: Mutex<Vec<String>>,
+    limit: Duration,
     /// Is everything being run? Then counts are those of the full test.
     pub all: bool,
 }
@@ -100,18 +103,33 @@ impl Context {
         Self {
             workspace: options.workspace.clone(),
             scenario: scenario.name,
+            results: Mutex::default(),
+            limit: options.limit.max(Duration::from_mins(10)),
             all: options.all,
         }
     }
 
-    /// A guest to start from. Its console is kept in target/e2e; it ends after ten minutes whatever happens.
+    /// Keeps what the scenario counted for the report.
+    pub fn result(&self, counted: impl Into<String>) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.push(counted.into());
+    }
+
+    pub(crate) fn into_results(self) -> Vec<String> {
+        self.results
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A guest to start from. Its console is kept in target/e2e; it ends after ten minutes, or
+    /// the limit of a test where that is longer, whatever happens.
     #[must_use]
     pub fn spec(&self, backend: Backend, name: &str) -> Spec {
         Spec::new(backend)
             .name(name)
             .workspace(self.workspace.clone())
             .console(self.artifacts().join(format!("{name}.log")))
-            .limit(Duration::from_mins(10))
+            .limit(self.limit)
     }
 
     /// Where the scenario may leave things for people to look at.

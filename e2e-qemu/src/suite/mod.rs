@@ -5,6 +5,7 @@
 
 mod build;
 mod pool;
+mod record;
 mod report;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 pub use build::{BuildError, Found, GuestTest};
 pub use pool::{Job, Pool, disk_list};
+pub use record::{Origin, Record, RecordError};
 pub use report::{Outcome, Report};
 
 use crate::scenario::{self, Scenario};
@@ -24,7 +26,8 @@ pub struct Options {
     pub workspace: PathBuf,
     /// Only jobs whose name contains this.
     pub filter: Option<String>,
-    /// Long variants too: tests marked `#[ignore]` and slow scenarios.
+    /// Long variants too: tests marked `#[ignore]`, slow scenarios, and the full counts of the others, which find
+    /// `$BASALT_ALL` set.
     pub all: bool,
     /// What runs the guests of guest tests.
     pub backend: Backend,

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::Options;
 use super::build::GuestTest;
+use super::record::Record;
 use super::report::{Outcome, Report};
 use crate::attached::Attached;
 use crate::command::{Command, Output};
@@ -73,18 +74,20 @@ pub struct Pool<'a> {
     total: usize,
     queue: Mutex<VecDeque<Job>>,
     outcomes: Mutex<Vec<Outcome>>,
+    record: Option<Mutex<Record>>,
     booted: AtomicUsize,
 }
 
 impl<'a> Pool<'a> {
-    /// A pool with these jobs to do.
+    /// A pool with these jobs to do; `record` takes up what comes of each as it ends.
     #[must_use]
-    pub fn new(options: &'a Options, jobs: Vec<Job>) -> Self {
+    pub fn new(options: &'a Options, jobs: Vec<Job>, record: Option<Record>) -> Self {
         Self {
             options,
             total: jobs.len(),
             queue: Mutex::new(jobs.into()),
             outcomes: Mutex::default(),
+            record: record.map(Mutex::new),
             booted: AtomicUsize::new(0),
         }
     }
@@ -122,6 +125,13 @@ impl<'a> Pool<'a> {
             // Printed under the lock: failures take many lines.
             let mut outcomes = lock(&self.outcomes);
             outcome.print(outcomes.len() + 1, self.total);
+            if let Some(Err(error)) = self
+                .record
+                .as_ref()
+                .map(|record| lock(record).add(&outcome))
+            {
+                println!("     | it could not be recorded: {error}");
+            }
             outcomes.push(outcome);
         }
     }
@@ -136,7 +146,9 @@ impl<'a> Pool<'a> {
             Ok(Err(error)) => Some(format!("{error:#}")),
             Err(panic) => Some(format!("panicked: {}", panic_text(panic.as_ref()))),
         };
-        Outcome::new(&job.name(), job.suite(), start.elapsed(), failure)
+        let mut outcome = Outcome::new(&job.name(), job.suite(), start.elapsed(), failure);
+        outcome.results = context.into_results();
+        outcome
     }
 
     /// Runs a test and returns the guest for the next one, if it is fit for it.
@@ -165,7 +177,8 @@ impl<'a> Pool<'a> {
                 last_lines(&guest.console(), CONSOLE)
             )),
         };
-        let outcome = outcome(start, failure);
+        let mut outcome = outcome(start, failure);
+        outcome.results = result.as_ref().map(results).unwrap_or_default();
         let fit = outcome.passed && !test.function.ends_with("_dirty") && is_clean(&guest);
         (outcome, fit.then_some(guest))
     }
@@ -191,6 +204,9 @@ impl<'a> Pool<'a> {
             .env("RUST_BACKTRACE", "1")
             .cwd(&test.folder)
             .timeout(self.options.limit);
+        if self.options.all {
+            command = command.env("BASALT_ALL", "1");
+        }
         if test.ignored {
             command = command.arg("--include-ignored");
         }
@@ -209,6 +225,15 @@ pub fn disk_list(guest: &Guest) -> String {
 fn passed(output: &Output) -> bool {
     output.status.success()
         && String::from_utf8_lossy(&output.stdout).contains("test result: ok. 1 passed")
+}
+
+/// What the test says it counted.
+fn results(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.strip_prefix("result: "))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A disk that was written to, even with zeroes, takes room on the host.

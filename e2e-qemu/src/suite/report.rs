@@ -20,6 +20,9 @@ pub struct Outcome {
     pub passed: bool,
     /// From its start to its end, without booting a guest for it, in seconds.
     pub seconds: f64,
+    /// What it counted: the lines it printed that start with `result: `.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub results: Vec<String>,
     /// Why it failed: the error, the test's output, the end of the console.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub failure: String,
@@ -32,6 +35,7 @@ impl Outcome {
             suite: suite.to_owned(),
             passed: failure.is_none(),
             seconds: took.as_secs_f64(),
+            results: Vec::new(),
             failure: failure.unwrap_or_default(),
         }
     }
@@ -40,6 +44,9 @@ impl Outcome {
     pub(super) fn print(&self, done: usize, of: usize) {
         let word = if self.passed { "ok  " } else { "FAIL" };
         println!("{word} {done:3}/{of} {} ({:.2} s)", self.name, self.seconds);
+        for line in &self.results {
+            println!("     {line}");
+        }
         for line in self.failure.lines() {
             println!("     | {line}");
         }

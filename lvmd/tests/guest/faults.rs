@@ -83,7 +83,7 @@ async fn killed_in_the_middle<F>(
         assert_eq!(sum(&node(&keep)), before, "{what}: the neighbour's data");
         assert!(run("lvm", &["vgck", "vg"]).is_empty());
     }
-    println!("{what}: {total} of {total} survived");
+    println!("result: {what}: killed {total} times, {total} survived");
     daemon.stop();
 }
 
