@@ -1,10 +1,12 @@
 //! `disk-watcher run`: events in, passes over the disks, status out.
 //!
-//! One task does everything in order: it waits for an event, for a disk to settle, for a
-//! changed configuration or for the net of five minutes, and then makes one pass. A bad
-//! configuration keeps the old one; a pass that fails is made again.
+//! Each concern is a loop of its own that shares only the configuration and the
+//! [`Board`] with the others, so that one that hangs stops no other.
 
-use std::path::Path;
+mod board;
+mod disks;
+mod reload;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,21 +17,18 @@ use lvmd::runtime::http::{self, Check, Health};
 use lvmd::runtime::signals;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::info;
 
-use crate::args::{self, RunArgs, View};
-use crate::config::Config;
+use self::board::Board;
+use self::reload::ConfigFile;
+use crate::args::RunArgs;
 use crate::events::{Events, Quiet};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::pass::Watcher;
-use crate::rules::Code;
-use crate::status::{DiskState, NodeDisk};
 
 /// The net under the events.
 const RESYNC: Duration = Duration::from_secs(300);
-/// How soon an unfinished or failed pass is made again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT. A step that is under way is finished first.
 ///
@@ -37,7 +36,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What keeps it from starting: configuration, journal, netlink.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let RunArgs {
-        config: config_path,
+        config,
         journal,
         status_dir,
         metrics_bind_address,
@@ -45,8 +44,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         log_json: _,
     } = args;
     let stop = signals::stop_token()?;
-    let mut config = args::load(&config_path)?;
-    let mut stamp = stamp(&config_path);
+    let (file, config) = ConfigFile::open(config)?;
     let journal = Journal::open(&journal).context("cannot use the journal")?;
     info!(
         owner = journal.owner(),
@@ -54,8 +52,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         "starting"
     );
     // Listens before the first look, so that nothing falls between the two.
-    let mut events = Events::subscribe()?;
-    let mut watcher = Watcher::new(Host, Some(journal), Some(Quiet::new(Instant::now())));
+    let events = Events::subscribe()?;
+    let watcher = Watcher::new(Host, Some(journal), Some(Quiet::new(Instant::now())));
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let (passed, last_pass) = watch::channel(Instant::now());
@@ -66,116 +64,22 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         stop.clone(),
     )
     .await?;
-    let mut wait = Duration::ZERO;
-    let mut last: Vec<NodeDisk> = Vec::new();
-    loop {
-        tokio::select! {
-            event = events.next() => match event {
-                Some(event) => watcher.heard(&event),
-                None => anyhow::bail!("the listener for uevents ended"),
-            },
-            () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => break,
-        }
-        if let Some(changed) = reload(&config_path, &mut stamp) {
-            config = changed;
-        }
-        match watcher.pass(&config).await {
-            Ok(disks) => {
-                log_changes(&last, &disks);
-                metrics.set(&disks);
-                if let Err(error) = publish(&status_dir, &disks) {
-                    warn!(%error, dir = %status_dir.display(), "the status cannot be kept");
-                }
-                wait = if disks.iter().any(unfinished) {
-                    AGAIN
-                } else {
-                    RESYNC.min(Duration::from_secs(10))
-                };
-                last = disks;
-                passed.send_replace(Instant::now());
-            }
-            Err(error) => {
-                error!(%error, "the disks cannot be listed");
-                wait = AGAIN;
-            }
-        }
-    }
+    let board = Board::new(status_dir);
+    let disks = disks::Loop {
+        file,
+        config,
+        events,
+        watcher,
+        metrics,
+        passed,
+        board,
+    };
+    disks.run(&stop).await?;
     if let Some(door) = door {
         let _ = door.task.await;
     }
     info!("ending");
     Ok(())
-}
-
-/// Whether a disk is on its way, or the host is not fit yet, so that it is looked at soon.
-fn unfinished(disk: &NodeDisk) -> bool {
-    let waits_for_host = disk.reasons.iter().any(|r| r.code == Code::HostNotReady);
-    waits_for_host
-        || matches!(
-            disk.state,
-            DiskState::Candidate | DiskState::Claimed | DiskState::Labelled | DiskState::Grouped
-        )
-}
-
-/// What tells a changed file: ConfigMaps swap a symlink, so it is followed.
-fn stamp(path: &Path) -> Option<(std::time::SystemTime, u64)> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
-}
-
-/// The new configuration, if the file changed and can be used.
-fn reload(path: &Path, seen: &mut Option<(std::time::SystemTime, u64)>) -> Option<Config> {
-    let now = stamp(path);
-    if now == *seen {
-        return None;
-    }
-    *seen = now;
-    match args::load(path) {
-        Ok(config) => {
-            info!(file = %path.display(), classes = config.classes.len(), "the new configuration is in use");
-            Some(config)
-        }
-        Err(error) => {
-            error!(error = %format!("{error:#}"), "the old configuration stays in use");
-            None
-        }
-    }
-}
-
-/// Keeps the status in each form, replaced whole.
-fn publish(dir: &Path, disks: &[NodeDisk]) -> anyhow::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    for view in View::ALL {
-        let next = dir.join(format!(".{}.next", view.file()));
-        std::fs::write(&next, view.render(disks)?)?;
-        std::fs::rename(next, dir.join(view.file()))?;
-    }
-    Ok(())
-}
-
-/// One line for each disk whose state or reasons changed.
-fn log_changes(before: &[NodeDisk], now: &[NodeDisk]) {
-    for disk in now {
-        let old = before
-            .iter()
-            .find(|d| d.name == disk.name && d.id == disk.id);
-        if old.is_none_or(|old| old.state != disk.state || old.summary() != disk.summary()) {
-            let name = disk.name.as_deref().unwrap_or("-");
-            let id = disk
-                .id
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            info!(disk = name, %id, state = ?disk.state, reasons = %disk.summary(), "judged");
-        }
-    }
-    for gone in before
-        .iter()
-        .filter(|d| !now.iter().any(|n| n.name == d.name && n.id == d.id))
-    {
-        info!(disk = gone.name.as_deref().unwrap_or("-"), "gone");
-    }
 }
 
 /// Whether passes are still made.

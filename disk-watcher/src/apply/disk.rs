@@ -1,0 +1,149 @@
+//! The steps on one disk: the claim, and our label.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use lvmd::cmd::Runner;
+use lvmd::lvm::devices::read_label;
+use tracing::info;
+
+use super::{ApplyError, advance, not_done, run, words};
+use crate::busy::{self, Claim as Held};
+use crate::commands;
+use crate::config::{DiskClass, RequireZeroed};
+use crate::content;
+use crate::facts::{DiskFacts, DiskId, Identified, Root};
+use crate::identity::{self, Identity};
+use crate::journal::{Claim, Journal, Stage};
+use crate::node::{NodeReader, chain};
+
+/// Writes the claim on a judged disk. The disk is read again, held exclusively, and must
+/// be what was judged; from the record on it is ours to finish.
+pub fn claim(
+    journal: &mut Journal,
+    class: &DiskClass,
+    facts: &DiskFacts,
+    id: &DiskId,
+    judged: &Identity,
+) -> Result<String, ApplyError> {
+    let zeroes = class.safety.zeroes_required(judged.device.size);
+    recheck(facts, id, judged, zeroes, false)?;
+    let pv_uuid = journal.pv_uuid(id, &class.name);
+    journal.record(Claim {
+        pv_uuid: pv_uuid.clone(),
+        disk: id.clone(),
+        class: class.name.clone(),
+        volume_group: class.volume_group.name.clone(),
+        vg_uuid: None,
+        size: judged.device.size,
+        zeroes,
+        fingerprint: judged.fingerprint.clone(),
+        stage: Stage::Claimed,
+    })?;
+    info!(disk = %id, class = %class.name, %pv_uuid, "claimed");
+    Ok(pv_uuid)
+}
+
+/// Reads the disk anew, held exclusively, and compares it with what was judged. `begun`:
+/// a pvcreate of ours may have been cut, so the header it writes first may stand there.
+fn recheck(
+    facts: &DiskFacts,
+    id: &DiskId,
+    judged: &Identity,
+    zeroes: RequireZeroed,
+    begun: bool,
+) -> Result<(), ApplyError> {
+    let changed = |why: String| ApplyError::Changed {
+        disk: id.clone(),
+        why,
+    };
+    let held = Held::open(Path::new(&facts.node())).map_err(|e| changed(chain(&e)))?;
+    let others = busy::openers(&Root::host(), &facts.family());
+    if let Some(other) = others.iter().find(|o| o.writes) {
+        return Err(changed(format!(
+            "{} (pid {}) has it open for writing",
+            other.name, other.pid
+        )));
+    }
+    let mut now = content::read(held.direct(), id.as_str(), zeroes).map_err(&changed)?;
+    if begun
+        && now.report.not_zeroed_at.is_some()
+        && content::holds_only_an_empty_header(held.direct(), zeroes).map_err(&changed)?
+    {
+        now.report.not_zeroed_at = None;
+        now.fingerprint.clone_from(&judged.fingerprint);
+    }
+    if let Some(seen) = now.report.signatures.first() {
+        return Err(changed(format!(
+            "it now carries a signature: {} at {}",
+            seen.kind, seen.offset
+        )));
+    }
+    if let Some(at) = now.report.not_zeroed_at {
+        return Err(changed(format!("it is no longer blank: byte {at}")));
+    }
+    identity::same(
+        held.direct(),
+        &current_id(facts, id),
+        &now.fingerprint,
+        judged,
+    )
+    .map_err(|e| changed(chain(&e)))
+}
+
+/// The id as sysfs gives it now, for the same session ids as they are.
+fn current_id(facts: &DiskFacts, id: &DiskId) -> DiskId {
+    if id.is_session() {
+        return id.clone();
+    }
+    let udev = crate::events::list().unwrap_or_default();
+    match crate::facts::read(&Root::host(), &facts.name, &udev).map(|now| now.identify()) {
+        Some(Identified::As(now)) => now,
+        _ => DiskId::from("no id".to_owned()),
+    }
+}
+
+/// Writes our label: checks the disk once more, then pvcreate, then looks.
+pub async fn label<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &mut Journal,
+    class: &DiskClass,
+    claim: &Claim,
+    facts: &DiskFacts,
+) -> Result<(), ApplyError> {
+    let path = PathBuf::from(facts.node());
+    let changed = |why: String| ApplyError::Changed {
+        disk: claim.disk.clone(),
+        why,
+    };
+    let device = File::open(&path)
+        .and_then(|f| identity::Device::of(&f))
+        .map_err(|e| changed(e.to_string()))?;
+    if device.size != claim.size {
+        return Err(changed(format!(
+            "its size was {} and is {}",
+            claim.size, device.size
+        )));
+    }
+    let judged = Identity {
+        id: claim.disk.clone(),
+        device,
+        fingerprint: claim.fingerprint.clone(),
+    };
+    recheck(facts, &claim.disk, &judged, claim.zeroes, true)?;
+    let said = run(node, class, &commands::pvcreate(&path, &claim.pv_uuid)).await;
+    match read_label(&path) {
+        Ok(Some((label, _))) if label.pv_uuid == claim.pv_uuid => {
+            advance(journal, claim, Stage::Labelled, None)
+        }
+        Ok(Some((label, _))) => Err(not_done(
+            "pvcreate",
+            format!("the disk carries PV {}", label.pv_uuid),
+        )),
+        Ok(None) => Err(not_done(
+            "pvcreate",
+            words(said, "the disk carries no label"),
+        )),
+        Err(error) => Err(not_done("pvcreate", error.to_string())),
+    }
+}

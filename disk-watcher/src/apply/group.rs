@@ -1,0 +1,172 @@
+//! The steps on a group: making it, and its pool.
+
+use std::path::PathBuf;
+
+use lvmd::cmd::Runner;
+use lvmd::lvm::devices::read_label;
+use lvmd::lvm::mutation::Mutation;
+use lvmd::names;
+
+use super::{ApplyError, THRESHOLD, advance, not_done, run, words};
+use crate::commands;
+use crate::config::DiskClass;
+use crate::journal::{Claim, Journal, Stage};
+use crate::node::NodeReader;
+use crate::resume::{Group, Pool};
+
+/// Makes the group of these labelled disks, then looks.
+pub async fn make_group<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &mut Journal,
+    class: &DiskClass,
+    members: &[(Claim, PathBuf)],
+) -> Result<(), ApplyError> {
+    let disks: Vec<PathBuf> = members.iter().map(|(_, path)| path.clone()).collect();
+    for (claim, path) in members {
+        let seen = read_label(path)
+            .ok()
+            .flatten()
+            .map(|(label, _)| label.pv_uuid);
+        if seen.as_deref() != Some(&claim.pv_uuid) {
+            return Err(ApplyError::Changed {
+                disk: claim.disk.clone(),
+                why: format!("{} no longer carries our label", path.display()),
+            });
+        }
+    }
+    let owner = journal.owner().to_owned();
+    let said = run(node, class, &commands::vgcreate(class, &owner, &disks)).await;
+    let group = group(node, class, &owner)
+        .await
+        .map_err(|why| not_done("vgcreate", why))?;
+    let Some(group) = group.filter(|g| {
+        g.ours
+            && members
+                .iter()
+                .all(|(claim, _)| g.pv_uuids.contains(&claim.pv_uuid))
+    }) else {
+        return Err(not_done(
+            "vgcreate",
+            words(
+                said,
+                "LVM does not show the group with our tags and all its disks",
+            ),
+        ));
+    };
+    members
+        .iter()
+        .try_for_each(|(claim, _)| advance(journal, claim, Stage::Grouped, Some(&group.uuid)))
+}
+
+/// Makes the pool, then looks.
+pub async fn make_pool<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    class: &DiskClass,
+    owner: &str,
+) -> Result<(), ApplyError> {
+    let Some(wanted) = &class.thin_pool else {
+        return Ok(());
+    };
+    let step = "making the thin pool";
+    let snapshot = node
+        .snapshot(&[])
+        .await
+        .map_err(|why| not_done(step, why))?;
+    let view = snapshot
+        .vg(&class.volume_group.name)
+        .filter(|v| v.frozen.is_empty())
+        .ok_or_else(|| not_done(step, "the group is not there or frozen".into()))?;
+    let geometry = crate::geometry::pool(wanted, view.vg.free_count, view.vg.extent_size)
+        .map_err(|e| not_done(step, e.to_string()))?;
+    let creation = geometry.creation(wanted, view.vg.extent_size, vec![]);
+    let said = run(
+        node,
+        class,
+        &commands::mutation(class, &view.devices, &creation, THRESHOLD),
+    )
+    .await;
+    match group(node, class, owner).await {
+        Ok(Some(Group {
+            pool: Pool::Creating | Pool::Made,
+            ..
+        })) => Ok(()),
+        Ok(_) => Err(not_done(step, words(said, "LVM does not show it"))),
+        Err(why) => Err(not_done(step, why)),
+    }
+}
+
+/// Takes the "creating" tag from a pool that is whole, then looks.
+pub async fn finish_pool<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    class: &DiskClass,
+    owner: &str,
+) -> Result<(), ApplyError> {
+    let Some(wanted) = &class.thin_pool else {
+        return Ok(());
+    };
+    let step = "finishing the thin pool";
+    let snapshot = node
+        .snapshot(&[])
+        .await
+        .map_err(|why| not_done(step, why))?;
+    let view = snapshot
+        .vg(&class.volume_group.name)
+        .filter(|v| v.frozen.is_empty())
+        .ok_or_else(|| not_done(step, "the group is not there or frozen".into()))?;
+    let untag = Mutation::DeleteTag {
+        name: wanted.name.clone(),
+        tags: vec![names::tag(names::TAG_STATE, names::STATE_CREATING)],
+    };
+    let said = run(
+        node,
+        class,
+        &commands::mutation(class, &view.devices, &untag, THRESHOLD),
+    )
+    .await;
+    match group(node, class, owner).await {
+        Ok(Some(Group {
+            pool: Pool::Made, ..
+        })) => Ok(()),
+        Ok(_) => Err(not_done(step, words(said, "it still carries the tag"))),
+        Err(why) => Err(not_done(step, why)),
+    }
+}
+
+/// The class's group as LVM shows it now.
+///
+/// # Errors
+/// When LVM's state cannot be told.
+pub async fn group<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    class: &DiskClass,
+    owner: &str,
+) -> Result<Option<Group>, String> {
+    let wanted = [class.volume_group.name.clone()];
+    let snapshot = node.snapshot(&wanted).await?;
+    let Some(view) = snapshot.vg(&class.volume_group.name) else {
+        return Ok(None);
+    };
+    let vg = &view.vg;
+    let ours = vg.owner() == Some(owner)
+        && names::tag_value(&vg.tags, names::TAG_CLASS) == Some(&class.name);
+    let pool = match &class.thin_pool {
+        None => Pool::NotWanted,
+        Some(wanted) => match vg.lv(&wanted.name) {
+            None => Pool::Absent,
+            Some(lv) if !lv.is_thin_pool() => Pool::Other,
+            Some(lv)
+                if names::tag_value(&lv.tags, names::TAG_STATE) == Some(names::STATE_CREATING) =>
+            {
+                Pool::Creating
+            }
+            Some(_) => Pool::Made,
+        },
+    };
+    Ok(Some(Group {
+        uuid: vg.uuid.clone(),
+        ours,
+        frozen: view.frozen.iter().map(ToString::to_string).collect(),
+        pv_uuids: vg.pvs.iter().map(|pv| pv.uuid.clone()).collect(),
+        pool,
+    }))
+}

@@ -1,0 +1,117 @@
+//! The loop over the disks. It does everything in order: it waits for an event, for a
+//! disk to settle, for a changed configuration or for the net of five minutes, and then
+//! makes one pass. A pass that fails is made again.
+
+use std::time::{Duration, Instant};
+
+use lvmd::cmd::Host;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::RESYNC;
+use super::board::Board;
+use super::reload::ConfigFile;
+use crate::config::Config;
+use crate::events::Events;
+use crate::metrics::Metrics;
+use crate::pass::Watcher;
+use crate::rules::Code;
+use crate::status::{DiskState, NodeDisk};
+
+/// How soon an unfinished or failed pass is made again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the loop needs.
+#[derive(Debug)]
+pub(super) struct Loop {
+    /// Where the configuration comes from.
+    pub(super) file: ConfigFile,
+    /// What it says.
+    pub(super) config: Config,
+    /// What happens to disks.
+    pub(super) events: Events,
+    /// What makes the passes.
+    pub(super) watcher: Watcher<Host>,
+    /// What Prometheus sees.
+    pub(super) metrics: Metrics,
+    /// When the last pass was made.
+    pub(super) passed: watch::Sender<Instant>,
+    /// What `disk-watcher status` shows.
+    pub(super) board: Board,
+}
+
+impl Loop {
+    /// Runs until told to stop.
+    ///
+    /// # Errors
+    /// When nothing is heard of disks any more.
+    pub(super) async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut wait = Duration::ZERO;
+        let mut last: Vec<NodeDisk> = Vec::new();
+        loop {
+            tokio::select! {
+                event = self.events.next() => match event {
+                    Some(event) => self.watcher.heard(&event),
+                    None => anyhow::bail!("the listener for uevents ended"),
+                },
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            if let Some(changed) = self.file.changed() {
+                self.config = changed;
+            }
+            match self.watcher.pass(&self.config).await {
+                Ok(disks) => {
+                    log_changes(&last, &disks);
+                    self.metrics.set(&disks);
+                    self.board.set_disks(disks.clone());
+                    wait = if disks.iter().any(unfinished) {
+                        AGAIN
+                    } else {
+                        RESYNC.min(Duration::from_secs(10))
+                    };
+                    last = disks;
+                    self.passed.send_replace(Instant::now());
+                }
+                Err(error) => {
+                    error!(%error, "the disks cannot be listed");
+                    wait = AGAIN;
+                }
+            }
+        }
+    }
+}
+/// Whether a disk is on its way, or the host is not fit yet, so that it is looked at soon.
+fn unfinished(disk: &NodeDisk) -> bool {
+    let waits_for_host = disk.reasons.iter().any(|r| r.code == Code::HostNotReady);
+    waits_for_host
+        || matches!(
+            disk.state,
+            DiskState::Candidate | DiskState::Claimed | DiskState::Labelled | DiskState::Grouped
+        )
+}
+
+/// One line for each disk whose state or reasons changed.
+fn log_changes(before: &[NodeDisk], now: &[NodeDisk]) {
+    for disk in now {
+        let old = before
+            .iter()
+            .find(|d| d.name == disk.name && d.id == disk.id);
+        if old.is_none_or(|old| old.state != disk.state || old.summary() != disk.summary()) {
+            let name = disk.name.as_deref().unwrap_or("-");
+            let id = disk
+                .id
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            info!(disk = name, %id, state = ?disk.state, reasons = %disk.summary(), "judged");
+        }
+    }
+    for gone in before
+        .iter()
+        .filter(|d| !now.iter().any(|n| n.name == d.name && n.id == d.id))
+    {
+        info!(disk = gone.name.as_deref().unwrap_or("-"), "gone");
+    }
+}

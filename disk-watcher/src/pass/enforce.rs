@@ -1,0 +1,190 @@
+//! What is done for a class: step after step, as [`resume`] says, until there is nothing
+//! left to do or something holds it up.
+
+use std::path::PathBuf;
+
+use lvmd::cmd::Runner;
+use tracing::{error, info, warn};
+
+use super::found::{found, id_of, is_disk_of};
+use super::{Judged, Watcher};
+use crate::apply;
+use crate::config::DiskClass;
+use crate::identity::Identity;
+use crate::journal::{Claim, Journal, Stage};
+use crate::node;
+use crate::resume::{self, Found, Next};
+use crate::rules::Verdict;
+
+/// How many steps one class may take in one pass; a guard against running in circles.
+const STEPS: usize = 64;
+
+impl<R: Runner + Clone> Watcher<R> {
+    /// Takes a class as far as it goes now. Says whether anything was done, and what holds it up.
+    pub(super) async fn enforce(
+        &mut self,
+        class: &DiskClass,
+        judged: &[Judged],
+    ) -> (bool, Option<String>) {
+        let mut acted = false;
+        for _ in 0..STEPS {
+            match self.step(class, judged).await {
+                Ok(Step::Done) => acted = true,
+                Ok(Step::Nothing) => return (acted, None),
+                Ok(Step::Held(why)) => return (acted, Some(why)),
+                Err(why) => {
+                    error!(class = %class.name, %why, "a step was not done");
+                    return (acted, Some(why));
+                }
+            }
+        }
+        (
+            acted,
+            Some(format!("{STEPS} steps in one pass; it runs in circles")),
+        )
+    }
+
+    async fn step(&mut self, class: &DiskClass, judged: &[Judged]) -> Result<Step, String> {
+        let Some(journal) = &mut self.journal else {
+            return Ok(Step::Nothing);
+        };
+        let owner = journal.owner().to_owned();
+        let claims: Vec<Claim> = journal
+            .claims()
+            .filter(|c| c.class == class.name)
+            .cloned()
+            .collect();
+        let group = apply::group(&self.node, class, &owner).await?;
+        let found: Vec<(&Claim, Found)> = claims
+            .iter()
+            .map(|claim| (claim, found(claim, judged)))
+            .collect();
+        let next = resume::next(class, &found, group.as_ref());
+        let by_uuid = |uuid: &str| {
+            let claim = claims
+                .iter()
+                .find(|c| c.pv_uuid == uuid)
+                .ok_or("a claim vanished")?;
+            let facts = judged
+                .iter()
+                .find(|j| is_disk_of(claim, j))
+                .map(|j| &j.facts)
+                .ok_or("its disk vanished")?;
+            Ok::<_, String>((claim.clone(), facts))
+        };
+        // New disks join while there is no group yet; whatever began is finished first.
+        if group.is_none()
+            && matches!(next, Next::Nothing | Next::Wait(_) | Next::MakeGroup(_))
+            && claim_new(journal, class, judged, &claims)?
+        {
+            return Ok(Step::Done);
+        }
+        let journal = self.journal.as_mut().ok_or("the journal vanished")?;
+        match next {
+            Next::Nothing => Ok(Step::Nothing),
+            Next::Wait(why) => Ok(Step::Held(why)),
+            Next::Frozen(why) => Ok(Step::Held(format!("frozen: {why}"))),
+            Next::Finish => {
+                let uuid = group.as_ref().map(|g| g.uuid.clone());
+                for claim in claims.iter().filter(|c| {
+                    c.stage != Stage::Ready
+                        && group
+                            .as_ref()
+                            .is_some_and(|g| g.pv_uuids.contains(&c.pv_uuid))
+                }) {
+                    apply::advance(journal, claim, Stage::Ready, uuid.as_deref())
+                        .map_err(|e| node::chain(&e))?;
+                }
+                Ok(Step::Done)
+            }
+            Next::Label(uuid) => {
+                let (claim, facts) = by_uuid(&uuid)?;
+                let done = apply::label(&self.node, journal, class, &claim, facts).await;
+                self.readings.forget(&facts.name);
+                done.map(|()| Step::Done).map_err(|e| node::chain(&e))
+            }
+            Next::CleanWreck(uuid) => {
+                let (claim, facts) = by_uuid(&uuid)?;
+                self.readings.forget(&facts.name);
+                apply::clean_wreck(journal, &claim, facts)
+                    .map(|()| Step::Done)
+                    .map_err(|e| node::chain(&e))
+            }
+            Next::MakeGroup(uuids) => {
+                let members = uuids
+                    .iter()
+                    .map(|uuid| {
+                        by_uuid(uuid).map(|(claim, facts)| (claim, PathBuf::from(facts.node())))
+                    })
+                    .collect::<Result<Vec<_>, _>>()?;
+                apply::make_group(&self.node, journal, class, &members)
+                    .await
+                    .map(|()| Step::Done)
+                    .map_err(|e| node::chain(&e))
+            }
+            Next::MakePool => apply::make_pool(&self.node, class, &owner)
+                .await
+                .map(|()| Step::Done)
+                .map_err(|e| node::chain(&e)),
+            Next::FinishPool => apply::finish_pool(&self.node, class, &owner)
+                .await
+                .map(|()| Step::Done)
+                .map_err(|e| node::chain(&e)),
+        }
+    }
+}
+
+/// What came of one step.
+enum Step {
+    Done,
+    Nothing,
+    Held(String),
+}
+
+/// Writes claims on all disks the class may have now. Says whether there was one.
+fn claim_new(
+    journal: &mut Journal,
+    class: &DiskClass,
+    judged: &[Judged],
+    claims: &[Claim],
+) -> Result<bool, String> {
+    let mut count = u32::try_from(claims.len()).unwrap_or(u32::MAX);
+    let mut total = claims.iter().map(|c| c.size.0).sum::<u64>();
+    let mut claimed = false;
+    for judged in judged {
+        let cleared = matches!(&judged.judgement.verdict, Verdict::Cleared { class: name } if *name == class.name);
+        let (Some(id), Some(reading), Some(size)) =
+            (id_of(&judged.facts), &judged.reading, judged.facts.size)
+        else {
+            continue;
+        };
+        let id = &id;
+        if !cleared || claims.iter().any(|c| c.disk == *id) {
+            continue;
+        }
+        let limits = &class.limits;
+        if limits.max_disks.is_some_and(|max| count >= max)
+            || limits.max_total.is_some_and(|max| total + size.0 > max.0)
+        {
+            info!(disk = %id, class = %class.name, "LimitReached by the disks claimed before it");
+            continue;
+        }
+        let identity = Identity {
+            id: id.clone(),
+            device: reading.device,
+            fingerprint: reading.fingerprint.clone(),
+        };
+        match apply::claim(journal, class, &judged.facts, id, &identity) {
+            Ok(_) => {
+                claimed = true;
+                count += 1;
+                total += size.0;
+            }
+            Err(apply::ApplyError::Changed { disk, why }) => {
+                warn!(%disk, %why, "left alone; it is judged again")
+            }
+            Err(error) => return Err(node::chain(&error)),
+        }
+    }
+    Ok(claimed)
+}

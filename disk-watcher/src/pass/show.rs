@@ -1,0 +1,95 @@
+//! What a pass shows: each disk as it was judged, with what journal and groups add.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::found::{id_of, is_disk_of};
+use super::{Judged, Watcher};
+use crate::commands;
+use crate::config::{Config, Mode};
+use crate::journal::{Claim, Journal, Stage};
+use crate::rules::Verdict;
+use crate::status::{DiskState, NodeDisk};
+
+impl<R> Watcher<R> {
+    pub(super) fn show(
+        &self,
+        config: &Config,
+        judged: &[Judged],
+        remarks: &BTreeMap<String, String>,
+    ) -> Vec<NodeDisk> {
+        let claims: Vec<&Claim> = self.journal.iter().flat_map(Journal::claims).collect();
+        let mut disks: Vec<NodeDisk> = judged
+            .iter()
+            .map(|j| self.show_one(config, j, &claims, remarks))
+            .collect();
+        // A disk of ours that is not there is shown, not forgotten.
+        for claim in claims {
+            if !judged.iter().any(|j| is_disk_of(claim, j)) {
+                disks.push(NodeDisk {
+                    name: None,
+                    id: Some(claim.disk.clone()),
+                    links: vec![],
+                    size: Some(claim.size),
+                    model: None,
+                    serial: None,
+                    transport: None,
+                    class: Some(claim.class.clone()),
+                    state: DiskState::Missing,
+                    reasons: vec![],
+                    selection: vec![],
+                    pv_uuid: Some(claim.pv_uuid.clone()),
+                    volume_group: Some(claim.volume_group.clone()),
+                    plan: vec![],
+                });
+            }
+        }
+        disks
+    }
+
+    fn show_one(
+        &self,
+        config: &Config,
+        judged: &Judged,
+        claims: &[&Claim],
+        remarks: &BTreeMap<String, String>,
+    ) -> NodeDisk {
+        let mut disk = NodeDisk::judged(&judged.facts, &judged.judgement);
+        if let Some(claim) = claims.iter().find(|claim| is_disk_of(claim, judged)) {
+            disk.class = Some(claim.class.clone());
+            disk.pv_uuid = Some(claim.pv_uuid.clone());
+            disk.volume_group = Some(claim.volume_group.clone());
+            disk.state = match (claim.stage, remarks.get(&claim.class)) {
+                (_, Some(why)) if why.starts_with("frozen") => DiskState::Frozen,
+                (Stage::Claimed, _) => DiskState::Claimed,
+                (Stage::Labelled, _) => DiskState::Labelled,
+                (Stage::Grouped, _) => DiskState::Grouped,
+                (Stage::Ready, _) => DiskState::Ready,
+            };
+            disk.plan = remarks
+                .get(&claim.class)
+                .map(|why| format!("# {why}"))
+                .into_iter()
+                .collect();
+        } else if let Verdict::Cleared { class } = &judged.judgement.verdict
+            && let Some(class) = config.class(class)
+            && class.mode == Mode::Plan
+            && let (Some(id), Some(size)) = (id_of(&judged.facts), judged.facts.size)
+        {
+            disk.state = DiskState::Planned;
+            let (owner, uuid) = match &self.journal {
+                Some(journal) => (
+                    journal.owner().to_owned(),
+                    journal.pv_uuid(&id, &class.name),
+                ),
+                None => ("<owner>".to_owned(), "<uuid>".to_owned()),
+            };
+            disk.plan = commands::plan(
+                class,
+                &owner,
+                &[(PathBuf::from(judged.facts.node()), uuid, size)],
+            );
+        }
+        disk
+    }
+}
