@@ -4,6 +4,7 @@ pub mod attr;
 pub mod devices;
 pub mod label;
 pub mod lock_dir;
+pub mod metadata;
 pub mod model;
 pub mod mutation;
 pub mod reader;
