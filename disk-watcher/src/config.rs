@@ -21,6 +21,7 @@ pub use self::error::{ConfigError, Problem};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::Transport;
 use crate::pattern::Pattern;
+use crate::select::Cel;
 
 /// Where the configuration is looked for unless told otherwise.
 pub const CONFIG_FILE: &str = "/etc/disk-watcher/config.yaml";
@@ -133,6 +134,8 @@ pub struct Select {
     pub transport: Vec<Transport>,
     /// Allowed media; empty: any.
     pub media: Vec<Media>,
+    /// An expression in Talos' words.
+    pub cel: Option<Cel>,
 }
 
 /// What the data lies on.

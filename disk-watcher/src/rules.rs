@@ -17,6 +17,7 @@ mod usage;
 use serde::Serialize;
 
 pub use self::code::{Code, Reason};
+pub(crate) use self::content::is_system_partition;
 pub use self::evidence::{
     ClaimSeen, ClassUsage, Content, ContentReport, Evidence, LvmView, Opener, Ours, PartitionSeen,
     Peer, PvSeen, PvView, SignatureSeen, VgView,

@@ -4,7 +4,12 @@
 //! size; but a disk that misses one class by its size alone is reported as too small
 //! or too large for it, not as unwanted.
 
+mod cel;
+mod vocabulary;
+
 use serde::Serialize;
+
+pub use self::cel::Cel;
 
 use crate::config::{DiskClass, Media};
 use crate::facts::{DiskFacts, Transport};
@@ -151,6 +156,17 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
                 None => "whether it rotates is not known".to_owned(),
             },
         });
+    }
+    if let Some(cel) = &select.cel {
+        let detail = match cel.picks(disk, select.allow_unstable_names) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{cel} is false")),
+            Err(why) => Some(format!("{cel} cannot be told: {why}")),
+        };
+        misses.extend(detail.map(|detail| Miss {
+            field: "spec.select.cel",
+            detail,
+        }));
     }
     if misses.is_empty() {
         size(class, disk)

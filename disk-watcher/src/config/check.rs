@@ -14,6 +14,7 @@ use super::{
     lvm_name,
 };
 use crate::pattern::Pattern;
+use crate::select::Cel;
 
 /// LVM's default extent.
 const DEFAULT_EXTENT: Bytes = Bytes(4 * MIB);
@@ -167,7 +168,12 @@ impl Check<'_> {
                 format!("max {max} is less than min {min}, so no disk can match (min defaults to {DEFAULT_MIN_SIZE})"),
             );
         }
+        let cel = raw
+            .cel
+            .as_deref()
+            .and_then(|text| self.cel(text, raw.allow_unstable_names));
         let given = !raw.transport.is_empty()
+            || cel.as_ref().is_some_and(Cel::tells_disks_apart)
             || !raw.media.is_empty()
             || [&raw.paths, &raw.model, &raw.vendor, &raw.serial, &raw.wwid]
                 .iter()
@@ -176,7 +182,7 @@ impl Check<'_> {
             self.fault(
                 "spec.select",
                 "selects every disk of the node; give at least one of paths, model, vendor, \
-                 serial, wwid, transport, media (size alone does not count)",
+                 serial, wwid, transport, media, or cel over such a field (size alone does not count)",
             );
         }
         let select = Select {
@@ -190,6 +196,7 @@ impl Check<'_> {
             max: raw.size.max,
             transport: raw.transport,
             media: raw.media,
+            cel,
         };
         for (field, list) in [
             ("spec.select.model", &select.model),
@@ -205,6 +212,25 @@ impl Check<'_> {
             }
         }
         select
+    }
+
+    fn cel(&mut self, text: &str, unstable: bool) -> Option<Cel> {
+        const FIELD: &str = "spec.select.cel";
+        let cel = match Cel::new(text) {
+            Ok(cel) => cel,
+            Err(why) => {
+                self.fault(FIELD, format!("{text:?}: {why}"));
+                return None;
+            }
+        };
+        if cel.reads_kernel_names() && !unstable {
+            self.fault(
+                FIELD,
+                "disk.dev_path names another disk after the next boot; use disk.symlinks, or set \
+                 spec.select.allowUnstableNames: true",
+            );
+        }
+        Some(cel)
     }
 
     fn exclude(&mut self, raw: raw::Exclude, unstable: bool) -> Exclude {

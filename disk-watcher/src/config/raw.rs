@@ -83,7 +83,7 @@ pub(super) struct Select {
     partition_label: Later,
     partition_type: Later,
     disk_labels: Later,
-    cel: Later,
+    pub(super) cel: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -204,7 +204,6 @@ impl Spec {
             ("spec.select.partitionLabel", &select.partition_label),
             ("spec.select.partitionType", &select.partition_type),
             ("spec.select.diskLabels", &select.disk_labels),
-            ("spec.select.cel", &select.cel),
             (
                 "spec.safety.allowRAIDMembers",
                 &self.safety.allow_raid_members,

@@ -160,7 +160,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             "spec.select.diskLabels",
             "diskLabels: {matchLabels: {a: b}}",
         ),
-        ("spec.select.cel", "cel: 'true'"),
     ] {
         let spec = format!("  select: {{model: [X], {select}}}\n  volumeGroup: {{name: fast}}\n");
         assert_eq!(
@@ -414,4 +413,22 @@ fn other_documents_are_named() {
     assert!(text.contains('^'), "{text}");
     let text = load(HEAD);
     assert!(text.contains("missing field `spec`"), "{text}");
+}
+
+#[test]
+fn an_expression_counts_as_a_selection_only_when_it_tells_disks_apart() {
+    let by = |cel: &str, more: &str| {
+        load(&format!(
+            "  select: {{cel: {cel:?}{more}}}\n  volumeGroup: {{name: fast}}\n"
+        ))
+    };
+    assert!(by("disk.transport == 'nvme'", "").is_ok());
+    assert!(refusal(by("disk.size > 1u", "")).contains("selects every disk"));
+    assert!(refusal(by("!system_disk", "")).contains("selects every disk"));
+    assert!(by("!system_disk", ", media: [ssd]").is_ok());
+    let names = "disk.dev_path == '/dev/sda'";
+    assert!(refusal(by(names, "")).contains("after the next boot"));
+    assert!(by(names, ", allowUnstableNames: true").is_ok());
+    let text = refusal(by("disk.transport = 'nvme'", ""));
+    assert!(text.contains("spec.select.cel"), "{text}");
 }

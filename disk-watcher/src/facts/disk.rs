@@ -29,6 +29,8 @@ pub struct DiskFacts {
     pub logical_sector: Option<u32>,
     /// The unit it writes without reading first, in bytes.
     pub physical_sector: Option<u32>,
+    /// What it likes to be written in, in bytes.
+    pub io_size: Option<u32>,
     /// Whether it refuses writes.
     pub read_only: Option<bool>,
     /// Whether the medium can leave the drive.
@@ -47,6 +49,10 @@ pub struct DiskFacts {
     pub serial: Option<String>,
     /// Its world-wide name.
     pub wwid: Option<String>,
+    /// The UUID an NVMe namespace says it has.
+    pub uuid: Option<String>,
+    /// What the kernel finds its driver by.
+    pub modalias: Option<String>,
     /// How it is attached; `None` when the bus is not one we know.
     pub transport: Option<Transport>,
     /// Its directory, from `/sys` on.

@@ -105,18 +105,30 @@ fn is_real_table(kind: &str) -> bool {
         .any(|table| kind == *table || kind.starts_with(&format!("{table}-")))
 }
 
-fn system_partition(label: &str, kind: &str, reasons: &mut Reasons) {
+/// Whether a partition of this name and type is one of an operating system.
+pub(crate) fn is_system_partition(label: &str, kind: &str) -> bool {
+    has_system_label(label) || system_type(kind).is_some()
+}
+
+fn has_system_label(label: &str) -> bool {
     let lower = label.trim().to_lowercase();
-    if SYSTEM_LABELS.contains(&lower.as_str())
-        || SYSTEM_PARTS.iter().any(|part| lower.contains(part))
-    {
+    SYSTEM_LABELS.contains(&lower.as_str()) || SYSTEM_PARTS.iter().any(|part| lower.contains(part))
+}
+
+fn system_type(kind: &str) -> Option<&'static str> {
+    let kind = kind.trim().to_lowercase();
+    let known = SYSTEM_TYPES.iter().find(|(guid, _)| *guid == kind);
+    known.map(|(_, name)| *name)
+}
+
+fn system_partition(label: &str, kind: &str, reasons: &mut Reasons) {
+    if has_system_label(label) {
         reasons.add(
             Code::SystemDisk,
             format!("it has a partition named {label:?}"),
         );
     }
-    let kind = kind.trim().to_lowercase();
-    if let Some((_, name)) = SYSTEM_TYPES.iter().find(|(guid, _)| *guid == kind) {
+    if let Some(name) = system_type(kind) {
         reasons.add(Code::SystemDisk, format!("it has an {name}"));
     }
 }

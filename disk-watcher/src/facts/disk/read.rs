@@ -38,6 +38,11 @@ pub(in crate::facts) fn read(
             .map(Bytes),
         logical_sector: dir.required("queue/logical_block_size"),
         physical_sector: dir.required("queue/physical_block_size"),
+        // 0 where the disk has no wish: then what it writes at once counts, as in Talos.
+        io_size: dir
+            .optional_as::<u32>("queue/optimal_io_size")
+            .filter(|size| size.is_power_of_two())
+            .or_else(|| dir.optional_as("queue/minimum_io_size")),
         read_only: dir.required_flag("ro"),
         removable: dir.required_flag("removable"),
         hidden: dir
@@ -49,6 +54,8 @@ pub(in crate::facts) fn read(
         vendor: described.vendor,
         serial: described.serial,
         wwid: described.wwid,
+        uuid: dir.optional("uuid"),
+        modalias: dir.optional("device/modalias"),
         transport,
         sysfs_path: sysfs_path.to_string_lossy().into_owned(),
         scsi_type: dir
