@@ -2,7 +2,7 @@
 CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 
-.PHONY: help setup build demo test test-all clean
+.PHONY: help setup build demo test test-all image clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -27,6 +27,10 @@ test-all: build ## The same with every long variant; goes on where it was interr
 	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest -- -D warnings
 	$(CARGO) test --workspace --locked --quiet
 	$(E2E) test --all --record
+
+image: setup ## Builds the node image: target/image
+	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher
+	$(CARGO) run --locked --quiet -p basalt-extension -- image
 
 clean: ## Removes what was built; caches of trees too
 	$(CARGO) clean

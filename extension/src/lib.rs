@@ -4,13 +4,20 @@
 //! - [`mirror`] finds where this Debian host gets its packages from, so that a tree comes from the same place.
 //! - [`tree`] builds a tree with `mmdebstrap` and caches it by the recipe's hash. The calling thread starts
 //!   one `unshare mmdebstrap` and waits for it; it dies with the caller.
+//! - [`image`] is the node image: [`rootfs`] says what is where, [`closure`] finds what programs need, [`layer`]
+//!   packs it, [`oci`] lays it out.
 //! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
 //! - [`host`] is the one door to other programs.
 
+pub mod closure;
 pub mod host;
+pub mod image;
+pub mod layer;
 pub mod mirror;
+pub mod oci;
 pub mod progress;
 pub mod recipe;
+pub mod rootfs;
 pub mod tree;
 
 pub use recipe::Recipe;

@@ -3,6 +3,7 @@
 //! A scenario is a function here; [`all`] is the list of them. It fails by returning an error or by panicking.
 
 mod disks;
+mod image;
 mod lvm;
 mod power;
 mod sockets;
@@ -67,6 +68,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario::slow("two_guests_at_once_qemu", |c| power::two_guests(c, Qemu)),
         Scenario::slow("time_limits_hold_qemu", |c| power::time_limits(c, Qemu)),
         Scenario::short("time_limits_hold_uml", |c| power::time_limits(c, Uml)),
+        Scenario::short("node_image_works_uml", image::works),
         Scenario::short("lvm_works_uml", |c| lvm::works(c, Uml)),
         Scenario::short("power_cut_keeps_what_was_synced_uml", |c| {
             power::cut(c, Uml)
