@@ -7,11 +7,15 @@
 //!
 //! Source of the layout: Linux `include/uapi/linux/dm-ioctl.h`.
 
+mod thin_pool;
+
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+
+pub use thin_pool::{PoolMode, PoolStatus, PoolTable};
 
 /// Where device-mapper is controlled.
 pub const CONTROL: &str = "/dev/mapper/control";
@@ -27,6 +31,7 @@ const DEV_REMOVE: u64 = 4;
 const DEV_STATUS: u64 = 7;
 const TABLE_STATUS: u64 = 12;
 const LIST_VERSIONS: u64 = 13;
+const ARM_POLL: u64 = 16;
 
 const READONLY_FLAG: u32 = 1;
 const SUSPEND_FLAG: u32 = 1 << 1;
@@ -167,6 +172,16 @@ impl Control {
         self.targets(uuid, NOFLUSH_FLAG | STATUS_TABLE_FLAG)
     }
 
+    /// Lets [`Self::as_fd`] poll readable at the next event of any device: a table came or
+    /// went, a device was resumed, renamed or removed, a thin pool crossed its low-water
+    /// mark or changed its mode. Whoever arms first and looks afterwards misses nothing.
+    ///
+    /// # Errors
+    /// `ENOTTY` or `EINVAL` where the kernel is older than 4.13 and cannot.
+    pub fn arm_poll(&self) -> io::Result<()> {
+        self.ask(ARM_POLL, "", 0).map(drop)
+    }
+
     /// The target types the kernel knows now, e.g. `linear`, `thin-pool`.
     ///
     /// # Errors
@@ -288,6 +303,18 @@ impl Control {
     }
 }
 
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl AsRawFd for Control {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
 fn put_u32(buffer: &mut [u8], at: usize, value: u32) {
     buffer[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
@@ -325,116 +352,13 @@ fn devno(dev: u64) -> (u32, u32) {
     )
 }
 
-/// Usage and mode of an active thin pool (kernel `Documentation/admin-guide/device-mapper/thin-provisioning.rst`, "Status").
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolStatus {
-    /// Used and total metadata, in blocks of 4 KiB.
-    pub metadata_blocks: (u64, u64),
-    /// Used and total data, in chunks of the pool.
-    pub data_chunks: (u64, u64),
-    /// `rw`, `ro`, `out_of_data_space`; `Fail` or `Error` when the pool is lost.
-    pub mode: String,
-    /// The metadata must be checked before it may be written again.
-    pub needs_check: bool,
-}
-
-impl PoolStatus {
-    /// Reads the status text of a `thin-pool` target; `None` when it is not understood.
-    pub fn parse(params: &str) -> Option<Self> {
-        let words: Vec<&str> = params.split_ascii_whitespace().collect();
-        if let ["Fail" | "Error", ..] = words[..] {
-            return Some(Self {
-                metadata_blocks: (0, 0),
-                data_chunks: (0, 0),
-                mode: words[0].to_owned(),
-                needs_check: false,
-            });
-        }
-        let [_txn, metadata, data, _held, mode, rest @ ..] = &words[..] else {
-            return None;
-        };
-        Some(Self {
-            metadata_blocks: fraction(metadata)?,
-            data_chunks: fraction(data)?,
-            mode: (*mode).to_owned(),
-            needs_check: rest.contains(&"needs_check"),
-        })
-    }
-
-    /// Used data in percent, 0 to 100.
-    pub fn data_percent(&self) -> f64 {
-        percent(self.data_chunks)
-    }
-
-    /// Used metadata in percent, 0 to 100.
-    pub fn metadata_percent(&self) -> f64 {
-        percent(self.metadata_blocks)
-    }
-
-    /// Whether it can take writes that need new space.
-    pub fn is_writable(&self) -> bool {
-        self.mode == "rw" && !self.needs_check
-    }
-}
-
-fn fraction(text: &str) -> Option<(u64, u64)> {
-    let (used, total) = text.split_once('/')?;
-    Some((used.parse().ok()?, total.parse().ok()?))
-}
-
-fn percent((used, total): (u64, u64)) -> f64 {
-    if total == 0 {
-        return 0.0;
-    }
-    // Hundredths of a percent, as lvs prints them; exact for every pool LVM can make.
-    let hundredths = u128::from(used) * 10_000 / u128::from(total);
-    f64::from(u32::try_from(hundredths).unwrap_or(u32::MAX)) / 100.0
-}
-
-/// The low-water mark of a `thin-pool` table, in chunks: 0 means that no event will come.
-pub fn low_water(table: &str) -> Option<u64> {
-    // <metadata dev> <data dev> <chunk sectors> <low water mark> ...
-    table.split_ascii_whitespace().nth(3)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reads_a_pool_in_each_mode() {
-        let pool = PoolStatus::parse(
-            "2 112/1024 640/1280 - rw no_discard_passdown queue_if_no_space - 256 ",
-        )
-        .unwrap();
-        assert_eq!(
-            (pool.data_percent(), pool.metadata_percent()),
-            (50.0, 10.93)
-        );
-        assert!(pool.is_writable());
-        let full = PoolStatus::parse(
-            "1 20/1024 1280/1280 - out_of_data_space discard_passdown queue_if_no_space - 256",
-        )
-        .unwrap();
-        assert!(!full.is_writable() && full.data_percent() == 100.0);
-        let sick = PoolStatus::parse(
-            "1 20/1024 1280/1280 - ro discard_passdown queue_if_no_space needs_check 256",
-        )
-        .unwrap();
-        assert!(sick.needs_check);
-        assert_eq!(PoolStatus::parse("Fail").unwrap().mode, "Fail");
-        assert_eq!(PoolStatus::parse("1 2"), None);
-    }
-
-    #[test]
     fn large_device_numbers_keep_their_bits() {
         assert_eq!(devno(0xfe_03), (254, 3));
         assert_eq!(devno(0x0010_fe03), (254, 0x103));
-    }
-
-    #[test]
-    fn the_low_water_mark_is_the_fourth_word() {
-        assert_eq!(low_water("254:0 254:1 128 384 0 "), Some(384));
-        assert_eq!(low_water("254:0"), None);
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! From the bottom: [`cmd`] is the one door for processes, [`dm`] the one reader of
 //! device-mapper, [`lvm`] says what LVM has. [`engine`] queues changes per VG and lets
-//! state decide what they did. [`volumes`] is the domain: create, grow, snapshot,
-//! remove, list, heal; the CSI node calls it in-process. [`service`] puts it on a socket
-//! with upstream's messages, [`status`] is the one table of codes, [`run`] is the daemon.
+//! state decide what they did. [`pool`] tells what a thin pool really is. [`volumes`] is the
+//! domain: create, grow, snapshot, remove, list, heal; the CSI node calls it in-process.
+//! [`service`] puts it on a socket with upstream's messages, [`status`] is the one table
+//! of codes, [`run`] is the daemon.
 
 pub mod args;
 pub mod capacity;
@@ -16,6 +17,7 @@ pub mod lvm;
 pub mod metrics;
 pub mod names;
 pub mod patience;
+pub mod pool;
 pub mod proto;
 pub mod run;
 pub mod runtime;

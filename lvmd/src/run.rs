@@ -289,8 +289,8 @@ impl<R: Runner + Clone> Keeper<R> {
                     size_bytes: class.vg_size.0,
                     pool: class.pool.as_ref().map(|pool| PoolSample {
                         size_bytes: pool.size.0,
-                        data_percent: pool.data_percent,
-                        metadata_percent: pool.metadata_percent,
+                        data_percent: pool.percents().0,
+                        metadata_percent: pool.percents().1,
                         overprovision_bytes: pool.overprovision_free.0,
                     }),
                 })

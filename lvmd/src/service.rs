@@ -261,8 +261,8 @@ fn watch_response(state: &NodeState) -> WatchResponse {
         device_class: class.class.clone(),
         size_bytes: class.vg_size.0,
         thin_pool: class.pool.as_ref().map(|pool| ThinPoolItem {
-            data_percent: pool.data_percent,
-            metadata_percent: pool.metadata_percent,
+            data_percent: pool.percents().0,
+            metadata_percent: pool.percents().1,
             overprovision_bytes: pool.overprovision_free.0,
             size_bytes: pool.size.0,
         }),

@@ -180,7 +180,8 @@ impl<R: Runner + Clone> Volumes<R> {
             .collect()
     }
 
-    /// What a class can still give, in bytes; nothing while its VG must not be changed.
+    /// What a class can still give, in bytes; nothing while its VG must not be changed or its
+    /// pool takes no more volumes.
     ///
     /// # Errors
     /// When the class is unknown, its VG is not there, or state cannot be told.
@@ -192,12 +193,8 @@ impl<R: Runner + Clone> Volumes<R> {
             .vg(&class.volume_group)
             .ok_or_else(|| missing(class))?;
         require_pool(&view.vg, class)?;
-        // What must not be changed gives nothing; saying otherwise draws volumes here.
-        Ok(if view.frozen.is_empty() {
-            crate::capacity::free(&view.vg, class)
-        } else {
-            Bytes(0)
-        })
+        let found = state::class_state(self.inner.engine.patience(), view, class).await?;
+        Ok(found.map_or(Bytes(0), |class| class.free))
     }
 
     /// Shows, once, that the lock directory is the host's. With a command prefix lvm runs

@@ -1,11 +1,12 @@
 //! The state of all classes, for Watch, metrics and readiness.
 
-use super::{VolumeError, Volumes, pool};
+use super::{VolumeError, Volumes, pool as pools};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::lvm::snapshot::{Freeze, VgView};
 use crate::patience::Patience;
+use crate::pool::{self, Active, Condition};
 use crate::units::Bytes;
 
 /// What each class can give now.
@@ -36,21 +37,27 @@ pub struct ClassState {
     pub pool: Option<PoolState>,
     /// Why its VG must not be changed; empty when it may.
     pub frozen: Vec<Freeze>,
+    /// What a person should know of it: why it is frozen, and what is wrong with its pool.
+    pub conditions: Vec<Condition>,
 }
 
 /// The pool of a thin class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolState {
-    /// Used data in percent; 0 while it is not active.
-    pub data_percent: f64,
-    /// Used metadata in percent; 0 while it is not active.
-    pub metadata_percent: f64,
-    /// Virtual bytes it may still promise.
+    /// What the kernel says of it; `None` while it is not active.
+    pub active: Option<Active>,
+    /// Virtual bytes it may still promise; nothing while it takes no more volumes.
     pub overprovision_free: Bytes,
     /// Its size in bytes.
     pub size: Bytes,
-    /// Its mode (`rw`, `ro`, `out_of_data_space`, `Fail`), `inactive`, or `needs_check`.
-    pub mode: String,
+}
+
+impl PoolState {
+    /// Used data and metadata in percent; 0 while it is not active.
+    pub fn percents(&self) -> (f64, f64) {
+        let status = self.active.as_ref().map(|active| &active.status);
+        status.map_or((0.0, 0.0), |s| (s.data_percent(), s.metadata_percent()))
+    }
 }
 
 impl NodeState {
@@ -103,56 +110,54 @@ impl<R: Runner + Clone> Volumes<R> {
     }
 }
 
-async fn class_state(
+pub(super) async fn class_state(
     patience: &Patience,
     view: &VgView,
     class: &DeviceClass,
 ) -> Result<Option<ClassState>, VolumeError> {
     let vg = &view.vg;
-    // What must not be changed gives nothing; saying otherwise draws volumes here.
-    let given = |bytes: Bytes| Some(bytes).filter(|_| view.frozen.is_empty());
-    let pool = match class.pool() {
-        None => None,
-        Some(name) => match vg.pool(name) {
-            None => return Ok(None),
-            Some(lv) => {
-                let status = pool::status(patience, vg, lv).await?;
-                Some(PoolState {
-                    data_percent: status
-                        .as_ref()
-                        .map_or(0.0, crate::dm::PoolStatus::data_percent),
-                    metadata_percent: status
-                        .as_ref()
-                        .map_or(0.0, crate::dm::PoolStatus::metadata_percent),
-                    overprovision_free: given(capacity::thin_free(vg, class)).unwrap_or_default(),
-                    size: lv.size,
-                    mode: status.map_or_else(
-                        || "inactive".into(),
-                        |s| {
-                            if s.needs_check {
-                                "needs_check".into()
-                            } else {
-                                s.mode
-                            }
-                        },
-                    ),
-                })
-            }
-        },
-    };
-    let free = given(capacity::free(vg, class)).unwrap_or_default();
+    let mut conditions: Vec<Condition> = view.frozen.iter().map(frozen).collect();
+    let mut open = view.frozen.is_empty();
+    let mut active = None;
+    let mut pool_lv = None;
+    if let Some(name) = class.pool() {
+        let Some(lv) = vg.pool(name) else {
+            return Ok(None);
+        };
+        active = pools::look(patience, vg, lv).await?;
+        let (now, gate) = (active.as_ref(), class.gate_percent);
+        conditions.extend(pool::conditions(lv, now, gate));
+        open &= pool::closed(now.map(|a| &a.status), gate).is_none();
+        pool_lv = Some(lv);
+    }
+    // What takes nothing gives nothing; saying otherwise draws volumes here.
+    let given = |bytes: Bytes| Some(bytes).filter(|_| open).unwrap_or_default();
+    let free = given(capacity::free(vg, class));
     Ok(Some(ClassState {
         class: class.name.clone(),
         volume_group: vg.name.clone(),
         is_default: class.is_default,
         free,
-        vg_free: if pool.is_some() {
-            given(vg.free()).unwrap_or_default()
-        } else {
-            free
+        vg_free: match pool_lv {
+            Some(_) if view.frozen.is_empty() => vg.free(),
+            Some(_) => Bytes(0),
+            None => free,
         },
         vg_size: vg.size,
-        pool,
+        pool: pool_lv.map(|lv| PoolState {
+            active,
+            overprovision_free: free,
+            size: lv.size,
+        }),
         frozen: view.frozen.clone(),
+        conditions,
     }))
+}
+
+fn frozen(freeze: &Freeze) -> Condition {
+    Condition {
+        code: freeze.code(),
+        abnormal: true,
+        message: freeze.to_string(),
+    }
 }

@@ -1,0 +1,110 @@
+//! What is wrong with a pool, in stable codes.
+
+use super::{Active, closed, mark_is_ours, not_grown};
+use crate::dm::PoolMode;
+use crate::lvm::model::Lv;
+
+/// Something a person should know of a class or a volume. Equal conditions are equal in
+/// every byte: no text has a number that moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Its stable code, as in metrics and logs.
+    pub code: &'static str,
+    /// Whether volumes suffer, or soon will, unless somebody acts.
+    pub abnormal: bool,
+    /// What it means, and what to do.
+    pub message: String,
+}
+
+/// What is wrong with `pool`; `active` is `None` while it is not active. `gate` is the real
+/// usage, in percent, from which on it takes no new volumes.
+pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition> {
+    let mut found = Vec::new();
+    let mut add = |code, abnormal, message: String| {
+        found.push(Condition {
+            code,
+            abnormal,
+            message,
+        });
+    };
+    let name = &pool.name;
+    let Some(active) = active else {
+        add("PoolInactive", false, format!("pool {name} is not active"));
+        return found;
+    };
+    let status = &active.status;
+    match status.mode {
+        PoolMode::ReadWrite => {}
+        PoolMode::OutOfDataSpace if status.error_if_no_space => add(
+            "PoolOutOfDataSpace",
+            true,
+            format!(
+                "pool {name} has no data space left: writes that need new space fail; extend it or remove volumes"
+            ),
+        ),
+        PoolMode::OutOfDataSpace => add(
+            "PoolOutOfDataSpace",
+            true,
+            format!(
+                "pool {name} has no data space left: writes that need new space wait, and will soon fail; extend it or remove volumes"
+            ),
+        ),
+        PoolMode::ReadOnly => add(
+            "PoolReadOnly",
+            true,
+            format!(
+                "pool {name} is read-only: its metadata could not be written; see lvmthin(7), metadata check and repair"
+            ),
+        ),
+        PoolMode::Failed => add(
+            "PoolFailed",
+            true,
+            format!(
+                "pool {name} has failed: its volumes give errors; deactivate its volumes and it, and activate them again, which checks its metadata"
+            ),
+        ),
+    }
+    if status.needs_check {
+        add(
+            "PoolNeedsCheck",
+            true,
+            format!(
+                "the metadata of pool {name} must be checked: deactivate its volumes and it, and activate them again"
+            ),
+        );
+    }
+    if status.error_if_no_space {
+        add(
+            "PoolErrorIfNoSpace",
+            false,
+            format!("when pool {name} is full, writes fail at once instead of waiting for space"),
+        );
+    }
+    if let Some(closed) = closed(Some(status), gate).filter(|c| c.is_full()) {
+        add(
+            "PoolFull",
+            true,
+            format!("pool {name} takes no more volumes: {closed}"),
+        );
+    }
+    for part in not_grown(pool, active) {
+        let code = if part.metadata {
+            "PoolMetadataNotGrown"
+        } else {
+            "PoolDataNotGrown"
+        };
+        add(
+            code,
+            true,
+            format!("an extension of pool {name} did not arrive: {part}"),
+        );
+    }
+    if status.mode == PoolMode::ReadWrite && !mark_is_ours(pool, active, gate) {
+        add(
+            "PoolLowWaterNotArmed",
+            false,
+            format!("the kernel would not report that pool {name} fills"),
+        );
+    }
+    found
+}
