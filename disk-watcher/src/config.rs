@@ -6,6 +6,7 @@
 //! planned API that do nothing yet are refused by name: a safety setting that is
 //! silently ignored is worse than one that is missing.
 
+mod auto_extend;
 mod check;
 mod error;
 mod lvm_name;
@@ -17,6 +18,9 @@ use std::time::Duration;
 use lvmd::units::{Bytes, GIB, MIB};
 use serde::Serialize;
 
+pub use self::auto_extend::{
+    AutoExtend, DataGrowth, Emergency, MetadataGrowth, Part, Poll, WhenFull,
+};
 pub use self::error::{ConfigError, Problem};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::Transport;
@@ -219,6 +223,8 @@ pub struct VolumeGroup {
     pub extent_size: Bytes,
     /// Tags besides our own.
     pub tags: Vec<String>,
+    /// What pools do not grow into.
+    pub reserve: PoolSize,
 }
 
 /// The thin pool of a class.
@@ -234,6 +240,10 @@ pub struct ThinPool {
     pub metadata: Metadata,
     /// Whether the group keeps a spare as large as the metadata, for repair.
     pub spare: bool,
+    /// What it does with writes when it is full.
+    pub when_full: WhenFull,
+    /// How it grows as it fills.
+    pub auto_extend: AutoExtend,
 }
 
 /// How large the metadata volume is.

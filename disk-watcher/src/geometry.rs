@@ -129,6 +129,8 @@ mod tests {
                 max: Bytes(15 * GIB),
             },
             spare: true,
+            when_full: crate::config::WhenFull::Queue,
+            auto_extend: crate::config::AutoExtend::default(),
         }
     }
 

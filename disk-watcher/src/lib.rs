@@ -24,6 +24,7 @@ pub mod config;
 pub mod content;
 pub mod daemon;
 pub mod events;
+pub mod extend;
 pub mod facts;
 pub mod geometry;
 pub mod identity;

@@ -9,6 +9,7 @@ use lvmd::units::{Bytes, GIB, KIB, MIB};
 
 use super::error::Problem;
 use super::raw::{self, Document};
+use super::values::{Percent, PoolSize};
 use super::{
     DEFAULT_MIN_SIZE, DiskClass, Exclude, Limits, RequireZeroed, Safety, Select, VolumeGroup,
     lvm_name,
@@ -338,6 +339,9 @@ impl Check<'_> {
             name,
             extent_size,
             tags: raw.tags,
+            reserve: raw
+                .vg_reserve
+                .unwrap_or(PoolSize::OfGroup(Percent::whole(5))),
         }
     }
 }

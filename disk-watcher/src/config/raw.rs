@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
+use super::auto_extend::{AutoExtend, WhenFull};
 use super::error::Problem;
 use super::values::{DurationText, PoolSize, SizeOr};
 use super::{API_VERSION, Discovery, Media, Mode};
@@ -141,7 +142,7 @@ pub(super) struct VolumeGroup {
     metadata_copies: Later,
     #[serde(rename = "growPVOnResize")]
     grow_pv_on_resize: Later,
-    vg_reserve: Later,
+    pub(super) vg_reserve: Option<PoolSize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -156,12 +157,14 @@ pub(super) struct ThinPool {
     pub(super) spare: Option<bool>,
     zero: Later,
     discards: Later,
-    when_full: Later,
+    #[serde(default)]
+    pub(super) when_full: WhenFull,
     stripes: Later,
     raid: Later,
     #[serde(rename = "followVG")]
     follow_vg: Later,
-    auto_extend: Later,
+    #[serde(default)]
+    pub(super) auto_extend: AutoExtend,
     on_exhaustion: Later,
 }
 
@@ -213,7 +216,6 @@ impl Spec {
             ("spec.volumeGroup.activation", &group.activation),
             ("spec.volumeGroup.metadataCopies", &group.metadata_copies),
             ("spec.volumeGroup.growPVOnResize", &group.grow_pv_on_resize),
-            ("spec.volumeGroup.vgReserve", &group.vg_reserve),
             ("spec.metadataBackup", &self.metadata_backup),
         ];
         if let Some(pool) = &self.thin_pool {
@@ -222,11 +224,9 @@ impl Spec {
                 ("spec.thinPool.metadataDevice", &pool.metadata_device),
                 ("spec.thinPool.zero", &pool.zero),
                 ("spec.thinPool.discards", &pool.discards),
-                ("spec.thinPool.whenFull", &pool.when_full),
                 ("spec.thinPool.stripes", &pool.stripes),
                 ("spec.thinPool.raid", &pool.raid),
                 ("spec.thinPool.followVG", &pool.follow_vg),
-                ("spec.thinPool.autoExtend", &pool.auto_extend),
                 ("spec.thinPool.onExhaustion", &pool.on_exhaustion),
             ]);
         }

@@ -116,10 +116,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             "  thinPool: {name: p, discards: passdown}\n",
         ),
         (
-            "spec.thinPool.whenFull",
-            "  thinPool: {name: p, whenFull: queue}\n",
-        ),
-        (
             "spec.thinPool.stripes",
             "  thinPool: {name: p, stripes: 1}\n",
         ),
@@ -130,10 +126,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
         (
             "spec.thinPool.followVG",
             "  thinPool: {name: p, followVG: true}\n",
-        ),
-        (
-            "spec.thinPool.autoExtend",
-            "  thinPool: {name: p, autoExtend: {data: {threshold: 70%}}}\n",
         ),
         (
             "spec.thinPool.onExhaustion",
@@ -171,7 +163,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
         ("spec.volumeGroup.activation", "activation: Host"),
         ("spec.volumeGroup.metadataCopies", "metadataCopies: All"),
         ("spec.volumeGroup.growPVOnResize", "growPVOnResize: true"),
-        ("spec.volumeGroup.vgReserve", "vgReserve: 5%"),
         ("spec.volumeGroup.nameTemplate", "nameTemplate: x"),
     ] {
         let spec = format!("  select: {{model: [X]}}\n  volumeGroup: {{name: fast, {group}}}\n");
@@ -431,4 +422,35 @@ fn an_expression_counts_as_a_selection_only_when_it_tells_disks_apart() {
     assert!(by(names, ", allowUnstableNames: true").is_ok());
     let text = refusal(by("disk.transport = 'nvme'", ""));
     assert!(text.contains("spec.select.cel"), "{text}");
+}
+
+#[test]
+fn a_pool_grows_unless_told_otherwise_and_only_by_values_that_can_be_meant() {
+    let pool = |more: &str| with(&format!("  thinPool: {{name: p{more}}}\n"));
+    let plain = pool("").unwrap().thin_pool.unwrap();
+    assert_eq!(plain.auto_extend, AutoExtend::default());
+    assert_eq!(plain.when_full, WhenFull::Queue);
+    let told = ", whenFull: auto, autoExtend: {data: {threshold: 80%, minStep: 1Gi, maxSize: 90%VG}, cooldown: 5s}";
+    let told = pool(told).unwrap().thin_pool.unwrap();
+    assert_eq!(told.auto_extend.data.threshold, Percent::whole(80));
+    assert_eq!(told.auto_extend.data.min_step, Some(Bytes(GIB)));
+    assert_eq!(
+        told.auto_extend.data.step,
+        Percent::whole(20),
+        "as not written"
+    );
+    assert_eq!(told.when_full, WhenFull::Auto);
+    for (field, spec) in [
+        ("data.threshold", "data: {threshold: 30%}"),
+        ("data.threshold", "data: {threshold: 70.5%}"),
+        ("metadata.maxSize", "metadata: {maxSize: 1Ti}"),
+        ("poll", "poll: {normal: 1s, fast: 10s}"),
+        ("cooldown", "cooldown: 1h"),
+    ] {
+        let text = refusal(pool(&format!(", autoExtend: {{{spec}}}")));
+        assert!(
+            text.contains(&format!("spec.thinPool.autoExtend.{field}")),
+            "{text}"
+        );
+    }
 }

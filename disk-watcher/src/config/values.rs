@@ -20,6 +20,12 @@ impl Percent {
         Self(if whole > 100 { 10_000 } else { whole * 100 })
     }
 
+    /// The percentage, where it is a whole one.
+    pub fn whole_percent(self) -> Option<u8> {
+        let whole = self.0.is_multiple_of(100).then_some(self.0 / 100)?;
+        u8::try_from(whole).ok()
+    }
+
     /// This share of `total`, rounded down.
     pub fn of(self, total: Bytes) -> Bytes {
         let product = u128::from(total.0) * u128::from(self.0) / 10_000;
@@ -33,6 +39,17 @@ impl fmt::Display for Percent {
             0 => write!(f, "{}%", self.0 / 100),
             rest if rest % 10 == 0 => write!(f, "{}.{}%", self.0 / 100, rest / 10),
             rest => write!(f, "{}.{rest:02}%", self.0 / 100),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match PoolSize::deserialize(deserializer)? {
+            PoolSize::OfGroup(percent) => Ok(percent),
+            PoolSize::Absolute(size) => Err(D::Error::custom(format!(
+                "{size} is a size where a share such as 70% belongs"
+            ))),
         }
     }
 }
@@ -69,7 +86,9 @@ impl FromStr for PoolSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some(number) = text.trim().strip_suffix('%') else {
+        // `%VG` says the same as `%`: a share is always one of the group.
+        let share = text.trim().strip_suffix("VG").unwrap_or(text.trim());
+        let Some(number) = share.strip_suffix('%') else {
             return text
                 .parse()
                 .map(Self::Absolute)
@@ -169,6 +188,7 @@ mod tests {
         assert_eq!(size("80%"), Ok(PoolSize::OfGroup(Percent::whole(80))));
         assert_eq!(size("12.5%").unwrap().to_string(), "12.5%");
         assert_eq!(size("12.05%").unwrap().to_string(), "12.05%");
+        assert_eq!(size("95%VG"), size("95%"));
         assert_eq!(size("10Gi"), Ok(PoolSize::Absolute(Bytes(10 * GIB))));
         for text in ["0%", "100.01%", "-1%", "1e1%", "%", "1.%", "1.234%", "80 %"] {
             assert!(size(text).is_err(), "{text}");

@@ -26,7 +26,12 @@ impl Check<'_> {
             chunk_size: self.chunk_size(raw.chunk_size),
             metadata: self.metadata(raw.metadata),
             spare: raw.spare.unwrap_or(true),
+            when_full: raw.when_full,
+            auto_extend: raw.auto_extend,
         };
+        for (field, what) in pool.auto_extend.faults() {
+            self.fault(&format!("spec.thinPool.autoExtend.{field}"), what);
+        }
         // The smallest group this class makes; a larger one only has more room.
         let group = Bytes(min_disk.0.saturating_mul(u64::from(min_disks.max(1))));
         let data = pool.size.within(group);
