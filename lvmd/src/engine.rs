@@ -18,10 +18,9 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
-use tracing::warn;
 
 use crate::cmd::{CmdError, Output, Runner};
 use crate::lvm::mutation::Mutation;
@@ -222,16 +221,7 @@ impl<R: Runner + Clone> Lane<'_, R> {
         let (vg, change, turn) = (self.vg.clone(), mutation.clone(), self.turn.clone());
         let command = tokio::spawn(async move {
             let started = Instant::now();
-            let mut result = runner.run(cmd.clone()).await;
-            if result.as_ref().is_err_and(lost_a_node) {
-                warn!(
-                    vg,
-                    ?change,
-                    "udevd took a node away under lvm, trying again"
-                );
-                tokio::time::sleep(SETTLE).await;
-                result = runner.run(cmd).await;
-            }
+            let result = runner.run(cmd).await;
             seen.ended(&vg, &change, &result, started.elapsed() < limit);
             drop(turn);
             result.map(drop)
@@ -248,17 +238,6 @@ impl<R: Runner + Clone> Lane<'_, R> {
     pub fn set_sound(&self) {
         self.engine.seen.set_sound(&self.vg, true);
     }
-}
-
-/// How long udevd is given before a command that lost a node is tried again.
-const SETTLE: Duration = Duration::from_millis(200);
-
-/// Whether thin_check did not find the pool's metadata device. Without waiting for udevd a
-/// late event of an earlier activation may remove the node of this one: lvm then takes its
-/// work back, and thin_check ends with 64 (no such path), never so for what it finds inside.
-fn lost_a_node(error: &CmdError) -> bool {
-    let text = error.stderr();
-    text.contains("Check of pool") && text.contains("(status:64)")
 }
 
 /// A runner that times what it runs.

@@ -7,6 +7,7 @@ pub mod lock_dir;
 pub mod metadata;
 pub mod model;
 pub mod mutation;
+mod nodes;
 pub mod reader;
 pub mod report;
 pub mod snapshot;

@@ -31,6 +31,8 @@ pub const WIPING_PREFIX: &str = "basalt-wiping-";
 
 /// Directory under which the lvm.conf of each command is generated.
 pub const LVM_SYSTEM_DIRS: &str = "/run/topolvm/lvm";
+/// Directory under which each command finds the device nodes of its VG.
+pub const LVM_NODE_DIRS: &str = "/dev/.basalt";
 /// LVM's lock directory; it must be the host's.
 pub const LVM_LOCK_DIR: &str = "/run/lock/lvm";
 

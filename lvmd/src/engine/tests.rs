@@ -1,7 +1,8 @@
+use std::time::Duration;
+
 use super::*;
 use crate::cmd::Cmd;
 use crate::lvm::report;
-use crate::lvm::system_dir::Udev;
 use crate::lvm::tool::SystemDir;
 use tokio::sync::Semaphore;
 
@@ -10,13 +11,11 @@ use tokio::sync::Semaphore;
 struct Fake {
     let_go: Arc<Semaphore>,
     result: Result<Output, CmdError>,
-    ran: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Runner for Fake {
     async fn run(&self, _: Cmd) -> Result<Output, CmdError> {
         let _ = self.let_go.acquire().await;
-        self.ran.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         self.result.clone()
     }
 }
@@ -27,12 +26,11 @@ fn engine(result: Result<Output, CmdError>) -> (Engine<Fake>, Fake, tempfile::Te
         command_prefix: vec!["lvm".into()],
         system_dir: SystemDir::Generated(dir.path().to_owned()),
         program: "test",
-        udev: Udev::Absent,
+        nodes: None,
     };
     let fake = Fake {
         let_go: Arc::new(Semaphore::new(0)),
         result,
-        ran: Arc::default(),
     };
     (
         Engine::new(fake.clone(), tool, Arc::new(Unobserved)),
@@ -108,30 +106,5 @@ async fn a_command_that_did_not_end_by_itself_makes_its_vg_unsound() {
         let _ = lane.run(&view(), &CHANGE, 70).await;
         assert_eq!(engine.is_sound("vg"), sound, "{result:?}");
         assert_eq!(engine.stuck().len(), frozen, "{result:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_command_that_lost_a_node_to_udevd_is_tried_once_more() {
-    for (stderr, runs) in [
-        (
-            "Check of pool vg/pool failed (status:64). Manual repair required!",
-            2,
-        ),
-        (
-            "Check of pool vg/pool failed (status:1). Manual repair required!",
-            1,
-        ),
-    ] {
-        let (engine, fake, _dir) = engine(Err(CmdError::Failed {
-            cmd: "lvm".into(),
-            code: 5,
-            stderr: stderr.into(),
-        }));
-        fake.let_go.add_permits(1);
-        let said = engine.lane("vg").await.run(&view(), &CHANGE, 70).await;
-        assert!(said.is_err());
-        let ran = fake.ran.load(std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(ran, runs, "{stderr}");
     }
 }

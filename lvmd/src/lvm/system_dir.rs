@@ -14,37 +14,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How lvm and udevd share the work of making device nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Udev {
-    /// udevd runs: it makes the links, lvm checks that the nodes are there and does not
-    /// wait for its rules. The only mode that is fast and leaves no stale node behind.
-    Verify,
-    /// No udevd: lvm makes the nodes itself.
+pub enum Udev<'a> {
+    /// udevd runs and makes all names in /dev. lvm does not wait for it (that would need
+    /// the host's IPC namespace); its own names go to this directory, see [`super::nodes`].
+    Runs(&'a Path),
+    /// No udevd runs: lvm makes the names in /dev.
     Absent,
-    /// udevd runs and lvm waits for it; works only in the host's IPC namespace.
-    Sync,
-}
-
-impl Udev {
-    /// (`udev_sync`, `udev_rules`, `verify_udev_operations`) of lvm.conf's activation section.
-    fn settings(self) -> (u8, u8, u8) {
-        match self {
-            Self::Verify => (0, 1, 1),
-            Self::Absent => (0, 0, 0),
-            Self::Sync => (1, 1, 0),
-        }
-    }
 }
 
 /// The text of the lvm.conf for one program and VG.
-pub fn render(udev: Udev, lock_dir: &Path) -> String {
-    let (sync, rules, verify) = udev.settings();
+pub fn render(udev: Udev<'_>, lock_dir: &Path) -> String {
+    let (dir, by_udev) = match udev {
+        Udev::Runs(dir) => (format!("\n\tdir=\"{}\"", dir.display()), 1),
+        Udev::Absent => (String::new(), 0),
+    };
     let lock_dir = lock_dir.display();
     format!(
-        "# Generated; changes are lost. Explained in docs/decisions/lvm-conf.md.\n\
+        "# Generated; changes are lost. Explained in docs/decisions/udev.md.\n\
          global {{\n\tuse_aio=0\n\tuse_lvmpolld=0\n\tevent_activation=0\n\tnotify_dbus=0\n\tuse_lvmlockd=0\n\tlocking_dir=\"{lock_dir}\"\n}}\n\
          backup {{\n\tbackup=0\n\tarchive=0\n}}\n\
-         devices {{\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
-         activation {{\n\tmonitoring=0\n\tudev_sync={sync}\n\tudev_rules={rules}\n\tverify_udev_operations={verify}\n}}\n\
+         devices {{{dir}\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
+         activation {{\n\tmonitoring=0\n\tudev_sync=0\n\tudev_rules={by_udev}\n\tverify_udev_operations={by_udev}\n}}\n\
          log {{\n\tverbose=0\n\tsyslog=0\n}}\n"
     )
 }
@@ -82,10 +72,12 @@ mod tests {
     fn the_file_is_replaced_whole() {
         let root = tempfile::tempdir().unwrap();
         let lock = Path::new("/run/lock/lvm");
-        let dir = place(root.path(), "lvmd", "vg", &render(Udev::Verify, lock)).unwrap();
+        let nodes = Path::new("/dev/.basalt/lvmd/vg");
+        let dir = place(root.path(), "lvmd", "vg", &render(Udev::Runs(nodes), lock)).unwrap();
         let text = fs::read_to_string(dir.join("lvm.conf")).unwrap();
         assert!(
             text.contains("use_aio=0")
+                && text.contains("dir=\"/dev/.basalt/lvmd/vg\"")
                 && text.contains("udev_sync=0\n\tudev_rules=1\n\tverify_udev_operations=1"),
             "{text}"
         );

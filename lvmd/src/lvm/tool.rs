@@ -1,10 +1,12 @@
 //! The lvm program: where it is, how it is called, and whether it can do its work.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cmd::{Cmd, CmdError, Runner, find_program};
+use crate::lvm::nodes;
 use crate::lvm::system_dir::{self, Udev};
 use crate::names;
 
@@ -34,46 +36,40 @@ pub struct Tool {
     pub system_dir: SystemDir,
     /// The name of the calling program, part of the generated directory's path.
     pub program: &'static str,
-    /// How it shares its work with udevd.
-    pub udev: Udev,
+    /// Next to a udevd: the directory under which lvm gets device nodes of its own.
+    pub nodes: Option<PathBuf>,
 }
 
 impl Tool {
     /// The lvm beside us with a generated lvm.conf, for `program`; udev as found.
     pub fn beside_us(program: &'static str) -> Self {
-        let udev = if Path::new("/run/udev/control").exists() {
-            Udev::Verify
-        } else {
-            Udev::Absent
-        };
+        let beside_udevd = Path::new("/run/udev/control").exists();
         Self {
             command_prefix: Vec::new(),
             system_dir: SystemDir::Generated(names::LVM_SYSTEM_DIRS.into()),
             program,
-            udev,
+            nodes: beside_udevd.then(|| names::LVM_NODE_DIRS.into()),
         }
     }
 
-    /// A call `lvm <args>` that sees exactly `devices`; `vg` chooses the lvm.conf.
+    /// A call `lvm <args>` that sees exactly `devices`; `vg` chooses the lvm.conf. One that
+    /// changes a VG names it, and is the only call on it of this program while it runs.
     ///
     /// # Errors
-    /// When lvm is not there or its lvm.conf cannot be written.
+    /// When lvm is not there, or its lvm.conf or its device nodes cannot be made.
     pub fn call(
         &self,
         vg: Option<&str>,
         devices: &[PathBuf],
         args: &[String],
     ) -> Result<Cmd, CmdError> {
-        let failed = |error: std::io::Error| CmdError::Start {
-            program: "lvm".into(),
-            reason: format!("cannot write its lvm.conf: {error}"),
-        };
         let dir = match &self.system_dir {
             SystemDir::User(dir) => dir.clone(),
             SystemDir::Generated(root) => {
-                let text = system_dir::render(self.udev, Path::new(names::LVM_LOCK_DIR));
-                system_dir::place(root, self.program, vg.unwrap_or("_scan"), &text)
-                    .map_err(failed)?
+                self.prepare(root, vg).map_err(|error| CmdError::Start {
+                    program: "lvm".into(),
+                    reason: format!("cannot write its lvm.conf and device nodes: {error}"),
+                })?
             }
         };
         let mut words = self
@@ -105,6 +101,21 @@ impl Tool {
         } else {
             cmd.limit(CHANGE_LIMIT)
         })
+    }
+
+    /// Makes the lvm.conf and the device nodes for `vg`; gives the lvm.conf's directory.
+    fn prepare(&self, root: &Path, vg: Option<&str>) -> io::Result<PathBuf> {
+        let nodes = match (&self.nodes, vg) {
+            (Some(nodes), Some(vg)) => Some(nodes.join(self.program).join(vg)),
+            // A report makes no nodes.
+            _ => None,
+        };
+        if let (Some(nodes), Some(vg)) = (&nodes, vg) {
+            nodes::refresh(nodes, vg)?;
+        }
+        let udev = nodes.as_deref().map_or(Udev::Absent, Udev::Runs);
+        let text = system_dir::render(udev, Path::new(names::LVM_LOCK_DIR));
+        system_dir::place(root, self.program, vg.unwrap_or("_scan"), &text)
     }
 
     /// Checks what is relied on: lvm runs, is new enough, knows thin pools; thin_check is there.
@@ -189,7 +200,7 @@ mod tests {
             command_prefix: prefix.iter().map(|s| (*s).to_owned()).collect(),
             system_dir: SystemDir::Generated(root.to_owned()),
             program: "lvmd",
-            udev: Udev::Verify,
+            nodes: None,
         }
     }
 

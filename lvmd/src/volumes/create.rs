@@ -191,14 +191,9 @@ async fn create<R: Runner + Clone>(
             }
         }
     };
-    let mut said = lane.run(view, &mutation, threshold).await;
+    let said = lane.run(view, &mutation, threshold).await;
     // What lvm said only explains; what is there decides.
-    let mut after = lane.view().await?;
-    if after.vg.lv(&request.name).is_none() && said.as_ref().is_err_and(error::says_pool_check) {
-        let threshold = pool::ready(lane, &after, class, request.size).await?;
-        said = lane.run(&after, &mutation, threshold).await;
-        after = lane.view().await?;
-    }
+    let after = lane.view().await?;
     let Some(lv) = after.vg.lv(&request.name) else {
         return Err(match said {
             Err(error) if error::says_no_space(&error) => no_space(error.stderr().to_owned()),

@@ -163,12 +163,3 @@ pub(super) fn says_no_space(error: &CmdError) -> bool {
     .iter()
     .any(|words| text.contains(words))
 }
-
-/// Whether lvm could not have a pool's metadata checked. Next to a busy udevd that passes:
-/// the first volume in a pool makes lvm take the pool down and up again, and udevd, late
-/// with the old device's end, takes away the node that lvm has just made for thin_check.
-/// A pool that is really damaged fails a second time.
-pub(super) fn says_pool_check(error: &CmdError) -> bool {
-    let text = error.stderr();
-    text.contains("Check of pool") && text.contains("failed")
-}

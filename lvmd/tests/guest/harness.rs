@@ -126,6 +126,25 @@ impl Daemon {
     }
 
     pub async fn start_in(dir: tempfile::TempDir, config: &str) -> Self {
+        Self::start_behind(&[], dir, config).await
+    }
+
+    /// Starts it as in a pod without the host's IPC: /dev, /run/udev and the lock directory
+    /// are the host's, the rest of /run is not.
+    pub async fn start_in_pod(config: &str) -> Self {
+        let script = "set -e
+            mkdir -p /tmp/host/run; mount --bind /run /tmp/host/run; mount -t tmpfs tmpfs /run
+            for part in udev lock/lvm; do
+                mkdir -p /run/$part; mount --bind /tmp/host/run/$part /run/$part
+            done
+            exec \"$0\" \"$@\"";
+        let pod = "unshare --mount --ipc --propagation slave bash -c";
+        let pod: Vec<_> = pod.split(' ').chain([script]).collect();
+        Self::start_behind(&pod, tempfile::tempdir().unwrap(), config).await
+    }
+
+    /// Starts it as the last argument of `prefix`, a program that becomes it.
+    async fn start_behind(prefix: &[&str], dir: tempfile::TempDir, config: &str) -> Self {
         let socket = dir.path().join("lvmd.sock");
         write_config(dir.path(), config);
         let log = std::fs::File::options()
@@ -134,8 +153,10 @@ impl Daemon {
             .open(dir.path().join("log"))
             .unwrap();
         let metrics_port = free_port();
+        let mut words = prefix.iter().chain(&[env!("CARGO_BIN_EXE_lvmd")]);
         #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_lvmd"))
+        let child = std::process::Command::new(words.next().unwrap())
+            .args(words)
             .args(["--config", dir.path().join("lvmd.yaml").to_str().unwrap()])
             .args([
                 "--metrics-bind-address",

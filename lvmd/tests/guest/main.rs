@@ -9,4 +9,5 @@ mod harness;
 mod refusals;
 mod rpc;
 mod service;
+mod udev;
 mod wrecks;
