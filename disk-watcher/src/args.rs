@@ -36,6 +36,9 @@ pub struct RunArgs {
     /// The DiskClass documents
     #[arg(long, default_value = "/etc/disk-watcher/config.yaml")]
     pub config: PathBuf,
+    /// The name of this node, as approvals write it; the host's name unless given
+    #[arg(long, env = "NODE_NAME")]
+    pub node_name: Option<String>,
     /// Where claims are recorded; must survive reboots
     #[arg(long, default_value = "/var/lib/disk-watcher")]
     pub journal: PathBuf,
@@ -65,6 +68,9 @@ struct StatusArgs {
     /// asking what the running disk-watcher last saw
     #[arg(long, value_name = "CONFIG")]
     look: Option<PathBuf>,
+    /// With --look: the name of this node, as approvals write it
+    #[arg(long, env = "NODE_NAME")]
+    node_name: Option<String>,
     /// Where the running disk-watcher keeps its status
     #[arg(long, default_value = STATUS_DIR)]
     status_dir: PathBuf,
@@ -145,6 +151,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 output,
                 details,
                 look,
+                node_name,
                 status_dir,
             } = args;
             let view = match output {
@@ -153,7 +160,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 Output::Table => View::Table,
             };
             let text = match look {
-                Some(config) => view.render(&runtime()?.block_on(look_now(&config))?)?,
+                Some(config) => view.render(&runtime()?.block_on(look_now(&config, node_name))?)?,
                 None => remembered(&status_dir.join(view.file()))?,
             };
             println!("{text}");
@@ -186,9 +193,25 @@ pub fn load(path: &Path) -> anyhow::Result<Config> {
     Config::load(&text).with_context(|| format!("{} is not used", path.display()))
 }
 
-async fn look_now(config: &Path) -> anyhow::Result<Vec<NodeDisk>> {
+/// The node's name: as given, else the host's.
+///
+/// # Errors
+/// When the host has no name that is text.
+pub fn node_name(given: Option<String>) -> anyhow::Result<String> {
+    match given.filter(|name| !name.is_empty()) {
+        Some(name) => Ok(name),
+        None => nix::unistd::gethostname()
+            .context("the host's name is not known")?
+            .into_string()
+            .map_err(|name| {
+                anyhow::anyhow!("the host's name {name:?} is no text; give --node-name")
+            }),
+    }
+}
+
+async fn look_now(config: &Path, name: Option<String>) -> anyhow::Result<Vec<NodeDisk>> {
     let config = load(config)?;
-    Watcher::new(Host, None, None)
+    Watcher::new(Host, None, None, node_name(name)?)
         .pass(&config)
         .await
         .context("cannot list the disks")

@@ -23,7 +23,7 @@ pub use self::auto_extend::{
 };
 pub use self::error::{ConfigError, Problem};
 pub use self::values::{Percent, PoolSize};
-use crate::facts::Transport;
+use crate::facts::{DiskId, Transport};
 use crate::pattern::Pattern;
 use crate::select::Cel;
 
@@ -79,6 +79,8 @@ pub struct DiskClass {
     pub mode: Mode,
     /// Whether disks that appear after the first success are taken too.
     pub discovery: Discovery,
+    /// Disks a person agreed to, each as it was then.
+    pub approved: Vec<Approval>,
     /// Which disks.
     pub select: Select,
     /// Which disks not, whatever `select` says.
@@ -113,6 +115,35 @@ pub enum Discovery {
     Once,
     /// All that pass.
     Continuous,
+}
+
+/// A person's word that one disk, as it was, may join. It lifts AwaitingApproval for that
+/// disk and no other rule, and is void when the disk's contents have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// The node the disk is in.
+    pub node: String,
+    /// The disk.
+    pub disk_id: DiskId,
+    /// The digest of what stood on it, in hex.
+    pub fingerprint: String,
+}
+
+/// What fingerprints begin with where people read and write them.
+pub const FINGERPRINT_PREFIX: &str = "sha256:";
+
+impl std::fmt::Display for Approval {
+    /// As it is written in `spec.approved`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // JSON strings are YAML strings, whatever a serial number has in it.
+        write!(
+            f,
+            "- {{node: {:?}, diskId: {:?}, fingerprint: \"{FINGERPRINT_PREFIX}{}\"}}",
+            self.node,
+            self.disk_id.as_str(),
+            self.fingerprint
+        )
+    }
 }
 
 /// Predicates on a disk. Those that are given are ANDed, the values of one are ORed.

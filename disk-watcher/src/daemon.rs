@@ -21,7 +21,7 @@ use tracing::info;
 
 use self::board::Board;
 use self::reload::ConfigFile;
-use crate::args::RunArgs;
+use crate::args::{self, RunArgs};
 use crate::events::{Events, Quiet};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -37,6 +37,7 @@ const RESYNC: Duration = Duration::from_secs(300);
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let RunArgs {
         config,
+        node_name,
         journal,
         status_dir,
         metrics_bind_address,
@@ -53,7 +54,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     );
     // Listens before the first look, so that nothing falls between the two.
     let events = Events::subscribe()?;
-    let watcher = Watcher::new(Host, Some(journal), Some(Quiet::new(Instant::now())));
+    let watcher = Watcher::new(
+        Host,
+        Some(journal),
+        Some(Quiet::new(Instant::now())),
+        args::node_name(node_name)?,
+    );
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let (passed, last_pass) = watch::channel(Instant::now());

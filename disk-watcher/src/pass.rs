@@ -17,7 +17,7 @@ use crate::events::Quiet;
 use crate::facts::DiskFacts;
 use crate::journal::{Claim, Journal, Stage};
 use crate::node::{self, Node, NodeReader};
-use crate::rules::{self, ClassUsage, Evidence, Judgement, Verdict};
+use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
 use crate::status::NodeDisk;
 
@@ -28,6 +28,8 @@ pub struct Watcher<R> {
     /// `None`: nothing is ever changed, as with `disk-watcher status`.
     journal: Option<Journal>,
     readings: Readings,
+    /// The name of this node, as approvals write it.
+    node_name: String,
     /// When each disk was last heard of; `None`: nobody listens, so nothing is known to be unsettled.
     quiet: Option<Quiet>,
 }
@@ -41,12 +43,18 @@ struct Judged {
 
 impl<R: Runner + Clone> Watcher<R> {
     /// A watcher that calls lvm through `runner` and acts only with a journal.
-    pub fn new(runner: R, journal: Option<Journal>, quiet: Option<Quiet>) -> Self {
+    pub fn new(
+        runner: R,
+        journal: Option<Journal>,
+        quiet: Option<Quiet>,
+        node_name: String,
+    ) -> Self {
         Self {
             node: NodeReader::new(runner),
             journal,
             readings: Readings::default(),
             quiet,
+            node_name,
         }
     }
 
@@ -169,6 +177,10 @@ impl<R: Runner + Clone> Watcher<R> {
                             .map_or(Duration::MAX, |q| q.quiet_for(&facts.name, now)),
                     ),
                     native_owner: None,
+                    consent: Consent {
+                        node: &self.node_name,
+                        fingerprint: looked.reading.as_ref().map(|r| r.fingerprint.as_str()),
+                    },
                 };
                 rules::judge(&config.classes, &evidence)
             })

@@ -5,6 +5,7 @@
 //! know denies: unknown means no. Only [`Verdict::Cleared`] lets a disk be planned or
 //! taken, and a disk with any LVM label on it never gets that one.
 
+mod approval;
 mod code;
 mod content;
 mod device;
@@ -16,6 +17,7 @@ mod usage;
 
 use serde::Serialize;
 
+pub use self::approval::Consent;
 pub use self::code::{Code, Reason};
 pub(crate) use self::content::is_system_partition;
 pub use self::evidence::{

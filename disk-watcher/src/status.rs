@@ -78,6 +78,8 @@ pub struct NodeDisk {
     pub volume_group: Option<String>,
     /// The commands that would run, where the class only plans.
     pub plan: Vec<String>,
+    /// The line of `spec.approved` with which a person agrees, where one has to.
+    pub approve: Option<String>,
 }
 
 impl NodeDisk {
@@ -103,6 +105,7 @@ impl NodeDisk {
             pv_uuid: None,
             volume_group: None,
             plan: Vec::new(),
+            approve: None,
         }
     }
 

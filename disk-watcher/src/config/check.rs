@@ -1,5 +1,6 @@
 //! From the file as written to classes that hold every rule, or all that is wrong.
 
+mod approved;
 mod pool;
 
 use std::collections::BTreeMap;
@@ -132,6 +133,7 @@ impl Check<'_> {
             name: document.metadata.name,
             mode: spec.mode,
             discovery: spec.discovery,
+            approved: self.approved(spec.approved),
             exclude: self.exclude(spec.exclude, select.allow_unstable_names),
             safety: self.safety(&spec.safety),
             volume_group: self.volume_group(spec.volume_group),

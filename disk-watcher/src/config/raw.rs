@@ -56,6 +56,8 @@ pub(super) struct Spec {
     node_selector: Later,
     priority: Later,
     #[serde(default)]
+    pub(super) approved: Vec<Approval>,
+    #[serde(default)]
     pub(super) select: Select,
     #[serde(default)]
     pub(super) exclude: Exclude,
@@ -67,6 +69,14 @@ pub(super) struct Spec {
     pub(super) volume_group: VolumeGroup,
     pub(super) thin_pool: Option<ThinPool>,
     metadata_backup: Later,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Approval {
+    pub(super) node: String,
+    pub(super) disk_id: String,
+    pub(super) fingerprint: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::found::{id_of, is_disk_of};
 use super::{Judged, Watcher};
 use crate::commands;
-use crate::config::{Config, Mode};
+use crate::config::{Approval, Config, Mode};
 use crate::journal::{Claim, Journal, Stage};
 use crate::rules::Verdict;
 use crate::status::{DiskState, NodeDisk};
@@ -41,6 +41,7 @@ impl<R> Watcher<R> {
                     pv_uuid: Some(claim.pv_uuid.clone()),
                     volume_group: Some(claim.volume_group.clone()),
                     plan: vec![],
+                    approve: None,
                 });
             }
         }
@@ -55,6 +56,18 @@ impl<R> Watcher<R> {
         remarks: &BTreeMap<String, String>,
     ) -> NodeDisk {
         let mut disk = NodeDisk::judged(&judged.facts, &judged.judgement);
+        if let (DiskState::AwaitingApproval, Some(id), Some(reading)) =
+            (disk.state, judged.judgement.id.id(), &judged.reading)
+        {
+            disk.approve = Some(
+                Approval {
+                    node: self.node_name.clone(),
+                    disk_id: id.clone(),
+                    fingerprint: reading.fingerprint.clone(),
+                }
+                .to_string(),
+            );
+        }
         if let Some(claim) = claims.iter().find(|claim| is_disk_of(claim, judged)) {
             disk.class = Some(claim.class.clone());
             disk.pv_uuid = Some(claim.pv_uuid.clone());

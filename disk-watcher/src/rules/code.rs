@@ -89,7 +89,8 @@ pub enum Code {
     LimitReached,
     /// It has not been quiet for long enough, or udev is not done with it. Wait.
     NotSettled,
-    /// The class takes no more disks by itself. Way out: `spec.discovery: Continuous`.
+    /// The class takes no more disks by itself, or a person has to look at it again. Way
+    /// out: the line for `spec.approved` that status shows, or `spec.discovery: Continuous`.
     AwaitingApproval,
     /// Another storage system claims it. Way out: remove it there.
     NativeOwner,
@@ -166,7 +167,7 @@ impl Code {
             Self::NoId => Some("spec.safety.allowUniqueIdMissing"),
             Self::LimitReached => Some("spec.limits"),
             Self::NotSettled => Some("spec.limits.settle"),
-            Self::AwaitingApproval => Some("spec.discovery"),
+            Self::AwaitingApproval => Some("spec.approved and spec.discovery"),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use lvmd::names::{TAG_OWNER, tag_value};
 use lvmd::units::Bytes;
 
+use super::Consent;
 use crate::config::RequireZeroed;
 use crate::facts::{DiskFacts, DiskId, HostFacts, is_junk};
 
@@ -35,6 +36,8 @@ pub struct Evidence<'a> {
     pub usage: Option<ClassUsage>,
     /// How long no event came for it; `None` when that is not known.
     pub quiet_for: Option<Duration>,
+    /// What approvals are compared with.
+    pub consent: Consent<'a>,
     /// The storage system that claims it in its own configuration, where one was found.
     pub native_owner: Option<String>,
 }

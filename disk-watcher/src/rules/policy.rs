@@ -5,7 +5,7 @@ use std::time::Duration;
 use lvmd::units::Bytes;
 
 use super::{ClassUsage, Code, Evidence, Reasons};
-use crate::config::{Discovery, DiskClass};
+use crate::config::DiskClass;
 use crate::facts::HostProof;
 use crate::select::{Answer, Selection};
 
@@ -78,12 +78,7 @@ pub(super) fn it_is_wanted_now(
                 evidence.facts.size.unwrap_or_default(),
                 reasons,
             );
-            if class.discovery == Discovery::Once && usage.established {
-                reasons.add(
-                    Code::AwaitingApproval,
-                    format!("class {} is set up and its discovery is Once", class.name),
-                );
-            }
+            super::approval::a_person_agrees(evidence, class, reasons);
         }
         None => reasons.add(
             Code::LimitReached,

@@ -22,6 +22,7 @@ struct Case {
     usage: Option<ClassUsage>,
     quiet_for: Option<Duration>,
     native_owner: Option<String>,
+    fingerprint: Option<String>,
 }
 
 const CLASS: &str = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\n\
@@ -51,6 +52,7 @@ impl Case {
             }),
             quiet_for: Some(Duration::from_secs(10)),
             native_owner: None,
+            fingerprint: Some("ab".repeat(32)),
         }
     }
 
@@ -102,6 +104,10 @@ impl Case {
                 usage: self.usage,
                 quiet_for: self.quiet_for,
                 native_owner: self.native_owner.clone(),
+                consent: Consent {
+                    node: "n1",
+                    fingerprint: self.fingerprint.as_deref(),
+                },
             },
         )
     }
@@ -915,4 +921,48 @@ fn reasons_read_well() {
         serde_json::to_value(&judgement.reasons[2]).unwrap(),
         serde_json::json!({"code": "Signature:zfs", "detail": "at byte 0, 4096"})
     );
+}
+
+#[test]
+fn an_approval_lifts_only_the_wait_for_it_and_only_for_the_disk_as_it_was() {
+    let approved = |node: &str, id: &str, digit: &str| {
+        case(|c| {
+            c.usage = Some(ClassUsage {
+                established: true,
+                candidates: 1,
+                ..ClassUsage::default()
+            });
+            c.config.push_str(&format!(
+                "  approved: [{{node: {node}, diskId: {id}, fingerprint: \"sha256:{}\"}}]\n",
+                digit.repeat(32)
+            ));
+        })
+    };
+    let id = "naa.5000c500000000A1";
+    let good = approved("n1", id, "ab");
+    assert_eq!(
+        good.judge().verdict,
+        Verdict::Cleared {
+            class: "fast".to_owned()
+        }
+    );
+    for other in [approved("n2", id, "ab"), approved("n1", "naa.1", "ab")] {
+        assert_eq!(other.codes(), ["AwaitingApproval".to_owned()].into());
+    }
+    let changed = approved("n1", id, "cd").judge();
+    assert!(
+        changed.reasons[0].detail.contains("is void"),
+        "{:?}",
+        changed.reasons
+    );
+    // It overrides no rule.
+    let mut unsafe_disk = approved("n1", id, "ab");
+    unsafe_disk.content().signatures.push(SignatureSeen {
+        kind: "ext4".to_owned(),
+        offset: 1080,
+    });
+    assert_eq!(unsafe_disk.judge().verdict, Verdict::Rejected);
+    let mut unread = approved("n1", id, "ab");
+    unread.fingerprint = None;
+    assert_eq!(unread.codes(), ["AwaitingApproval".to_owned()].into());
 }

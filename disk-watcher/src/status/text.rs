@@ -1,5 +1,7 @@
 //! Status as text: a table for people, JSON for programs.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
@@ -34,8 +36,27 @@ pub fn table(disks: &[NodeDisk], width: Option<u16>, details: bool) -> String {
         .lines()
         .map(|line| format!("{}\n", line.trim_end()))
         .collect();
+    text.push_str(&approvals(disks));
     if details {
         text.extend(disks.iter().map(in_full));
+    }
+    text
+}
+
+/// What to write so that disks that wait for a person join, class by class.
+fn approvals(disks: &[NodeDisk]) -> String {
+    let mut waiting: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for disk in disks {
+        if let (Some(class), Some(line)) = (&disk.class, &disk.approve) {
+            waiting.entry(class).or_default().push(line);
+        }
+    }
+    let mut text = String::new();
+    for (class, lines) in waiting {
+        text.push_str(&format!(
+            "\nTo agree, add to spec.approved of class {class}:\n"
+        ));
+        text.extend(lines.iter().map(|line| format!("  {line}\n")));
     }
     text
 }
@@ -112,6 +133,7 @@ mod tests {
             pv_uuid: None,
             volume_group: None,
             plan: Vec::new(),
+            approve: None,
         }
     }
 
@@ -198,5 +220,25 @@ mod tests {
         assert_eq!(disk["transport"], "sata");
         assert_eq!(disk["reasons"][0]["code"], "Signature:zfs");
         assert_eq!(disk["pvUuid"], serde_json::Value::Null);
+    }
+
+    #[test]
+    fn the_line_to_agree_with_can_be_pasted_into_the_class() {
+        let mut waiting = disk("sdc", DiskState::AwaitingApproval, Vec::new());
+        let approval = crate::config::Approval {
+            node: "n1".to_owned(),
+            disk_id: DiskId::from("serial.ATA.X \"1\"".to_owned()),
+            fingerprint: "ab".repeat(32),
+        };
+        waiting.approve = Some(approval.to_string());
+        let text = table(&[waiting], Some(120), false);
+        let (_, lines) = text
+            .split_once("To agree, add to spec.approved of class fast:\n")
+            .unwrap();
+        let class = format!(
+            "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  select: {{model: [x]}}\n  volumeGroup: {{name: vg}}\n  approved:\n{lines}"
+        );
+        let config = crate::config::Config::load(&class).unwrap();
+        assert_eq!(config.classes[0].approved, [approval]);
     }
 }
