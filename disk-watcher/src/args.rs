@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lvmd::cmd::Host;
 use lvmd::runtime::{Bind, Format, LogSettings};
 
-use crate::config::Config;
+use crate::config::Sources;
 use crate::daemon;
 use crate::pass::Watcher;
 use crate::status::{self, NodeDisk};
@@ -26,19 +26,15 @@ enum Command {
     Run(RunArgs),
     /// Shows every disk, its state, and why
     Status(StatusArgs),
-    /// Checks a configuration file
-    Check(CheckArgs),
+    /// Checks the configuration and lists its classes
+    Check(Sources),
 }
 
 /// Flags of `disk-watcher run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The DiskClass documents
-    #[arg(long, default_value = "/etc/disk-watcher/config.yaml")]
-    pub config: PathBuf,
-    /// The name of this node, as approvals write it; the host's name unless given
-    #[arg(long, env = "NODE_NAME")]
-    pub node_name: Option<String>,
+    #[command(flatten)]
+    pub sources: Sources,
     /// Where claims are recorded; must survive reboots
     #[arg(long, default_value = "/var/lib/disk-watcher")]
     pub journal: PathBuf,
@@ -64,22 +60,15 @@ struct StatusArgs {
     /// Reasons and plans in full, one below the other
     #[arg(long)]
     details: bool,
-    /// Look now, with the classes of this file and without changing anything, instead of
+    /// Look now, with the classes of these files and without changing anything, instead of
     /// asking what the running disk-watcher last saw
-    #[arg(long, value_name = "CONFIG")]
-    look: Option<PathBuf>,
-    /// With --look: the name of this node, as approvals write it
-    #[arg(long, env = "NODE_NAME")]
-    node_name: Option<String>,
+    #[arg(long)]
+    look: bool,
+    #[command(flatten)]
+    sources: Sources,
     /// Where the running disk-watcher keeps its status
     #[arg(long, default_value = STATUS_DIR)]
     status_dir: PathBuf,
-}
-
-#[derive(Debug, clap::Args)]
-struct CheckArgs {
-    /// The file
-    config: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -151,7 +140,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 output,
                 details,
                 look,
-                node_name,
+                sources,
                 status_dir,
             } = args;
             let view = match output {
@@ -159,18 +148,18 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 Output::Table if details => View::Details,
                 Output::Table => View::Table,
             };
-            let text = match look {
-                Some(config) => view.render(&runtime()?.block_on(look_now(&config, node_name))?)?,
-                None => remembered(&status_dir.join(view.file()))?,
+            let text = if look {
+                view.render(&runtime()?.block_on(look_now(&sources))?)?
+            } else {
+                remembered(&status_dir.join(view.file()))?
             };
             println!("{text}");
             Ok(())
         }
-        Command::Check(CheckArgs { config }) => {
-            let classes = load(&config)?.classes;
+        Command::Check(sources) => {
+            let classes = sources.load()?.classes;
             println!(
-                "{}: {} classes: {}",
-                config.display(),
+                "{} classes: {}",
                 classes.len(),
                 classes
                     .iter()
@@ -183,35 +172,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Reads and checks a configuration file.
-///
-/// # Errors
-/// What is wrong with it, with its name.
-pub fn load(path: &Path) -> anyhow::Result<Config> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Config::load(&text).with_context(|| format!("{} is not used", path.display()))
-}
-
-/// The node's name: as given, else the host's.
-///
-/// # Errors
-/// When the host has no name that is text.
-pub fn node_name(given: Option<String>) -> anyhow::Result<String> {
-    match given.filter(|name| !name.is_empty()) {
-        Some(name) => Ok(name),
-        None => nix::unistd::gethostname()
-            .context("the host's name is not known")?
-            .into_string()
-            .map_err(|name| {
-                anyhow::anyhow!("the host's name {name:?} is no text; give --node-name")
-            }),
-    }
-}
-
-async fn look_now(config: &Path, name: Option<String>) -> anyhow::Result<Vec<NodeDisk>> {
-    let config = load(config)?;
-    Watcher::new(Host, None, None, node_name(name)?)
+async fn look_now(sources: &Sources) -> anyhow::Result<Vec<NodeDisk>> {
+    let config = sources.load()?;
+    Watcher::new(Host, None, None, sources.node()?)
         .pass(&config)
         .await
         .context("cannot list the disks")

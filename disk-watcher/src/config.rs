@@ -9,8 +9,10 @@
 mod auto_extend;
 mod check;
 mod error;
+mod existing;
 mod lvm_name;
 mod raw;
+mod sources;
 mod values;
 
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub use self::auto_extend::{
     AutoExtend, DataGrowth, Emergency, MetadataGrowth, Part, Poll, WhenFull,
 };
 pub use self::error::{ConfigError, Problem};
+pub use self::existing::{Existing, vg_uuid};
+pub use self::sources::{Sources, Stamp};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
 use crate::pattern::Pattern;
@@ -64,6 +68,19 @@ impl Config {
             .map_err(ConfigError::new)
     }
 
+    /// That no two classes share a name or a group.
+    ///
+    /// # Errors
+    /// All that do.
+    pub fn check_twins(&self) -> Result<(), ConfigError> {
+        let problems = check::twins(&self.classes);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError::new(problems))
+        }
+    }
+
     /// The class of that name.
     pub fn class(&self, name: &str) -> Option<&DiskClass> {
         self.classes.iter().find(|class| class.name == name)
@@ -89,6 +106,8 @@ pub struct DiskClass {
     pub limits: Limits,
     /// Where a person may loosen a rule.
     pub safety: Safety,
+    /// What others made and may become ours.
+    pub existing: Existing,
     /// The volume group the disks go into.
     pub volume_group: VolumeGroup,
     /// The thin pool in it; `None` makes a group for thick volumes only.
@@ -96,7 +115,10 @@ pub struct DiskClass {
 }
 
 /// What a class may do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, clap::ValueEnum,
+)]
+#[value(rename_all = "PascalCase")]
 pub enum Mode {
     /// Judge, and show the commands that would run.
     #[default]
@@ -132,6 +154,60 @@ pub struct Approval {
 /// What fingerprints begin with where people read and write them.
 pub const FINGERPRINT_PREFIX: &str = "sha256:";
 
+impl Approval {
+    /// An approval, with its fingerprint as people copy it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn new(node: &str, disk_id: DiskId, fingerprint: &str) -> Result<Self, String> {
+        let digest = fingerprint
+            .strip_prefix(FINGERPRINT_PREFIX)
+            .unwrap_or(fingerprint);
+        let hex = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+        if digest.len() != 64 || !digest.bytes().all(hex) {
+            return Err(format!(
+                "{fingerprint:?} is no fingerprint; copy the one that disk-watcher status prints"
+            ));
+        }
+        if node.is_empty() || disk_id.as_str().is_empty() {
+            return Err("an approval names a node and a disk".to_owned());
+        }
+        Ok(Self {
+            node: node.to_owned(),
+            disk_id,
+            fingerprint: digest.to_owned(),
+        })
+    }
+}
+
+/// A disk by a name that a person wrote, such as `/dev/sdb`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub path: String,
+    /// The disk it stands for since it was first judged; the name is not followed then.
+    pub bound: Option<DiskId>,
+}
+
+impl Named {
+    /// A name that is not bound yet.
+    pub fn new(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            bound: None,
+        }
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.bound {
+            Some(disk) => write!(f, "{} (bound to {disk})", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
 impl std::fmt::Display for Approval {
     /// As it is written in `spec.approved`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -151,6 +227,8 @@ impl std::fmt::Display for Approval {
 pub struct Select {
     /// Globs over the disk's links under `/dev`.
     pub paths: Vec<Pattern>,
+    /// Only disks by the names that a person wrote; `None`: any.
+    pub named: Option<Vec<Named>>,
     /// Whether `paths` may name kernel names such as `/dev/sda`.
     pub allow_unstable_names: bool,
     /// Globs over the model.

@@ -21,7 +21,7 @@ use tracing::info;
 
 use self::board::Board;
 use self::reload::ConfigFile;
-use crate::args::{self, RunArgs};
+use crate::args::RunArgs;
 use crate::events::{Events, Quiet};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -36,8 +36,7 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// What keeps it from starting: configuration, journal, netlink.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let RunArgs {
-        config,
-        node_name,
+        sources,
         journal,
         status_dir,
         metrics_bind_address,
@@ -45,7 +44,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         log_json: _,
     } = args;
     let stop = signals::stop_token()?;
-    let (file, config) = ConfigFile::open(config)?;
+    let node_name = sources.node()?;
+    let (file, config) = ConfigFile::open(sources)?;
     let journal = Journal::open(&journal).context("cannot use the journal")?;
     info!(
         owner = journal.owner(),
@@ -58,7 +58,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         Host,
         Some(journal),
         Some(Quiet::new(Instant::now())),
-        args::node_name(node_name)?,
+        node_name,
     );
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);

@@ -5,6 +5,8 @@
 //! ours to finish, and a foreign one provably is not. One file per claim, replaced by
 //! rename; one process per journal, kept apart by a lock.
 
+mod names;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -15,6 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::names::Bound;
 use crate::config::RequireZeroed;
 use crate::facts::DiskId;
 
@@ -62,6 +65,7 @@ pub struct Journal {
     dir: PathBuf,
     owner: String,
     claims: BTreeMap<String, Claim>,
+    names: BTreeMap<String, Bound>,
     _lock: Flock<File>,
 }
 
@@ -130,6 +134,7 @@ impl Journal {
             dir: dir.to_owned(),
             owner,
             claims,
+            names: names::read(dir)?,
             _lock: lock,
         })
     }

@@ -20,6 +20,7 @@ pub mod apply;
 pub mod args;
 pub mod busy;
 pub mod commands;
+pub mod compat;
 pub mod config;
 pub mod content;
 pub mod daemon;

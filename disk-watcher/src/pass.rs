@@ -2,6 +2,7 @@
 
 mod enforce;
 mod found;
+mod names;
 mod show;
 
 use std::collections::{BTreeMap, HashMap};
@@ -70,7 +71,9 @@ impl<R: Runner + Clone> Watcher<R> {
     /// # Errors
     /// When the disks cannot even be listed.
     pub async fn pass(&mut self, config: &Config) -> std::io::Result<Vec<NodeDisk>> {
-        let mut judged = self.judge_all(config).await?;
+        let mut judged = self.judge_all(&self.with_bound_names(config)).await?;
+        self.bind_names(config, &judged);
+        let config = &self.with_bound_names(config);
         let mut remarks: BTreeMap<String, String> = BTreeMap::new();
         if self.journal.is_some() {
             let mut acted = false;
@@ -180,6 +183,7 @@ impl<R: Runner + Clone> Watcher<R> {
                     consent: Consent {
                         node: &self.node_name,
                         fingerprint: looked.reading.as_ref().map(|r| r.fingerprint.as_str()),
+                        bound: self.bound_fingerprint(facts),
                     },
                 };
                 rules::judge(&config.classes, &evidence)

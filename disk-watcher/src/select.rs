@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use self::cel::Cel;
 
-use crate::config::{DiskClass, Media};
+use crate::config::{DiskClass, Media, Named};
 use crate::facts::{DiskFacts, Transport};
 use crate::pattern::Pattern;
 
@@ -119,6 +119,7 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
             ),
         });
     }
+    misses.extend(select.named.as_ref().and_then(|names| named(names, disk)));
     for (field, patterns, words) in [
         ("spec.select.model", &select.model, models(disk)),
         ("spec.select.vendor", &select.vendor, vendors(disk)),
@@ -173,6 +174,30 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
     } else {
         Answer::Missed(misses)
     }
+}
+
+/// A name stands for the disk it was bound to, or for whichever has it while it is new.
+fn named(names: &[Named], disk: &DiskFacts) -> Option<Miss> {
+    let id = disk.identify();
+    let stands_for_it = |name: &Named| match &name.bound {
+        Some(bound) => Some(bound) == id.id(),
+        None => disk.is_called(&name.path),
+    };
+    if names.iter().any(stands_for_it) {
+        return None;
+    }
+    let lost = names.iter().find(|name| disk.is_called(&name.path));
+    let detail = match lost {
+        Some(name) => format!(
+            "{name}: this is another disk, and names are not followed; to bind the name anew, take \
+             it out of the file, wait until that is read, and put it back"
+        ),
+        None => format!("it is none of {}", list(names)),
+    };
+    Some(Miss {
+        field: "disk-config",
+        detail,
+    })
 }
 
 fn size(class: &DiskClass, disk: &DiskFacts) -> Answer {

@@ -50,7 +50,7 @@ pub(super) fn classes(documents: Vec<Document>) -> Result<Vec<DiskClass>, Vec<Pr
 
 /// Classes that share a name or a volume group: all of them are at fault, because
 /// which one is meant cannot be told.
-fn twins(classes: &[DiskClass]) -> Vec<Problem> {
+pub(super) fn twins(classes: &[DiskClass]) -> Vec<Problem> {
     let mut names: BTreeMap<&str, usize> = BTreeMap::new();
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for class in classes {
@@ -134,6 +134,7 @@ impl Check<'_> {
             mode: spec.mode,
             discovery: spec.discovery,
             approved: self.approved(spec.approved),
+            existing: self.existing(spec.existing),
             exclude: self.exclude(spec.exclude, select.allow_unstable_names),
             safety: self.safety(&spec.safety),
             volume_group: self.volume_group(spec.volume_group),
@@ -190,6 +191,7 @@ impl Check<'_> {
         }
         let select = Select {
             paths: self.paths("spec.select.paths", &raw.paths, raw.allow_unstable_names),
+            named: None,
             allow_unstable_names: raw.allow_unstable_names,
             model: self.patterns("spec.select.model", &raw.model),
             vendor: self.patterns("spec.select.vendor", &raw.vendor),

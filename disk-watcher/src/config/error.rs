@@ -14,6 +14,16 @@ pub enum Problem {
     /// The text is no YAML, has an unknown key, or a value of the wrong kind.
     #[error("{0}")]
     Syntax(String),
+    /// A line of a file that is read line by line.
+    #[error("{file}, line {line}: {what}")]
+    Line {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what to do.
+        what: String,
+    },
     /// A document that is not one of ours.
     #[error("document {number}: {what}")]
     Document {
@@ -45,7 +55,7 @@ pub enum Problem {
 }
 
 impl ConfigError {
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(problems: Vec<Problem>) -> Self {
         Self { problems }
     }
 

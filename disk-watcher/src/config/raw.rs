@@ -65,10 +65,20 @@ pub(super) struct Spec {
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) safety: Safety,
-    existing: Later,
+    #[serde(default)]
+    pub(super) existing: Existing,
     pub(super) volume_group: VolumeGroup,
     pub(super) thin_pool: Option<ThinPool>,
     metadata_backup: Later,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Existing {
+    #[serde(rename = "adoptOwnedVG")]
+    adopt_owned_vg: Later,
+    #[serde(rename = "adoptForeignVG")]
+    pub(super) adopt_foreign_vg: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -221,7 +231,7 @@ impl Spec {
                 "spec.safety.allowRAIDMembers",
                 &self.safety.allow_raid_members,
             ),
-            ("spec.existing", &self.existing),
+            ("spec.existing.adoptOwnedVG", &self.existing.adopt_owned_vg),
             ("spec.volumeGroup.nameTemplate", &group.name_template),
             ("spec.volumeGroup.activation", &group.activation),
             ("spec.volumeGroup.metadataCopies", &group.metadata_copies),

@@ -89,7 +89,10 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             "  nodeSelector: {matchLabels: {a: b}}\n",
         ),
         ("spec.priority", "  priority: 0\n"),
-        ("spec.existing", "  existing: {adoptOwnedVG: true}\n"),
+        (
+            "spec.existing.adoptOwnedVG",
+            "  existing: {adoptOwnedVG: true}\n",
+        ),
         (
             "spec.metadataBackup",
             "  metadataBackup: {to: Secret, keep: 10}\n",

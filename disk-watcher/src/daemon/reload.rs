@@ -1,43 +1,40 @@
-//! The configuration file, read again when it changes. A bad one keeps the old one.
-
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+//! The configuration, read again when a file of it changes. A bad one keeps the old one.
 
 use tracing::{error, info};
 
-use crate::args;
-use crate::config::Config;
+use crate::config::{Config, Sources, Stamp};
 
-/// A configuration file and what tells that it changed.
+/// The files and what tells that one changed.
 #[derive(Debug)]
 pub(super) struct ConfigFile {
-    path: PathBuf,
-    stamp: Option<Stamp>,
+    sources: Sources,
+    stamp: Stamp,
 }
 
-type Stamp = (SystemTime, u64);
-
 impl ConfigFile {
-    /// The file and what it says now.
+    /// The files and what they say now.
     ///
     /// # Errors
-    /// When it cannot be used.
-    pub(super) fn open(path: PathBuf) -> anyhow::Result<(Self, Config)> {
-        let stamp = stamp(&path);
-        let config = args::load(&path)?;
-        Ok((Self { path, stamp }, config))
+    /// When they cannot be used.
+    pub(super) fn open(sources: Sources) -> anyhow::Result<(Self, Config)> {
+        let stamp = sources.stamp();
+        let config = sources.load()?;
+        Ok((Self { sources, stamp }, config))
     }
 
-    /// The new configuration, if the file changed and can be used.
+    /// The new configuration, if a file changed and all can be used.
     pub(super) fn changed(&mut self) -> Option<Config> {
-        let now = stamp(&self.path);
+        let now = self.sources.stamp();
         if now == self.stamp {
             return None;
         }
         self.stamp = now;
-        match args::load(&self.path) {
+        match self.sources.load() {
             Ok(config) => {
-                info!(file = %self.path.display(), classes = config.classes.len(), "the new configuration is in use");
+                info!(
+                    classes = config.classes.len(),
+                    "the new configuration is in use"
+                );
                 Some(config)
             }
             Err(error) => {
@@ -46,10 +43,4 @@ impl ConfigFile {
             }
         }
     }
-}
-
-/// ConfigMaps swap a symlink, so it is followed.
-fn stamp(path: &Path) -> Option<Stamp> {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
 }

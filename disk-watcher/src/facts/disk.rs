@@ -144,6 +144,11 @@ impl DiskFacts {
         &self.udev.links
     }
 
+    /// Whether this path under `/dev` names it now.
+    pub fn is_called(&self, path: &str) -> bool {
+        self.node() == path || self.links().iter().any(|link| link == path)
+    }
+
     /// Which disk it is.
     pub fn identify(&self) -> Identified {
         identify(

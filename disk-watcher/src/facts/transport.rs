@@ -38,6 +38,22 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 12] = [
+        Self::Nvme,
+        Self::Sata,
+        Self::Sas,
+        Self::Scsi,
+        Self::Virtio,
+        Self::Usb,
+        Self::Mmc,
+        Self::Iscsi,
+        Self::Fc,
+        Self::Nvmeof,
+        Self::ScsiDebug,
+        Self::Ubd,
+    ];
+
     /// Whether a class may take such disks without naming the transport. The others
     /// come and go, are shared between hosts, or exist for tests.
     pub fn is_allowed_by_default(self) -> bool {

@@ -10,6 +10,8 @@ pub struct Consent<'a> {
     pub node: &'a str,
     /// The digest of what stands on the disk; `None` when it could not be read.
     pub fingerprint: Option<&'a str>,
+    /// The same when a name in disk-config was bound to the disk; `None` when none is.
+    pub bound: Option<&'a str>,
 }
 
 /// What the approvals of a class say about a disk.
@@ -20,12 +22,20 @@ enum Said<'a> {
     Nothing,
 }
 
-/// A class that is set up takes no more disks by itself, unless it is told to.
+/// A class that is set up takes no more disks by itself, unless it is told to; and who
+/// wrote a name meant the disk as it was then.
 pub(super) fn a_person_agrees(evidence: &Evidence<'_>, class: &DiskClass, reasons: &mut Reasons) {
     let established = evidence.usage.is_some_and(|usage| usage.established);
-    if class.discovery != Discovery::Once || !established {
+    let Consent {
+        fingerprint, bound, ..
+    } = evidence.consent;
+    let why = if class.discovery == Discovery::Once && established {
+        format!("class {} is set up and its discovery is Once", class.name)
+    } else if class.select.named.is_some() && bound.is_some() && bound != fingerprint {
+        "its contents have changed since its name was bound to it".to_owned()
+    } else {
         return;
-    }
+    };
     match said(evidence, class) {
         Said::Yes => {}
         Said::Changed(approval) => reasons.add(
@@ -36,10 +46,7 @@ pub(super) fn a_person_agrees(evidence: &Evidence<'_>, class: &DiskClass, reason
                 evidence.consent.fingerprint.unwrap_or("none that is known")
             ),
         ),
-        Said::Nothing => reasons.add(
-            Code::AwaitingApproval,
-            format!("class {} is set up and its discovery is Once", class.name),
-        ),
+        Said::Nothing => reasons.add(Code::AwaitingApproval, why),
     }
 }
 

@@ -23,6 +23,7 @@ struct Case {
     quiet_for: Option<Duration>,
     native_owner: Option<String>,
     fingerprint: Option<String>,
+    bound: Option<String>,
 }
 
 const CLASS: &str = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\n\
@@ -53,6 +54,7 @@ impl Case {
             quiet_for: Some(Duration::from_secs(10)),
             native_owner: None,
             fingerprint: Some("ab".repeat(32)),
+            bound: None,
         }
     }
 
@@ -107,6 +109,7 @@ impl Case {
                 consent: Consent {
                     node: "n1",
                     fingerprint: self.fingerprint.as_deref(),
+                    bound: self.bound.as_deref(),
                 },
             },
         )

@@ -139,3 +139,35 @@ fn a_paused_class_still_speaks_for_its_disks() {
     ));
     assert!(matches!(selection, Selection::Conflict(_)));
 }
+
+#[test]
+fn a_name_stands_for_the_disk_it_was_bound_to_and_is_not_followed() {
+    let mut class = classes(&["select: {transport: [sata]}"]).remove(0);
+    let named = |path: &str, bound: Option<&str>| Named {
+        path: path.to_owned(),
+        bound: bound.map(|id| crate::facts::DiskId::from(id.to_owned())),
+    };
+    let mut ask_with = |names: Vec<Named>| {
+        class.select.named = Some(names);
+        ask(&class, &disk())
+    };
+    let id = "naa.5000c500000000A1";
+    assert_eq!(ask_with(vec![named("/dev/sda", None)]), Answer::Selected);
+    let link = "/dev/disk/by-id/ata-TEST_DISK_20G_A1";
+    assert_eq!(ask_with(vec![named(link, None)]), Answer::Selected);
+    assert_eq!(
+        ask_with(vec![named("/dev/sdq", Some(id))]),
+        Answer::Selected,
+        "another name since the last boot"
+    );
+    for names in [vec![], vec![named("/dev/sdb", None)]] {
+        assert!(matches!(ask_with(names), Answer::Missed(_)));
+    }
+    let Answer::Missed(misses) = ask_with(vec![named("/dev/sda", Some("naa.other"))]) else {
+        panic!("another disk has the name")
+    };
+    assert!(
+        misses[0].detail.contains("names are not followed"),
+        "{misses:?}"
+    );
+}

@@ -1,0 +1,135 @@
+//! Where the configuration of a node comes from: the DiskClass documents, and the file
+//! `disk-config` of TrueCharts' watcher where there is one.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::Context;
+
+use super::{Config, Mode};
+use crate::compat;
+
+/// See the module.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Sources {
+    /// The DiskClass documents
+    #[arg(long, default_value = super::CONFIG_FILE)]
+    pub config: PathBuf,
+    /// The file disk-config of TrueCharts' lvm-disk-watcher; with it, --config may be missing
+    #[arg(long, value_name = "FILE", alias = "compat.disk-config")]
+    pub compat_disk_config: Option<PathBuf>,
+    /// What may be done for disk-config
+    #[arg(long, value_enum, default_value_t, alias = "compat.mode")]
+    pub compat_mode: Mode,
+    /// The name of this node; the host's name unless given
+    #[arg(long, env = "NODE_NAME")]
+    pub node_name: Option<String>,
+}
+
+/// What tells that a file changed. ConfigMaps swap a symlink, so it is followed.
+pub type Stamp = [Option<(SystemTime, u64)>; 2];
+
+impl Sources {
+    /// Documents alone.
+    pub fn documents(config: PathBuf) -> Self {
+        Self {
+            config,
+            compat_disk_config: None,
+            compat_mode: Mode::Plan,
+            node_name: None,
+        }
+    }
+
+    /// Reads and checks all of it.
+    ///
+    /// # Errors
+    /// What is wrong, with the name of the file.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        let Some(compat) = &self.compat_disk_config else {
+            return documents(&self.config);
+        };
+        let missing =
+            std::fs::metadata(&self.config).is_err_and(|e| e.kind() == ErrorKind::NotFound);
+        let mut config = if missing {
+            Config::default()
+        } else {
+            documents(&self.config)?
+        };
+        let file = compat.display().to_string();
+        let unused = || format!("{file} is not used");
+        let text =
+            std::fs::read_to_string(compat).with_context(|| format!("cannot read {file}"))?;
+        let class =
+            compat::class(&file, &text, &self.node()?, self.compat_mode).with_context(unused)?;
+        config.classes.extend(class);
+        config.check_twins().with_context(unused)?;
+        Ok(config)
+    }
+
+    /// The name of this node: as given, else the host's.
+    ///
+    /// # Errors
+    /// When the host has no name that is text.
+    pub fn node(&self) -> anyhow::Result<String> {
+        if let Some(name) = self.node_name.as_ref().filter(|name| !name.is_empty()) {
+            return Ok(name.clone());
+        }
+        nix::unistd::gethostname()
+            .context("the host's name is not known")?
+            .into_string()
+            .map_err(|name| {
+                anyhow::anyhow!("the host's name {name:?} is no text; give --node-name")
+            })
+    }
+
+    /// How the files are now; it changes when one of them does.
+    pub fn stamp(&self) -> Stamp {
+        let of = |path: &Path| {
+            let meta = std::fs::metadata(path).ok()?;
+            Some((meta.modified().ok()?, meta.len()))
+        };
+        [
+            of(&self.config),
+            self.compat_disk_config.as_deref().and_then(of),
+        ]
+    }
+}
+
+fn documents(path: &Path) -> anyhow::Result<Config> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Config::load(&text).with_context(|| format!("{} is not used", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_files_make_one_configuration_and_may_not_share_a_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sources = Sources::documents(dir.path().join("config.yaml"));
+        sources.compat_disk_config = Some(dir.path().join("disk-config"));
+        sources.compat_mode = Mode::Enforce;
+        sources.node_name = Some("n1".to_owned());
+        assert!(
+            sources
+                .load()
+                .unwrap_err()
+                .to_string()
+                .contains("cannot read")
+        );
+        std::fs::write(dir.path().join("disk-config"), "n1: all\n").unwrap();
+        let config = sources.load().unwrap();
+        assert_eq!(config.classes[0].mode, Mode::Enforce, "without --config");
+        let class = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\nspec:\n  select: {model: [x]}\n  volumeGroup: {name: NAME}\n";
+        let before = sources.stamp();
+        std::fs::write(&sources.config, class.replace("NAME", "fast")).unwrap();
+        assert_ne!(sources.stamp(), before);
+        assert_eq!(sources.load().unwrap().classes.len(), 2);
+        std::fs::write(&sources.config, class.replace("NAME", "topolvm_vg")).unwrap();
+        let error = format!("{:#}", sources.load().unwrap_err());
+        assert!(error.contains("is the group of 2 classes"), "{error}");
+    }
+}
