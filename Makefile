@@ -18,13 +18,13 @@ demo: build ## Boots a guest, plugs a disk into it, and shows it become volumes
 
 test: build ## Lints, unit tests, guest tests and scenarios, each once
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest -- -D warnings
 	$(CARGO) test --workspace --locked --quiet
 	$(E2E) test
 
 test-all: build ## The same with every long variant; goes on where it was interrupted, results in docs/results
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest -- -D warnings
 	$(CARGO) test --workspace --locked --quiet
 	$(E2E) test --all --record
 

@@ -2,5 +2,25 @@
 //!
 //! `hypertopolvm` looks at the name it was called by, as upstream's does: the image has
 //! a link to it for each program, so manifests and chart values need no change.
+//!
+//! The CSI driver: [`size`], [`capability`], [`topology`], [`parameters`] and
+//! [`filesystem`] are its rules; [`controller`] and [`node`] are the services that apply
+//! them; a [`store`] is what the controller keeps volumes in, [`standalone`] the one of
+//! LVM tags; [`run`] starts it all.
 
+pub mod args;
+pub mod capability;
+pub mod controller;
+pub mod error;
+pub mod filesystem;
+pub mod identity;
+pub mod locks;
 pub mod multicall;
+pub mod node;
+pub mod parameters;
+pub mod proto;
+pub mod run;
+pub mod size;
+pub mod standalone;
+pub mod store;
+pub mod topology;

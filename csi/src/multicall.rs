@@ -97,7 +97,8 @@ fn start(program: Program, args: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match program {
         Program::Lvmd => with_arguments(args, lvmd::main),
         Program::Scheduler => with_arguments(args, |cli| block_on(scheduler::run(cli))),
-        Program::Controller | Program::Node | Program::LivenessProbe | Program::Registrar => {
+        Program::Node => with_arguments(args, |cli| block_on(crate::run::node(cli))),
+        Program::Controller | Program::LivenessProbe | Program::Registrar => {
             let name = PROGRAMS.iter().find(|(p, ..)| *p == program);
             let name = name.map_or("this program", |(_, name, _)| name);
             bail!("{name} is not built yet in this version")

@@ -81,9 +81,11 @@ impl Test {
             return Ok(ExitCode::SUCCESS);
         }
         // Before the workers: they would all wait for it.
-        if jobs.iter().any(|job| job.name().contains("guest_peer")) {
-            let cache = options.workspace.join(".cache/peer");
-            e2e_qemu::peer::build(&cache, |program| host::command(program))?;
+        for module in e2e_qemu::peer::MODULES {
+            if jobs.iter().any(|job| job.name().starts_with(module.suite)) {
+                let cache = options.workspace.join(".cache");
+                module.build(&cache, |program| host::command(program))?;
+            }
         }
         e2e_qemu::prepare(&options.workspace, backend)?;
         let report = Pool::new(&options, jobs, record).run();

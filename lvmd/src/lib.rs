@@ -15,6 +15,7 @@ pub mod dm;
 pub mod engine;
 pub mod lvm;
 pub mod metrics;
+pub mod mountinfo;
 pub mod names;
 pub mod patience;
 pub mod pool;

@@ -10,6 +10,17 @@ pub const LVMD_SOCKET: &str = "/run/topolvm/lvmd.sock";
 /// Where lvmd finds its configuration unless told otherwise.
 pub const LVMD_CONFIG: &str = "/etc/topolvm/lvmd.yaml";
 
+/// Where the CSI driver listens unless told otherwise.
+pub const CSI_SOCKET: &str = "/run/topolvm/csi-topolvm.sock";
+/// Key of the topology segment that names a volume's node.
+pub const TOPOLOGY_NODE: &str = "topology.topolvm.io/node";
+/// StorageClass parameter: the device class.
+pub const PARAM_CLASS: &str = "topolvm.io/device-class";
+/// StorageClass parameter: the lvcreate option class.
+pub const PARAM_OPTION_CLASS: &str = "topolvm.io/lvcreate-option-class";
+
+/// Prefix of StorageClass parameters upstream does not have.
+pub const PARAM_OWN: &str = "basalt.storage/";
 /// LVM tag `basalt.owner=<uid>` on a VG: whose it is. See [`tag_value`].
 pub const TAG_OWNER: &str = "basalt.owner";
 /// LVM tag `basalt.class=<class>` on a VG: the DiskClass it was made for.
@@ -20,6 +31,14 @@ pub const TAG_STATE: &str = "basalt.state";
 pub const TAG_LV: &str = "basalt.lv";
 /// LVM tag `basalt.pvc=<namespace>/<name>` on a volume.
 pub const TAG_PVC: &str = "basalt.pvc";
+/// LVM tag `basalt.kind=volume|snapshot` on a volume of a CSI driver that has no Kubernetes.
+pub const TAG_KIND: &str = "basalt.kind";
+/// LVM tag `basalt.size=<bytes>` there: the size that was asked for.
+pub const TAG_SIZE: &str = "basalt.size";
+/// LVM tag `basalt.source=<volume>` there: what it was copied from.
+pub const TAG_SOURCE: &str = "basalt.source";
+/// LVM tag `basalt.created=<seconds since 1970>` there.
+pub const TAG_CREATED: &str = "basalt.created";
 /// LVM tag `basalt.threshold=<percent>` on a thin pool.
 pub const TAG_THRESHOLD: &str = "basalt.threshold";
 /// Value of [`TAG_STATE`]: made, but not finished.

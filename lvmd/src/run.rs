@@ -17,6 +17,7 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -62,21 +63,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let stop = signals::stop_token()?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry, None);
-    let watching = follow(config, &metrics, &stop)?;
-    let first = watching.config.borrow().clone();
-    let tool = tool(&first, "lvmd");
-    let engine = Engine::new(Host, tool, Arc::new(metrics.clone()));
-    let volumes = Volumes::new(engine, watching.config.clone());
-    let keeper = Keeper::new(volumes.clone(), metrics.clone(), watching);
-    let health = Arc::new(keeper.health());
-    let side_door = http::serve(&bind, Page::new(registry), health, stop.clone())
+    let embedded = Embedded::new(config, "lvmd", metrics.clone(), &stop)?;
+    let volumes = embedded.volumes.clone();
+    let first = volumes.config();
+    let side_door = http::serve(&bind, Page::new(registry), embedded.health(), stop.clone())
         .await
         .context("cannot serve metrics and health")?;
     let listener = listen(&first.socket)
         .with_context(|| format!("cannot listen at {}", first.socket.display()))?;
     let bound = inode(&first.socket);
     info!(socket = %first.socket.display(), "serving");
-    let kept = tokio::spawn(keeper.run(stop.clone()));
+    let kept = embedded.start(stop.clone());
     let service = Service::new(volumes.clone(), metrics, stop.clone());
     Server::builder()
         .add_service(LvServiceServer::new(service.clone()))
@@ -93,13 +90,74 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     if inode(&first.socket) == bound {
         let _ = std::fs::remove_file(&first.socket);
     }
-    let _ = kept.await;
-    volumes.drain().await;
+    kept.end().await;
     if let Some(door) = side_door {
         let _ = door.task.await;
     }
     info!("all work is finished, ending");
     Ok(())
+}
+
+/// lvmd without a socket. Nothing happens before [`Embedded::start`].
+#[derive(Debug)]
+pub struct Embedded {
+    /// The volumes.
+    pub volumes: Volumes<Host>,
+    health: Arc<KeptHealth<Host>>,
+    keeper: Keeper<Host>,
+}
+
+/// An embedded lvmd at work.
+#[derive(Debug)]
+pub struct Kept {
+    volumes: Volumes<Host>,
+    keeper: JoinHandle<()>,
+}
+
+impl Embedded {
+    /// An lvmd inside the program of this name.
+    ///
+    /// # Errors
+    /// The configuration cannot be used.
+    pub fn new(
+        config: ConfigSource,
+        program: &'static str,
+        metrics: Metrics,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let watching = follow(config, &metrics, stop)?;
+        let tool = tool(&watching.config.borrow().clone(), program);
+        let engine = Engine::new(Host, tool, Arc::new(metrics.clone()));
+        let volumes = Volumes::new(engine, watching.config.clone());
+        let keeper = Keeper::new(volumes.clone(), metrics, watching);
+        Ok(Self {
+            volumes,
+            health: Arc::new(keeper.health()),
+            keeper,
+        })
+    }
+
+    /// How it is, for health pages.
+    pub fn health(&self) -> impl Health + use<> {
+        self.health.clone()
+    }
+
+    /// Begins to look after the volumes, until `stop`: when the socket is shown to be
+    /// ours alone, because it heals what it finds.
+    pub fn start(self, stop: CancellationToken) -> Kept {
+        Kept {
+            volumes: self.volumes,
+            keeper: tokio::spawn(self.keeper.run(stop)),
+        }
+    }
+}
+
+impl Kept {
+    /// Waits until all work has come to a safe end, after the stop.
+    pub async fn end(self) {
+        let _ = self.keeper.await;
+        self.volumes.drain().await;
+    }
 }
 
 fn follow(
@@ -134,7 +192,10 @@ pub fn tool(config: &Config, program: &'static str) -> Tool {
 }
 
 /// Listens at `socket`, replacing a file that a dead process left.
-fn listen(socket: &Path) -> io::Result<UnixListener> {
+///
+/// # Errors
+/// There is another kind of file, or a process that answers.
+pub fn listen(socket: &Path) -> io::Result<UnixListener> {
     if let Some(dir) = socket.parent() {
         std::fs::create_dir_all(dir)?;
     }
@@ -148,7 +209,7 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
         Ok(_) if UnixStream::connect(socket).is_ok() => {
             return Err(io::Error::new(
                 io::ErrorKind::AddrInUse,
-                "another lvmd answers there; two of them must not share a socket",
+                "another process answers there; two of them must not share a socket",
             ));
         }
         Ok(_) => std::fs::remove_file(socket)?,
@@ -158,7 +219,7 @@ fn listen(socket: &Path) -> io::Result<UnixListener> {
 }
 
 /// Which file this is, to know it again.
-fn inode(path: &Path) -> Option<(u64, u64)> {
+pub fn inode(path: &Path) -> Option<(u64, u64)> {
     let found = std::fs::symlink_metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }

@@ -7,6 +7,7 @@
 mod activate;
 mod create;
 mod error;
+mod find;
 mod heal;
 mod pool;
 mod remove;
@@ -26,6 +27,7 @@ use tracing::info;
 
 pub use create::Create;
 pub use error::VolumeError;
+pub use find::Found;
 pub use heal::{HealReport, Wreck, diagnose};
 pub use snapshot::{Access, SnapshotOf};
 pub use state::{ClassState, NodeState, PoolState};

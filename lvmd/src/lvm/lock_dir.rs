@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use crate::mountinfo::{self, Mount};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 /// The places looked at; `/` except in tests.
@@ -72,7 +73,7 @@ pub struct NotTheHosts {
 /// # Errors
 /// When none of the three proofs holds; unknown means no.
 pub fn prove(places: &Places) -> Result<Proof, NotTheHosts> {
-    let mounts = parse_mountinfo(&places.mountinfo);
+    let mounts = mountinfo::parse(&places.mountinfo);
     let mut found = Vec::new();
     let udev_dir = places
         .udev_control
@@ -193,59 +194,6 @@ fn device_of(path: &Path) -> Option<u64> {
     fs::metadata(path).ok().map(|m| m.dev())
 }
 
-/// A line of mountinfo (proc_pid_mountinfo(5)).
-#[derive(Debug)]
-struct Mount {
-    id: u32,
-    parent: u32,
-    device: String,
-    root: String,
-    at: PathBuf,
-    kind: String,
-}
-
-fn parse_mountinfo(text: &str) -> Vec<Mount> {
-    text.lines()
-        .filter_map(|line| {
-            let (left, right) = line.split_once(" - ")?;
-            let mut words = left.split(' ');
-            let id = words.next()?.parse().ok()?;
-            let parent = words.next()?.parse().ok()?;
-            let device = words.next()?.to_owned();
-            let root = unescape(words.next()?);
-            let at = PathBuf::from(unescape(words.next()?));
-            let kind = right.split(' ').next()?.to_owned();
-            Some(Mount {
-                id,
-                parent,
-                device,
-                root,
-                at,
-                kind,
-            })
-        })
-        .collect()
-}
-
-/// Undoes the kernel's `\040` for blanks, tabs, newlines and backslashes.
-fn unescape(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        match (first, tail) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', more @ ..]) => {
-                out.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = more;
-            }
-            _ => {
-                out.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -352,10 +300,5 @@ mod tests {
         places.lock_dir = dir.path().join("other");
         let error = prove(&places).unwrap_err().to_string();
         assert!(error.contains("another directory"), "{error}");
-    }
-
-    #[test]
-    fn blanks_in_mount_points_are_read() {
-        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
     }
 }

@@ -1,0 +1,306 @@
+//! Publishing: a volume appears at a path, as a file system or as a device.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lvmd::cmd::{CmdError, Runner};
+use lvmd::mountinfo::Mount;
+use lvmd::patience::NoAnswer;
+
+use super::content::{self, Content};
+use super::device::{Device, Devices, Open};
+use super::options::Options;
+use super::{Node, blocking, expand, id, mounts};
+use crate::capability::{Access, Capability, Writers};
+use crate::error::Error;
+use crate::filesystem::{Kind, is_checked};
+use crate::parameters::Publishing;
+use crate::proto::{NodePublishVolumeRequest, NodePublishVolumeResponse};
+
+/// A request to publish, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Publish {
+    pub(super) id: String,
+    target: PathBuf,
+    writers: Writers,
+    way: Way,
+    read_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Block,
+    Mount {
+        kind: Kind,
+        options: Options,
+        how: Publishing,
+    },
+}
+
+impl Publish {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Something is missing or cannot be meant.
+    pub(super) fn read(request: NodePublishVolumeRequest) -> Result<Self, Error> {
+        id(&request.volume_id)?;
+        let target = super::target(&request.target_path)?;
+        let capability = request
+            .volume_capability
+            .ok_or_else(|| Error::missing("volume_capability"))?;
+        let Capability { access, writers } = Capability::read(&capability)?;
+        let (way, read_only) = match access {
+            Access::Block => (Way::Block, request.readonly),
+            Access::Mount { kind, flags } => {
+                let options = Options::read(kind, &flags, request.readonly)?;
+                let how = Publishing::read(&request.volume_context)?;
+                let read_only = options.read_only;
+                (Way::Mount { kind, options, how }, read_only)
+            }
+        };
+        Ok(Self {
+            id: request.volume_id,
+            target,
+            writers,
+            way,
+            read_only,
+        })
+    }
+
+    /// Where the mounts say that the volume is already, judged.
+    ///
+    /// # Errors
+    /// It is at the target in another way, or where one workload alone may have it.
+    fn place(&self, mounts: &[Mount], open: &Open) -> Result<Place, Error> {
+        let devno = open.devno;
+        if let Some(mount) = mounts::at(mounts, &self.target) {
+            let target = self.target.display();
+            if !mounts::shows(mount, devno) {
+                return Err(Error::Precondition(format!(
+                    "something else is mounted at {target}: {}",
+                    mount.source
+                )));
+            }
+            // A device's node is locked after it is bound; a cut in between is made good.
+            if mount.is_read_only() != self.read_only
+                && (self.way != Way::Block || mount.is_read_only())
+            {
+                let is = if self.read_only {
+                    "writing too"
+                } else {
+                    "reading only"
+                };
+                return Err(Error::Exists(format!("the volume is at {target} for {is}")));
+            }
+            return Ok(Place::There);
+        }
+        let elsewhere: Vec<_> = mounts
+            .iter()
+            .filter(|mount| mounts::shows(mount, devno))
+            .collect();
+        match elsewhere.first() {
+            Some(other) if self.writers == Writers::One => Err(Error::Precondition(format!(
+                "the volume is for one workload and is at {} already",
+                other.at.display()
+            ))),
+            Some(_) => Ok(Place::Elsewhere),
+            None => Ok(Place::Nowhere),
+        }
+    }
+}
+
+/// Where a volume is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    There,
+    Elsewhere,
+    Nowhere,
+}
+
+impl<D: Devices, R: Runner> Node<D, R> {
+    pub(super) async fn publish(
+        self,
+        request: Publish,
+    ) -> Result<NodePublishVolumeResponse, Error> {
+        let device = self.require(&request.id).await?;
+        let open = self.open(&device).await?;
+        let mounts = mounts::table()
+            .map_err(|error| Error::Internal(format!("mounts cannot be read: {error}")))?;
+        let place = request.place(&mounts, &open)?;
+        match request.way.clone() {
+            Way::Block => block(request, open, place).await?,
+            Way::Mount { kind, options, how } => {
+                self.file_system(&request.target, &device, &open, place, kind, options, how)
+                    .await?;
+            }
+        }
+        Ok(NodePublishVolumeResponse {})
+    }
+
+    /// The device, held open; activated first if nobody did since the last boot.
+    async fn open(&self, device: &Device) -> Result<Open, Error> {
+        let devno = match device.devno {
+            Some(devno) => devno,
+            None => {
+                let active = self.inner.devices.activate(device).await?;
+                active
+                    .devno
+                    .ok_or_else(|| Error::Internal(format!("volume {} has no device", device.id)))?
+            }
+        };
+        let opened = self
+            .inner
+            .patience
+            .ask(&format!("volume {}", device.id), move || Open::new(devno))
+            .await;
+        let opened = opened.map_err(|hangs: NoAnswer| Error::Unavailable(hangs.to_string()))?;
+        opened.map_err(|error| {
+            Error::Unavailable(format!("volume {} cannot be opened: {error}", device.id))
+        })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one word of the request")]
+    async fn file_system(
+        &self,
+        target: &Path,
+        device: &Device,
+        open: &Open,
+        place: Place,
+        kind: Kind,
+        options: Options,
+        how: Publishing,
+    ) -> Result<(), Error> {
+        if place != Place::There {
+            self.ready(device, open, place, kind, &options, &how)
+                .await?;
+            let target = target.to_owned();
+            let held = open
+                .file
+                .try_clone()
+                .map_err(|error| Error::Internal(error.to_string()))?;
+            let held = Open {
+                file: held,
+                path: open.path.clone(),
+                devno: open.devno,
+            };
+            let options = options.clone();
+            let mounted = blocking(move || {
+                create_dir(&target)?;
+                let elsewhere = place == Place::Elsewhere;
+                mounts::mount(&held, kind, &options, &target, how.root_mode, elsewhere)
+            });
+            let why = |error| {
+                Error::Internal(format!(
+                    "volume {} cannot be mounted as {kind}: {error}",
+                    device.id
+                ))
+            };
+            mounted.await?.map_err(why)?;
+        }
+        if options.read_only {
+            return Ok(());
+        }
+        expand::grow_file_system(&self.inner.runner, open, kind, target)
+            .await
+            .map(drop)
+    }
+
+    /// Makes a file system where there is shown to be nothing, and checks one that is
+    /// there, unless it is in use.
+    async fn ready(
+        &self,
+        device: &Device,
+        open: &Open,
+        place: Place,
+        kind: Kind,
+        options: &Options,
+        how: &Publishing,
+    ) -> Result<(), Error> {
+        let runner = &self.inner.runner;
+        let has = |what: &str| {
+            Error::Precondition(format!(
+                "volume {} has {what}, not {kind}; nothing is written over it",
+                device.id
+            ))
+        };
+        match content::look(runner, open, device.is_thin).await? {
+            Content::Known(found) if found == kind.name() => {}
+            Content::Known(other) => return Err(has(&other)),
+            Content::Unknown(what) => {
+                return Err(Error::Precondition(format!(
+                    "volume {} is not formatted: {what}; nothing is written over it",
+                    device.id
+                )));
+            }
+            Content::Blank if options.read_only => {
+                return Err(Error::Precondition(format!(
+                    "volume {} has no file system yet, and a publish for reading only makes none",
+                    device.id
+                )));
+            }
+            Content::Blank => {
+                let make = kind
+                    .make(&how.making, &open.name())
+                    .map_err(|error| Error::Internal(error.to_string()))?;
+                runner
+                    .run(make)
+                    .await
+                    .map_err(|error| Error::Internal(error.to_string()))?;
+                return Ok(());
+            }
+        }
+        if place == Place::Nowhere
+            && let Some(check) = kind
+                .check(&open.name())
+                .map_err(|error| Error::Internal(error.to_string()))?
+        {
+            match runner.run(check).await {
+                Ok(_) => {}
+                Err(CmdError::Failed { code, .. }) if is_checked(code) => {}
+                Err(error) => {
+                    return Err(Error::Internal(format!(
+                        "the file system of volume {} needs somebody to repair it: {error}",
+                        device.id
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn block(request: Publish, open: Open, place: Place) -> Result<(), Error> {
+    let Publish {
+        id,
+        target,
+        read_only,
+        ..
+    } = request;
+    let bound = blocking(move || match place {
+        Place::There if read_only => mounts::lock(&target),
+        Place::There => Ok(()),
+        Place::Elsewhere | Place::Nowhere => {
+            create_file(&target)?;
+            mounts::bind(&open, &target, read_only)
+        }
+    });
+    bound.await?.map_err(|error| {
+        Error::Internal(format!("volume {id} cannot be shown as a device: {error}"))
+    })
+}
+
+fn create_dir(target: &Path) -> io::Result<()> {
+    fs::create_dir_all(target)
+}
+
+fn create_file(target: &Path) -> io::Result<()> {
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    File::options()
+        .create(true)
+        .append(true)
+        .open(target)
+        .map(drop)
+}

@@ -1,0 +1,136 @@
+//! Usage and condition of a published volume.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lvmd::cmd::Runner;
+use nix::sys::statvfs::{Statvfs, statvfs};
+
+use super::device::{Device, Devices, block_devno};
+use super::{Node, id, mounts, path};
+use crate::error::Error;
+use crate::proto::volume_usage::Unit;
+use crate::proto::{
+    NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse, VolumeCondition, VolumeUsage,
+};
+
+/// What is at a path.
+enum At {
+    Nothing,
+    Device,
+    Files(Statvfs),
+}
+
+impl<D: Devices, R: Runner> Node<D, R> {
+    pub(super) async fn stats(
+        &self,
+        request: NodeGetVolumeStatsRequest,
+    ) -> Result<NodeGetVolumeStatsResponse, Error> {
+        id(&request.volume_id)?;
+        let at = path("volume_path", &request.volume_path)?;
+        let device = self.require(&request.volume_id).await?;
+        let not_here = || {
+            Error::NotFound(format!(
+                "volume {} is not published at {}",
+                request.volume_id, request.volume_path
+            ))
+        };
+        let table = mounts::table().map_err(|error| Error::Internal(error.to_string()))?;
+        let mount = mounts::at(&table, &at);
+        let ours = |mount: &&lvmd::mountinfo::Mount| {
+            device
+                .devno
+                .is_some_and(|devno| mounts::shows(mount, devno))
+        };
+        let asked = at.clone();
+        // A file system on a disk that hangs does not answer, and must not hold up others.
+        let found = self
+            .inner
+            .patience
+            .ask(&request.volume_path, move || look(&asked))
+            .await;
+        let usage = match &found {
+            Err(hangs) => return Ok(answer(Vec::new(), Some(hangs.to_string()))),
+            Ok(Err(error)) => {
+                return Ok(answer(
+                    Vec::new(),
+                    Some(format!("it cannot be looked at: {error}")),
+                ));
+            }
+            Ok(Ok(At::Nothing)) => return Err(not_here()),
+            Ok(Ok(At::Device)) => {
+                let shown = std::fs::metadata(&at)
+                    .ok()
+                    .and_then(|node| block_devno(&node));
+                if shown.is_none() || shown != device.devno {
+                    return Err(not_here());
+                }
+                vec![whole(&device)]
+            }
+            Ok(Ok(At::Files(stat))) => {
+                mount.filter(ours).ok_or_else(not_here)?;
+                vec![bytes(stat), inodes(stat)]
+            }
+        };
+        let gave_up = mount.filter(|mount| mount.is_read_only_below() && !mount.is_read_only());
+        let gave_up =
+            gave_up.map(|_| "the kernel made the file system read-only after an error".to_owned());
+        Ok(answer(usage, device.sick.or(gave_up)))
+    }
+}
+
+fn look(at: &PathBuf) -> io::Result<At> {
+    let found = match std::fs::metadata(at) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(At::Nothing),
+        Err(error) => return Err(error),
+    };
+    if block_devno(&found).is_some() {
+        return Ok(At::Device);
+    }
+    Ok(statvfs::<Path>(at).map(At::Files)?)
+}
+
+fn answer(usage: Vec<VolumeUsage>, sick: Option<String>) -> NodeGetVolumeStatsResponse {
+    // Upstream's words for a volume that is well.
+    let well = || "volume is healthy and operating normally".to_owned();
+    NodeGetVolumeStatsResponse {
+        usage,
+        volume_condition: Some(VolumeCondition {
+            abnormal: sick.is_some(),
+            message: sick.unwrap_or_else(well),
+        }),
+    }
+}
+
+fn whole(device: &Device) -> VolumeUsage {
+    VolumeUsage {
+        unit: Unit::Bytes.into(),
+        total: signed(device.size.0),
+        ..VolumeUsage::default()
+    }
+}
+
+fn bytes(stat: &Statvfs) -> VolumeUsage {
+    let unit = stat.fragment_size();
+    let size = |blocks: u64| signed(blocks.saturating_mul(unit));
+    VolumeUsage {
+        unit: Unit::Bytes.into(),
+        available: size(stat.blocks_available()),
+        total: size(stat.blocks()),
+        used: size(stat.blocks().saturating_sub(stat.blocks_free())),
+    }
+}
+
+fn inodes(stat: &Statvfs) -> VolumeUsage {
+    VolumeUsage {
+        unit: Unit::Inodes.into(),
+        available: signed(stat.files_free()),
+        total: signed(stat.files()),
+        used: signed(stat.files().saturating_sub(stat.files_free())),
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,180 @@
+//! The driver without Kubernetes: one process, one socket, and all it remembers in the
+//! LVM tags of the volumes themselves.
+
+mod tags;
+
+use std::time::SystemTime;
+
+use lvmd::cmd::Runner;
+use lvmd::units::Bytes;
+use lvmd::volumes::{Access, Create, SnapshotOf, VolumeError, Volumes};
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+use crate::identity::Ready;
+use crate::store::{Capacity, Held, Kind, Listing, New, Source, Store};
+use tags::Tags;
+
+/// A store of one node that asks lvmd in-process.
+#[derive(Debug)]
+pub struct LocalStore<R> {
+    volumes: Volumes<R>,
+    node: String,
+}
+
+impl<R> LocalStore<R> {
+    /// A store of the volumes of this node.
+    pub fn new(volumes: Volumes<R>, node: String) -> Self {
+        Self { volumes, node }
+    }
+}
+
+impl<R: Runner + Clone> LocalStore<R> {
+    fn held(&self, class: &str, volume: lvmd::volumes::Volume) -> Option<Held> {
+        let tags = Tags::read(&volume.tags)?;
+        Some(Held {
+            id: volume.name,
+            name: tags.name,
+            kind: tags.kind,
+            node: self.node.clone(),
+            class: class.to_owned(),
+            asked: tags.asked,
+            size: volume.size,
+            source: tags.source,
+            created: tags.created,
+        })
+    }
+}
+
+impl<R: Runner + Clone> Store for LocalStore<R> {
+    fn class(&self, name: &str) -> Result<String, Error> {
+        let config = self.volumes.config();
+        let class = config.classes.get(name);
+        class
+            .map(|class| class.name.clone())
+            .map_err(|unknown| Error::Invalid(unknown.to_string()))
+    }
+
+    async fn capacities(&self, class: &str) -> Result<Vec<Capacity>, Error> {
+        let free = self.volumes.free(class).await?;
+        Ok(vec![Capacity {
+            node: self.node.clone(),
+            free,
+        }])
+    }
+
+    async fn all(&self) -> Result<Listing, Error> {
+        let mut listing = Listing::default();
+        for class in self.volumes.config().classes.iter() {
+            match self.volumes.list(&class.name).await {
+                Ok(found) => {
+                    let held = found
+                        .into_iter()
+                        .filter_map(|volume| self.held(&class.name, volume));
+                    listing.held.extend(held);
+                }
+                // One group that is away does not hide what is in the others.
+                Err(error) => {
+                    listing.unseen = Some(format!("device class {}: {error}", class.name))
+                }
+            }
+        }
+        Ok(listing)
+    }
+
+    async fn create(&self, new: New) -> Result<Held, Error> {
+        let tags = Tags {
+            name: new.name,
+            kind: new.kind,
+            asked: new.size,
+            source: new.source.as_ref().map(|held| Source {
+                kind: held.kind,
+                id: held.id.clone(),
+            }),
+            created: SystemTime::now(),
+        };
+        let name = id(tags.kind, &tags.name);
+        let made = match new.source {
+            None => {
+                let create = Create {
+                    name,
+                    class: new.class.clone(),
+                    option_class: new.option_class,
+                    size: new.size,
+                    tags: tags.write(),
+                };
+                self.volumes.create(&create).await?
+            }
+            Some(source) => {
+                let access = match tags.kind {
+                    Kind::Snapshot => Access::ReadOnly,
+                    Kind::Volume => Access::ReadWrite,
+                };
+                let copy = SnapshotOf {
+                    source: source.id,
+                    name,
+                    class: new.class.clone(),
+                    size: new.size,
+                    access,
+                    tags: tags.write(),
+                };
+                self.volumes.snapshot(&copy).await?
+            }
+        };
+        let made = made.into_inner();
+        self.held(&new.class, made).ok_or_else(|| {
+            Error::Internal("the volume does not have the tags it was made with".into())
+        })
+    }
+
+    async fn delete(&self, held: &Held) -> Result<(), Error> {
+        match self.volumes.remove(&held.id, &held.class).await {
+            Ok(_) | Err(VolumeError::VolumeMissing { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn grow(&self, held: &Held, size: Bytes) -> Result<Bytes, Error> {
+        Ok(self
+            .volumes
+            .resize(&held.id, &held.class, size)
+            .await?
+            .into_inner())
+    }
+}
+
+impl<R: Runner + Clone> Ready for Volumes<R> {
+    async fn ready(&self) -> bool {
+        self.require_lock_dir().is_ok() && self.engine().snapshot().await.is_ok()
+    }
+}
+
+/// The LV of a name. The same name always leads to the same LV, so a request that is
+/// repeated after a cut finds what it made. Names are free text, LVM's are not.
+fn id(kind: Kind, name: &str) -> String {
+    let hash = Sha256::digest(name.as_bytes());
+    let hash: String = hash
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    match kind {
+        Kind::Volume => format!("vol-{hash}"),
+        Kind::Snapshot => format!("snap-{hash}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_one_lv_that_lvm_takes() {
+        let volume = id(Kind::Volume, "pvc/ä");
+        assert_eq!(volume, id(Kind::Volume, "pvc/ä"));
+        assert_ne!(id(Kind::Volume, "a")[4..], id(Kind::Volume, "b")[4..]);
+        for name in [volume, id(Kind::Snapshot, "snapshot-1")] {
+            lvmd::lvm::valid::lv_name("vg", &name).unwrap();
+        }
+    }
+}

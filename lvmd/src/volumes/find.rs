@@ -1,0 +1,148 @@
+//! Finding one volume by its name alone, and making it usable: what a CSI node asks.
+
+use super::{
+    Volume, VolumeError, Volumes, activate, belongs, create, open_mapper, pool, resize, volume,
+};
+use crate::cmd::Runner;
+use crate::config::DeviceClass;
+use crate::lvm::model::Lv;
+use crate::lvm::snapshot::VgView;
+use crate::patience::Patience;
+use crate::pool::conditions;
+
+/// A volume that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its device class.
+    pub class: String,
+    /// The volume.
+    pub volume: Volume,
+    /// Its device-mapper uuid: the one thing that tells its device from any other.
+    pub dm_uuid: String,
+    /// Whether its blocks come zeroed from a thin pool.
+    pub is_thin: bool,
+    /// What is wrong with it; `None` while nothing is known to be.
+    pub sick: Option<String>,
+}
+
+impl<R: Runner + Clone> Volumes<R> {
+    /// The volume of this name in any class; `None` when it is shown not to exist.
+    ///
+    /// # Errors
+    /// When state cannot be told, or a VG it may be in is not there.
+    pub async fn find(&self, name: &str) -> Result<Option<Found>, VolumeError> {
+        let config = self.config();
+        let snapshot = self.inner.engine.snapshot().await?;
+        let mut away = None;
+        for class in config.classes.iter() {
+            let Some(view) = snapshot.vg(&class.volume_group) else {
+                away = Some(super::missing(class));
+                continue;
+            };
+            let is_it = |lv: &&Lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished();
+            if let Some(lv) = view.vg.lv(name).filter(is_it) {
+                let patience = self.inner.engine.patience();
+                return found(patience, view, class, lv).await.map(Some);
+            }
+        }
+        away.map_or(Ok(None), Err)
+    }
+
+    /// Makes a volume active that is not, e.g. after a reboot on which nobody did.
+    ///
+    /// # Errors
+    /// It is not there, or not shown to be active.
+    pub async fn activate(&self, name: &str, class: &str) -> Result<Volume, VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(class)?;
+        let lane = self.lane(&class.volume_group).await?;
+        let view = lane.view().await?;
+        resize::member(&view.vg, class, name)?;
+        let view = activate::active(&lane, view, name).await?;
+        pool::rearm(&lane, &view, class).await;
+        create::found(&view.vg, name)
+    }
+}
+
+async fn found(
+    patience: &Patience,
+    view: &VgView,
+    class: &DeviceClass,
+    lv: &Lv,
+) -> Result<Found, VolumeError> {
+    let volume = volume(&open_mapper()?, &view.vg, lv)?;
+    Ok(Found {
+        class: class.name.clone(),
+        sick: sick(patience, view, lv, &volume, class.gate_percent).await,
+        dm_uuid: lv.dm_uuid(&view.vg, ""),
+        is_thin: lv.is_thin(),
+        volume,
+    })
+}
+
+/// What is wrong with a volume, from the metadata and device-mapper: its disks, its
+/// device, its pool. An inactive volume is not sick.
+async fn sick(
+    patience: &Patience,
+    view: &VgView,
+    lv: &Lv,
+    volume: &Volume,
+    gate: u8,
+) -> Option<String> {
+    if let Some(freeze) = view.frozen.first() {
+        return Some(format!("volume group {}: {freeze}", view.vg.name));
+    }
+    if let Some(words) = words(&volume.attr) {
+        return Some(words.to_owned());
+    }
+    let pool = view.vg.pool(&lv.pool)?;
+    match pool::look(patience, &view.vg, pool).await {
+        Ok(active) => conditions(pool, active.as_ref(), gate)
+            .into_iter()
+            .find(|condition| condition.abnormal)
+            .map(|condition| condition.message),
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// What the state and health letters of lvs(8) mean when they mean something bad.
+fn words(attr: &str) -> Option<&'static str> {
+    let letter = |at: usize| attr.as_bytes().get(at).copied();
+    let health = match letter(8) {
+        Some(b'p') => Some("disks of it are missing"),
+        Some(b'X') => Some("its state is unknown"),
+        Some(b'F') => Some("its pool or its device has failed"),
+        Some(b'E') => Some("its write cache has an error"),
+        Some(b'r') => Some("a copy has to be refreshed"),
+        Some(b'm') => Some("its copies differ"),
+        _ => None,
+    };
+    health.or(match letter(4) {
+        Some(b's' | b'S') => Some("its device is suspended"),
+        Some(b'd' | b'i') => Some("its device has no live table"),
+        Some(b'I') => Some("its snapshot is invalid"),
+        Some(b'X') => Some("its state is unknown"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inactive_volume_is_well_and_one_without_its_disk_is_not() {
+        for well in ["-wi-a-----", "Vwi---tz--", "Vwi-aotz--", "rwi-a-r---"] {
+            assert_eq!(words(well), None, "{well}");
+        }
+        for sick in [
+            "-wi-a---p-",
+            "Vwi-aotzF-",
+            "Vwi-sotz--",
+            "-wi-d-----",
+            "rwi-a-r-r-",
+        ] {
+            assert!(words(sick).is_some(), "{sick}");
+        }
+    }
+}
