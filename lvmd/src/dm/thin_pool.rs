@@ -32,6 +32,8 @@ impl fmt::Display for PoolMode {
 /// Usage and mode of an active thin pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolStatus {
+    /// The transaction LVM and the pool agreed on last; `None` when the pool is lost.
+    pub transaction: Option<u64>,
     /// Used and total metadata, in blocks of 4 KiB.
     pub metadata_blocks: (u64, u64),
     /// Used and total data, in chunks of the pool.
@@ -50,6 +52,7 @@ impl PoolStatus {
         let words: Vec<&str> = params.split_ascii_whitespace().collect();
         if let ["Fail" | "Error", ..] = words[..] {
             return Some(Self {
+                transaction: None,
                 metadata_blocks: (0, 0),
                 data_chunks: (0, 0),
                 mode: PoolMode::Failed,
@@ -57,10 +60,11 @@ impl PoolStatus {
                 error_if_no_space: false,
             });
         }
-        let [_txn, metadata, data, _held, mode, rest @ ..] = &words[..] else {
+        let [transaction, metadata, data, _held, mode, rest @ ..] = &words[..] else {
             return None;
         };
         Some(Self {
+            transaction: Some(transaction.parse().ok()?),
             metadata_blocks: fraction(metadata)?,
             data_chunks: fraction(data)?,
             mode: match *mode {

@@ -85,6 +85,8 @@ pub struct Lv {
     pub segtype: String,
     /// Size of a pool's metadata LV in bytes; 0 for others.
     pub metadata_size: Bytes,
+    /// For a thin volume, the transaction of its pool that makes it; for a thin pool, the next one; else 0.
+    pub transaction: u64,
 }
 
 impl Vg {

@@ -26,7 +26,7 @@ pub fn args() -> Vec<String> {
         "--configreport", "pv", "-o", "pv_name,pv_uuid,pv_pe_count,pv_pe_alloc_count,pv_missing,pv_duplicate",
         "--configreport", "lv", "-o", "lv_uuid,lv_name,lv_path,lv_size,origin,origin_size,pool_lv,lv_tags,lv_attr,lv_metadata_size",
         "--configreport", "pvseg", "-o", "pvseg_start",
-        "--configreport", "seg", "-o", "lv_uuid,segtype",
+        "--configreport", "seg", "-o", "lv_uuid,segtype,transaction_id",
     ]
     .map(str::to_owned)
     .to_vec()
@@ -120,6 +120,8 @@ struct LvRow {
 struct SegRow {
     lv_uuid: String,
     segtype: String,
+    #[serde(default)]
+    transaction_id: String,
 }
 
 /// Reads the JSON of a report that ended with exit code 0. Orphan PVs are left out.
@@ -162,10 +164,8 @@ pub fn read(json: &[u8]) -> Result<(Vec<Vg>, Vec<String>), ReportError> {
 
 fn vg(row: VgRow, pvs: Vec<PvRow>, lvs: Vec<LvRow>, segs: &[SegRow]) -> Result<Vg, ReportError> {
     let name = row.vg_name;
-    let segtypes: HashMap<&str, &str> = segs
-        .iter()
-        .map(|seg| (seg.lv_uuid.as_str(), seg.segtype.as_str()))
-        .collect();
+    // All segments of an LV have one type.
+    let segs: HashMap<&str, &SegRow> = segs.iter().map(|seg| (seg.lv_uuid.as_str(), seg)).collect();
     Ok(Vg {
         uuid: row.vg_uuid,
         size: Bytes(number("vg_size", &name, &row.vg_size)?),
@@ -181,7 +181,7 @@ fn vg(row: VgRow, pvs: Vec<PvRow>, lvs: Vec<LvRow>, segs: &[SegRow]) -> Result<V
         pvs: pvs.into_iter().map(pv).collect::<Result<_, _>>()?,
         lvs: lvs
             .into_iter()
-            .map(|row| lv(row, &segtypes))
+            .map(|row| lv(row, &segs))
             .collect::<Result<_, _>>()?,
         name,
     })
@@ -199,7 +199,7 @@ fn pv(row: PvRow) -> Result<Pv, ReportError> {
     })
 }
 
-fn lv(row: LvRow, segtypes: &HashMap<&str, &str>) -> Result<Lv, ReportError> {
+fn lv(row: LvRow, segs: &HashMap<&str, &SegRow>) -> Result<Lv, ReportError> {
     let unbracketed = row
         .lv_name
         .strip_prefix('[')
@@ -212,7 +212,7 @@ fn lv(row: LvRow, segtypes: &HashMap<&str, &str>) -> Result<Lv, ReportError> {
         value: value.to_owned(),
     };
     let attr = LvAttr::parse(&row.lv_attr).ok_or_else(|| bad("lv_attr", &row.lv_attr))?;
-    let segtype = segtypes
+    let seg = segs
         .get(row.lv_uuid.as_str())
         .ok_or_else(|| bad("segtype", ""))?;
     Ok(Lv {
@@ -228,7 +228,8 @@ fn lv(row: LvRow, segtypes: &HashMap<&str, &str>) -> Result<Lv, ReportError> {
         origin: row.origin.trim_matches(['[', ']']).to_owned(),
         pool: row.pool_lv.trim_matches(['[', ']']).to_owned(),
         tags: tags(&row.lv_tags),
-        segtype: (*segtype).to_owned(),
+        segtype: seg.segtype.clone(),
+        transaction: number_or_zero("transaction_id", &name, &seg.transaction_id)?,
         uuid: row.lv_uuid,
         attr,
         name,

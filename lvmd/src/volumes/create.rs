@@ -63,8 +63,13 @@ impl<R: Runner + Clone> Volumes<R> {
                 unfinished::clear(&lane, &view, lv).await?;
                 view = lane.view().await?;
             }
-            Some(lv) => return existing(&lane, &view, class, request, lv).await,
-            None => {}
+            Some(lv) if belongs(lv, class) => {
+                view = unfinished::take_back(&lane, view, &request.name).await?;
+            }
+            _ => {}
+        }
+        if let Some(lv) = view.vg.lv(&request.name) {
+            return existing(&lane, &view, class, request, lv).await;
         }
         create(&lane, &view, class, options, stripe, request).await
     }

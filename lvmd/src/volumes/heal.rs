@@ -115,8 +115,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 .await
                 .map_err(|e| e.to_string()),
             Wreck::Suspended { name, .. } | Wreck::Inactive { name, .. } => {
-                let active = activate::active(lane, view.clone(), name).await;
-                active.map(drop).map_err(|e| e.to_string())
+                revive(lane, view, name).await.map_err(|e| e.to_string())
             }
             Wreck::Unfinished { name, .. } => match view.vg.lv(name) {
                 Some(lv) => unfinished::clear(lane, view, lv)
@@ -128,6 +127,19 @@ impl<R: Runner + Clone> Volumes<R> {
         };
         healed.map_or_else(|error| error, |()| "healed".into())
     }
+}
+
+/// Makes a volume active, or removes one that its pool never made.
+async fn revive<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    name: &str,
+) -> Result<(), VolumeError> {
+    let view = unfinished::take_back(lane, view.clone(), name).await?;
+    if view.vg.lv(name).is_none() {
+        return Ok(());
+    }
+    activate::active(lane, view, name).await.map(drop)
 }
 
 /// Loads the pool's table again and shows that it is no longer stopped.

@@ -2,7 +2,10 @@
 
 use tracing::warn;
 
-use super::{Outcome, Volume, VolumeError, Volumes, activate, create, error, pool, remove, resize};
+use super::{
+    Outcome, Volume, VolumeError, Volumes, activate, create, error, pool, remove, resize,
+    unfinished,
+};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
@@ -64,6 +67,12 @@ impl<R: Runner + Clone> Volumes<R> {
             _ => view,
         };
         // Before its source is looked at: that may have grown or gone since.
+        let view = match view.vg.lv(&request.name) {
+            Some(lv) if super::belongs(lv, class) && lv.origin == request.source => {
+                unfinished::take_back(&lane, view, &request.name).await?
+            }
+            _ => view,
+        };
         if view.vg.lv(&request.name).is_some() {
             return existing(&lane, &view, class, request).await;
         }

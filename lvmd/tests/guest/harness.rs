@@ -21,6 +21,11 @@ pub use host::{clean, disks, lvm, make_vg, output, run};
 pub const MIB: i64 = 1 << 20;
 pub const GIB: i64 = 1 << 30;
 
+/// Whether the full counts are asked for.
+pub fn all() -> bool {
+    std::env::vars().any(|(key, _)| key == "BASALT_ALL")
+}
+
 /// A thick class `thick` (default) and a thin class `thin` on the same VG, without spare space.
 pub const BOTH: &str = "device-classes:
 - {name: thick, volume-group: vg, default: true, spare-gb: 0, zero: none}
@@ -32,6 +37,7 @@ pub struct Daemon {
     pub child: Child,
     pub dir: tempfile::TempDir,
     pub metrics_port: u16,
+    group: PathBuf,
     channel: Channel,
 }
 
@@ -69,10 +75,15 @@ impl Daemon {
             .open(dir.path().join("log"))
             .unwrap();
         let metrics_port = free_port();
-        let mut words = prefix.iter().chain(&[env!("CARGO_BIN_EXE_lvmd")]);
+        // A control group of its own: what lvmd starts is killed with it in one go.
+        let group = PathBuf::from(format!("/sys/fs/cgroup/lvmd-{metrics_port}"));
+        std::fs::create_dir_all(&group).unwrap();
         #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
-        let child = std::process::Command::new(words.next().unwrap())
-            .args(words)
+        let child = std::process::Command::new("sh")
+            .args(["-euc", "echo $$ >$0/cgroup.procs; exec \"$@\""])
+            .arg(&group)
+            .args(prefix)
+            .arg(env!("CARGO_BIN_EXE_lvmd"))
             .args(["--config", dir.path().join("lvmd.yaml").to_str().unwrap()])
             .args([
                 "--metrics-bind-address",
@@ -101,6 +112,7 @@ impl Daemon {
             child,
             dir,
             metrics_port,
+            group,
             channel,
         }
     }
@@ -121,15 +133,19 @@ impl Daemon {
         i32::try_from(self.child.id()).unwrap()
     }
 
-    /// Kills it and all its children, as a power cut would, and gives its folder for the next start.
+    /// Kills it and all it started at one moment, and gives its folder for the next start.
     pub fn kill(mut self) -> tempfile::TempDir {
-        for child in children(self.pid()) {
-            kill9(child);
-        }
-        self.child.kill().unwrap();
+        std::fs::write(self.group.join("cgroup.kill"), "1").unwrap();
         self.child.wait().unwrap();
-        // Children that were forked between the list and the kill.
-        output("pkill", &["-9", "-x", "lvm"]);
+        // One that writes ends when its write does; until then the group is busy.
+        let started = Instant::now();
+        while let Err(error) = std::fs::remove_dir(&self.group) {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "what was killed has not ended: {error}"
+            );
+            std::thread::yield_now();
+        }
         self.take_dir()
     }
 
@@ -270,6 +286,7 @@ impl Drop for Daemon {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_dir(&self.group);
     }
 }
 

@@ -3,11 +3,15 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod bystander;
 mod faults;
 mod hangs;
 mod harness;
+mod kills;
+mod random;
 mod refusals;
 mod rpc;
 mod service;
 mod udev;
+mod whole;
 mod wrecks;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lvmd::proto::Empty;
 
-use crate::harness::{BOTH, Daemon, MIB, eventually, lvm, make_vg, output, run, write_config};
+use crate::harness::{BOTH, Daemon, MIB, all, eventually, lvm, make_vg, output, run, write_config};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_tells_at_once_after_each_change_and_never_dies() {
@@ -123,8 +123,7 @@ fn descriptors(pid: i32) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_small_and_flat_with_many_volumes() {
     make_vg(3, false);
-    let all = std::env::vars().any(|(key, _)| key == "BASALT_ALL");
-    let (volumes, mutations, reads) = if all {
+    let (volumes, mutations, reads) = if all() {
         (200, 100, 10_000)
     } else {
         (40, 10, 1_000)

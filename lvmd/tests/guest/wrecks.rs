@@ -223,3 +223,64 @@ async fn a_creation_that_was_cut_off_never_hands_out_a_former_tenants_data() {
     }
     daemon.stop();
 }
+
+/// Kills lvcreate of a thin volume between its commit and the message that has the pool make the volume: LVM cannot
+/// activate it then.
+fn write_down_only(name: &str, tags: &[&str]) {
+    let number = |text: String| text.split(' ').nth(3).and_then(|n| n.parse::<u64>().ok());
+    let reached = || number(run("dmsetup", &["status", "vg-pool-tpool"])).unwrap();
+    let fields = ["lvs", "--noheadings", "-o", "transaction_id", "vg/pool"];
+    // Which of its ioctls comes next varies with what there is: backwards until one is right.
+    for nth in (20..60).rev() {
+        let inject = format!("inject=ioctl:signal=KILL:when={nth}");
+        let mut args = vec!["-f", "-o", "/dev/null", "-e", "trace=ioctl", "-e", &inject];
+        args.extend([
+            "lvm", "lvcreate", "-y", "-V", "8M", "-T", "vg/pool", "-n", name,
+        ]);
+        for tag in tags {
+            args.extend(["--addtag", tag]);
+        }
+        output("strace", &args);
+        let next: u64 = lvm(&fields).parse().unwrap();
+        let activate = ["lvchange", "-ay", "-K", &format!("vg/{name}")];
+        if next == reached() + 1 && !output("lvm", &activate).status.success() {
+            println!("{name}: killed at ioctl {nth}");
+            return;
+        }
+        output("lvm", &["lvremove", "-y", &format!("vg/{name}")]);
+    }
+    panic!("no moment is right");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thin_volume_that_its_pool_never_made_is_made_anew() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    let tagged = &["basalt.lv=keep"];
+    let keep = daemon.create_tagged("keep", "thin", 8 * MIB, tagged).await;
+    std::fs::write(node(&keep.unwrap()), b"kept").unwrap();
+    let dir = daemon.stop();
+    run("udevadm", &["settle"]);
+    write_down_only("untagged", &[]);
+    let daemon = Daemon::start_in(dir, BOTH).await;
+    eventually("it is named", async || {
+        daemon.log().contains("result=named")
+    })
+    .await;
+    let made = daemon.create("untagged", "thin", 8 * MIB).await.unwrap();
+    std::fs::write(node(&made), b"works").unwrap();
+    let dir = daemon.stop();
+
+    run("udevadm", &["settle"]);
+    write_down_only("ours", &["basalt.lv=x"]);
+    let daemon = Daemon::start_in(dir, BOTH).await;
+    eventually("it is taken away unasked", async || {
+        daemon.names("thin").await == ["keep", "untagged"]
+    })
+    .await;
+    daemon.create("ours", "thin", 8 * MIB).await.unwrap();
+    let head = run("head", &["-c", "4", "/dev/mapper/vg-keep"]);
+    assert_eq!(head, "kept");
+    daemon.stop();
+    crate::whole::check_pool();
+}

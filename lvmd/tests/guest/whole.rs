@@ -1,0 +1,110 @@
+//! What a cut-off command can leave behind, seen with LVM's and device-mapper's own tools.
+
+use std::collections::BTreeSet;
+
+use crate::harness::{lvm, output, run};
+
+/// Everything that is not as it should be with the VG `vg`; empty: whole.
+pub fn wrecks() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut known = BTreeSet::new();
+    let fields = "lv_uuid,lv_name,lv_layout,lv_active,lv_size,lv_kernel_minor,lv_tags,lv_role";
+    let args = [
+        "lvs",
+        "-a",
+        "--noheadings",
+        "--units",
+        "b",
+        "--nosuffix",
+        "--separator",
+        "|",
+        "-o",
+        fields,
+        "vg",
+    ];
+    for line in lvm(&args).lines() {
+        let words: Vec<_> = line.trim().split('|').collect();
+        let [uuid, name, layout, active, size, minor, tags, role] = words[..] else {
+            panic!("{line}")
+        };
+        known.insert(uuid.replace('-', ""));
+        if tags.contains("basalt.state=") {
+            found.push(format!("{name} is tagged {tags}"));
+        }
+        if role.contains("private") || layout.contains("pool") {
+            continue;
+        }
+        if active != "active" {
+            found.push(format!("{name} is not active"));
+            continue;
+        }
+        // The kernel's own node: udevd makes the names later.
+        let mapped = run("blockdev", &["--getsize64", &format!("/dev/dm-{minor}")]);
+        if mapped != size {
+            found.push(format!("{name} has {size} bytes and its device {mapped}"));
+        }
+    }
+    let columns = "uuid,name,suspended,tables_loaded";
+    let devices = run(
+        "dmsetup",
+        &[
+            "info",
+            "-c",
+            "--noheadings",
+            "--separator",
+            "|",
+            "-o",
+            columns,
+        ],
+    );
+    for line in devices.lines().filter(|line| line.starts_with("LVM-")) {
+        let words: Vec<_> = line.split('|').collect();
+        let [uuid, name, suspended, tables] = words[..] else {
+            panic!("{line}")
+        };
+        // LVM-, 32 characters of the VG, 32 of the LV, a suffix for the hidden parts.
+        if !known.contains(&uuid[36..68]) {
+            found.push(format!("device {name} belongs to no volume"));
+        }
+        if suspended != "Active" || tables != "Live" {
+            found.push(format!("device {name} is {suspended} with tables {tables}"));
+        }
+    }
+    found.extend(run("vgck", &["vg"]).lines().map(str::to_owned));
+    let pool = output("dmsetup", &["status", "vg-pool-tpool"]);
+    let status = String::from_utf8_lossy(&pool.stdout);
+    if pool.status.success() && (!status.contains(" rw ") || status.contains("needs_check")) {
+        found.push(format!("the pool's status is {status}"));
+    }
+    found
+}
+
+/// The numbers of the pool's thin volumes in LVM's metadata and in the pool's own are the same, and `thin_check` finds
+/// nothing. Takes the VG down.
+pub fn check_pool() {
+    let args = ["lvs", "--noheadings", "-o", "thin_id", "vg"];
+    let mut in_lvm: Vec<u32> = lvm(&args)
+        .split_whitespace()
+        .map(|id| id.parse().unwrap())
+        .collect();
+    in_lvm.sort_unstable();
+    run("udevadm", &["settle"]);
+    lvm(&["vgchange", "-an", "vg"]);
+    lvm(&["lvchange", "-y", "-ay", "vg/pool_tmeta"]);
+    let tmeta = "/dev/mapper/vg-pool_tmeta";
+    run("thin_check", &["-q", tmeta]);
+    let mut in_pool: Vec<u32> = run("thin_dump", &[tmeta])
+        .lines()
+        .filter_map(|line| {
+            line.split_once("<device dev_id=\"")?
+                .1
+                .split('"')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    in_pool.sort_unstable();
+    assert_eq!(in_pool, in_lvm, "thin volumes in the pool, and in LVM");
+    lvm(&["lvchange", "-an", "vg/pool_tmeta"]);
+}
