@@ -29,10 +29,10 @@ pub(super) fn refresh(dir: &Path, vg: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    let links = dir.join(vg);
-    match fs::remove_dir_all(&links) {
+    // lvm makes the group's folder itself, and no group whose folder is there already.
+    match fs::remove_dir_all(dir.join(vg)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => fs::create_dir_all(&links)?,
+        _ => {}
     }
     let mapper = dir.join("mapper");
     fs::create_dir_all(&mapper)?;
