@@ -5,6 +5,7 @@
 mod disks;
 mod image;
 mod lvm;
+mod pod;
 mod power;
 mod sockets;
 
@@ -83,6 +84,16 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("scsi_debug_disks_have_identity_uml", |c| {
             disks::scsi_debug(c, Uml)
         }),
+        Scenario::short("watcher_and_lvmd_work_in_a_pod_uml", |c| {
+            pod::works(c, pod::RunLock::PartOfRun, Some("bound"))
+        }),
+        Scenario::short("watcher_and_lvmd_work_in_a_pod_of_debian_uml", |c| {
+            pod::works(c, pod::RunLock::OwnTmpfs, Some("shown"))
+        }),
+        Scenario::short("watcher_and_lvmd_work_on_debian_itself_uml", |c| {
+            pod::works(c, pod::RunLock::OwnTmpfs, None)
+        }),
+        Scenario::short("a_private_lock_directory_is_refused_uml", pod::refuses),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("two_guests_at_once_uml", |c| power::two_guests(c, Uml)),
