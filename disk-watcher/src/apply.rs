@@ -1,5 +1,6 @@
 //! One step of an onboarding: the record, one lvm command, the look at what it did.
 
+mod adopt;
 mod disk;
 mod group;
 mod wreck;
@@ -7,6 +8,7 @@ mod wreck;
 use lvmd::cmd::{CmdError, Runner};
 use tracing::{info, warn};
 
+pub use self::adopt::adopt;
 pub use self::disk::{claim, label};
 pub use self::group::{finish_pool, group, make_group, make_pool};
 pub use self::wreck::clean_wreck;

@@ -10,7 +10,7 @@ use lvmd::runtime::{Bind, Format, LogSettings};
 use crate::config::Sources;
 use crate::daemon;
 use crate::pass::Watcher;
-use crate::status::{self, NodeDisk};
+use crate::status::{self, NodeStatus};
 
 /// Takes bare disks to volume groups, and only those that are proven safe and wanted
 #[derive(Debug, Parser)]
@@ -104,15 +104,15 @@ impl View {
         }
     }
 
-    /// The disks in this form.
+    /// The node in this form.
     ///
     /// # Errors
     /// Never in practice; JSON of plain data can be written.
-    pub fn render(self, disks: &[NodeDisk]) -> serde_json::Result<String> {
+    pub fn render(self, status: &NodeStatus) -> serde_json::Result<String> {
         match self {
-            Self::Json => status::json(disks),
-            Self::Table => Ok(status::table(disks, None, false)),
-            Self::Details => Ok(status::table(disks, None, true)),
+            Self::Json => status::json(status),
+            Self::Table => Ok(status::table(status, None, false)),
+            Self::Details => Ok(status::table(status, None, true)),
         }
     }
 }
@@ -172,7 +172,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-async fn look_now(sources: &Sources) -> anyhow::Result<Vec<NodeDisk>> {
+async fn look_now(sources: &Sources) -> anyhow::Result<NodeStatus> {
     let config = sources.load()?;
     Watcher::new(Host, None, None, sources.node()?)
         .pass(&config)

@@ -52,13 +52,39 @@ pub fn vgcreate(class: &DiskClass, owner: &str, disks: &[PathBuf]) -> LvmCall {
     }
 }
 
-/// The tags of the class's group.
-pub fn group_tags(class: &DiskClass, owner: &str) -> Vec<String> {
-    let own = [
+/// Tags a group as ours, in place of what `old` says; its PVs are `disks`.
+pub fn adopt(class: &DiskClass, owner: &str, old: &[String], disks: &[PathBuf]) -> LvmCall {
+    let mut args = vec!["vgchange".to_owned()];
+    let ours = |tag: &&String| {
+        [names::TAG_OWNER, names::TAG_CLASS]
+            .iter()
+            .any(|key| tag.starts_with(&format!("{key}=")))
+    };
+    for tag in old.iter().filter(ours) {
+        args.extend(["--deltag".to_owned(), tag.clone()]);
+    }
+    for tag in owner_tags(class, owner) {
+        args.extend(["--addtag".to_owned(), tag]);
+    }
+    args.push(class.volume_group.name.clone());
+    LvmCall {
+        devices: disks.to_vec(),
+        args,
+    }
+}
+
+/// The tags that say whose a group is.
+fn owner_tags(class: &DiskClass, owner: &str) -> [String; 2] {
+    [
         names::tag(names::TAG_OWNER, owner),
         names::tag(names::TAG_CLASS, &class.name),
-    ];
-    own.into_iter()
+    ]
+}
+
+/// The tags of the class's group.
+pub fn group_tags(class: &DiskClass, owner: &str) -> Vec<String> {
+    owner_tags(class, owner)
+        .into_iter()
         .chain(class.volume_group.tags.iter().cloned())
         .collect()
 }

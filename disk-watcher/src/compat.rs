@@ -11,6 +11,8 @@ use crate::config::{Approval, Config, ConfigError, DiskClass, Mode, Named, Probl
 use crate::facts::{DiskId, Transport};
 
 const CLASS: &str = include_str!("compat/class.yaml");
+/// The name of the class that a line becomes.
+pub const CLASS_NAME: &str = "topolvm";
 /// The key of VG UUIDs that may be adopted.
 const ADOPT: &str = "adoptForeignVG";
 /// The key of approvals, `<diskId>=<fingerprint>`.
@@ -212,6 +214,7 @@ mod tests {
         );
         assert_eq!(class.select.min, Bytes(10 * GIB));
         assert_eq!(class.mode, Mode::Plan);
+        assert_eq!(class.name, CLASS_NAME);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::journal::{Claim, Journal, Stage};
 use crate::node::{self, Node, NodeReader};
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
-use crate::status::NodeDisk;
+use crate::status::{self, NodeStatus, NodeVolumeGroup};
 
 /// What a pass needs and keeps for the next one.
 #[derive(Debug)]
@@ -40,6 +40,13 @@ struct Judged {
     facts: DiskFacts,
     judgement: Judgement,
     reading: Option<Reading>,
+}
+
+impl Judged {
+    /// The LVM label on it.
+    fn pv(&self) -> Option<&rules::PvSeen> {
+        self.reading.as_ref()?.report.pv.as_ref()
+    }
 }
 
 impl<R: Runner + Clone> Watcher<R> {
@@ -70,8 +77,8 @@ impl<R: Runner + Clone> Watcher<R> {
     ///
     /// # Errors
     /// When the disks cannot even be listed.
-    pub async fn pass(&mut self, config: &Config) -> std::io::Result<Vec<NodeDisk>> {
-        let mut judged = self.judge_all(&self.with_bound_names(config)).await?;
+    pub async fn pass(&mut self, config: &Config) -> std::io::Result<NodeStatus> {
+        let (mut judged, mut groups) = self.judge_all(&self.with_bound_names(config)).await?;
         self.bind_names(config, &judged);
         let config = &self.with_bound_names(config);
         let mut remarks: BTreeMap<String, String> = BTreeMap::new();
@@ -87,13 +94,19 @@ impl<R: Runner + Clone> Watcher<R> {
                 remarks.extend(remark.map(|text| (class.name.clone(), text)));
             }
             if acted {
-                judged = self.judge_all(config).await?;
+                (judged, groups) = self.judge_all(config).await?;
             }
         }
-        Ok(self.show(config, &judged, &remarks))
+        Ok(NodeStatus {
+            disks: self.show(config, &judged, &remarks),
+            groups,
+        })
     }
 
-    async fn judge_all(&mut self, config: &Config) -> std::io::Result<Vec<Judged>> {
+    async fn judge_all(
+        &mut self,
+        config: &Config,
+    ) -> std::io::Result<(Vec<Judged>, Vec<NodeVolumeGroup>)> {
         let wanted: Vec<String> = self
             .journal
             .iter()
@@ -128,14 +141,20 @@ impl<R: Runner + Clone> Watcher<R> {
         let judgements = self.judge(config, &node, &looked, &|class| {
             candidates.get(class).copied().unwrap_or(0)
         });
+        let owner = self.journal.as_ref().map(Journal::owner);
+        let groups = node
+            .snapshot
+            .as_ref()
+            .map_or_else(|_| vec![], |s| status::groups(s, config, owner));
         let all = node.disks.into_iter().zip(judgements).zip(looked);
-        Ok(all
+        let judged = all
             .map(|((facts, judgement), looked)| Judged {
                 facts,
                 judgement,
                 reading: looked.reading,
             })
-            .collect())
+            .collect();
+        Ok((judged, groups))
     }
 
     fn judge(

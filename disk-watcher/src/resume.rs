@@ -35,6 +35,8 @@ pub struct Group {
     pub uuid: String,
     /// It carries our owner's and this class's tag.
     pub ours: bool,
+    /// It is not ours, and a person named its UUID for adoption.
+    pub adopt: bool,
     /// Why it must not be changed; empty when it may.
     pub frozen: Vec<String>,
     /// The UUIDs of its PVs.
@@ -73,6 +75,8 @@ pub enum Next {
     CleanWreck(String),
     /// Make the group of the PVs of these claims.
     MakeGroup(Vec<String>),
+    /// Tag the group as ours; a person said so.
+    Adopt,
     /// Make the pool.
     MakePool,
     /// The pool is whole; take its "creating" tag away.
@@ -83,7 +87,7 @@ pub enum Next {
 
 /// Decides. `claims` are the class's claims with what stands on their disks.
 pub fn next(class: &DiskClass, claims: &[(&Claim, Found)], group: Option<&Group>) -> Next {
-    if claims.is_empty() {
+    if claims.is_empty() && group.is_none_or(|group| !group.ours && !group.adopt) {
         return Next::Nothing;
     }
     if class.mode != Mode::Enforce {
@@ -141,7 +145,10 @@ fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
 }
 
 fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
-    if !group.ours {
+    if group.adopt && group.frozen.is_empty() {
+        return Next::Adopt;
+    }
+    if !group.ours && !group.adopt {
         return Next::Frozen("a group of the class's name is there and does not carry our tags; rename it or the class's group".into());
     }
     if !group.frozen.is_empty() {
@@ -213,6 +220,7 @@ mod tests {
         Group {
             uuid: "vg".into(),
             ours: true,
+            adopt: false,
             frozen: vec![],
             pv_uuids: vec!["a".into()],
             pool,
@@ -354,6 +362,37 @@ mod tests {
                 Next::Wait(_)
             ),
             "Plan never acts, not even to resume"
+        );
+    }
+
+    #[test]
+    fn a_group_that_a_person_named_is_adopted_without_any_claim() {
+        let class = class(1);
+        let named = Group {
+            ours: false,
+            adopt: true,
+            ..group(Pool::Made)
+        };
+        assert_eq!(next(&class, &[], Some(&named)), Next::Adopt);
+        let partial = Group {
+            frozen: vec!["VGPartial".into()],
+            ..named.clone()
+        };
+        assert!(matches!(next(&class, &[], Some(&partial)), Next::Frozen(_)));
+        let foreign = Group {
+            adopt: false,
+            ..named
+        };
+        assert_eq!(next(&class, &[], Some(&foreign)), Next::Nothing);
+        assert_eq!(
+            next(&class, &[], Some(&group(Pool::Made))),
+            Next::Nothing,
+            "adopted, and all is there"
+        );
+        assert_eq!(
+            next(&class, &[], Some(&group(Pool::Absent))),
+            Next::MakePool,
+            "Talos makes groups without pools"
         );
     }
 }

@@ -1,11 +1,13 @@
 //! What `disk-watcher status` shows: every disk, the state it is in, and why. A view;
 //! it decides nothing.
 
+mod group;
 mod text;
 
 use lvmd::units::Bytes;
 use serde::Serialize;
 
+pub use self::group::{GroupPool, GroupPv, NodeVolumeGroup, groups};
 pub use self::text::{json, table};
 use crate::facts::{DiskFacts, DiskId, Transport};
 use crate::rules::{Judgement, Reason, Verdict};
@@ -44,6 +46,15 @@ pub enum DiskState {
     Conflict,
     /// Nothing is done until a person looks.
     Frozen,
+}
+
+/// The node, as status shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    /// Its disks.
+    pub disks: Vec<NodeDisk>,
+    /// Its volume groups; empty while they are not known, which each disk then says.
+    pub groups: Vec<NodeVolumeGroup>,
 }
 
 /// One disk, as status shows it.

@@ -165,6 +165,7 @@ pub async fn group<R: Runner + Clone>(
     Ok(Some(Group {
         uuid: vg.uuid.clone(),
         ours,
+        adopt: !ours && class.existing.adopt_foreign_vg.contains(&vg.uuid),
         frozen: view.frozen.iter().map(ToString::to_string).collect(),
         pv_uuids: vg.pvs.iter().map(|pv| pv.uuid.clone()).collect(),
         pool,

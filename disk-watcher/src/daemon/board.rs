@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tracing::warn;
 
 use crate::args::View;
-use crate::status::NodeDisk;
+use crate::status::NodeStatus;
 
 /// See the module. Shared by all loops; each sets its part.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub(super) struct Board(Arc<Mutex<Parts>>);
 #[derive(Debug)]
 struct Parts {
     dir: PathBuf,
-    disks: Vec<NodeDisk>,
+    node: NodeStatus,
 }
 
 impl Board {
@@ -23,14 +23,14 @@ impl Board {
     pub(super) fn new(dir: PathBuf) -> Self {
         Self(Arc::new(Mutex::new(Parts {
             dir,
-            disks: Vec::new(),
+            node: NodeStatus::default(),
         })))
     }
 
-    /// Replaces the disks.
-    pub(super) fn set_disks(&self, disks: Vec<NodeDisk>) {
+    /// Replaces the disks and groups.
+    pub(super) fn set_node(&self, node: NodeStatus) {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.disks = disks;
+        parts.node = node;
         parts.keep();
     }
 }
@@ -48,7 +48,7 @@ impl Parts {
         std::fs::create_dir_all(&self.dir)?;
         for view in View::ALL {
             let next = self.dir.join(format!(".{}.next", view.file()));
-            std::fs::write(&next, view.render(&self.disks)?)?;
+            std::fs::write(&next, view.render(&self.node)?)?;
             std::fs::rename(next, self.dir.join(view.file()))?;
         }
         Ok(())

@@ -62,16 +62,17 @@ impl Loop {
                 self.config = changed;
             }
             match self.watcher.pass(&self.config).await {
-                Ok(disks) => {
-                    log_changes(&last, &disks);
-                    self.metrics.set(&disks);
-                    self.board.set_disks(disks.clone());
+                Ok(node) => {
+                    let disks = &node.disks;
+                    log_changes(&last, disks);
+                    self.metrics.set(disks);
                     wait = if disks.iter().any(unfinished) {
                         AGAIN
                     } else {
                         RESYNC.min(Duration::from_secs(10))
                     };
-                    last = disks;
+                    last = node.disks.clone();
+                    self.board.set_node(node);
                     self.passed.send_replace(Instant::now());
                 }
                 Err(error) => {

@@ -122,6 +122,10 @@ impl<R: Runner + Clone> Watcher<R> {
                     .map(|()| Step::Done)
                     .map_err(|e| node::chain(&e))
             }
+            Next::Adopt => apply::adopt(&self.node, class, &owner)
+                .await
+                .map(|()| Step::Done)
+                .map_err(|e| node::chain(&e)),
             Next::MakePool => apply::make_pool(&self.node, class, &owner)
                 .await
                 .map(|()| Step::Done)

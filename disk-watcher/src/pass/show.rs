@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use super::found::{id_of, is_disk_of};
 use super::{Judged, Watcher};
+use lvmd::names;
+
 use crate::commands;
 use crate::config::{Approval, Config, Mode};
 use crate::journal::{Claim, Journal, Stage};
@@ -84,6 +86,14 @@ impl<R> Watcher<R> {
                 .map(|why| format!("# {why}"))
                 .into_iter()
                 .collect();
+        } else if let (Verdict::Ours, Some(pv)) = (&judged.judgement.verdict, judged.pv()) {
+            // Of a group that was adopted: all that is to be done for it is done.
+            disk.class = names::tag_value(&pv.tags, names::TAG_CLASS).map(str::to_owned);
+            disk.pv_uuid = Some(pv.uuid.clone());
+            disk.volume_group.clone_from(&pv.vg_name);
+            if pv.committed {
+                disk.state = DiskState::Ready;
+            }
         } else if let Verdict::Cleared { class } = &judged.judgement.verdict
             && let Some(class) = config.class(class)
             && class.mode == Mode::Plan

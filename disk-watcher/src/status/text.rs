@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{ContentArrangement, Table};
-use serde::Serialize;
 
-use super::NodeDisk;
+use super::{NodeDisk, NodeStatus};
 use crate::facts::DiskId;
 use crate::select::Answer;
 
-/// The table people read, `width` columns wide where that is given. With `details`,
-/// every reason in full stands below it.
-pub fn table(disks: &[NodeDisk], width: Option<u16>, details: bool) -> String {
+/// The tables people read, `width` columns wide where that is given. With `details`,
+/// every reason in full stands below them.
+pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
+    let disks = &status.disks;
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
@@ -37,6 +37,7 @@ pub fn table(disks: &[NodeDisk], width: Option<u16>, details: bool) -> String {
         .map(|line| format!("{}\n", line.trim_end()))
         .collect();
     text.push_str(&approvals(disks));
+    text.push_str(&super::group::text(&status.groups));
     if details {
         text.extend(disks.iter().map(in_full));
     }
@@ -96,16 +97,12 @@ fn in_full(disk: &NodeDisk) -> String {
     text
 }
 
-/// The same for programs: `{"disks": [...]}`.
+/// The same for programs: `{"disks": [...], "groups": [...]}`.
 ///
 /// # Errors
 /// None that these types can cause.
-pub fn json(disks: &[NodeDisk]) -> serde_json::Result<String> {
-    #[derive(Serialize)]
-    struct Status<'a> {
-        disks: &'a [NodeDisk],
-    }
-    serde_json::to_string_pretty(&Status { disks })
+pub fn json(status: &NodeStatus) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(status)
 }
 
 #[cfg(test)]
@@ -134,6 +131,13 @@ mod tests {
             volume_group: None,
             plan: Vec::new(),
             approve: None,
+        }
+    }
+
+    fn node(disks: Vec<NodeDisk>) -> NodeStatus {
+        NodeStatus {
+            disks,
+            groups: Vec::new(),
         }
     }
 
@@ -171,7 +175,7 @@ mod tests {
             ),
             loop0,
         ];
-        let text = table(&disks, Some(120), false);
+        let text = table(&node(disks.to_vec()), Some(120), false);
         assert_eq!(
             text,
             " DISK   SIZE  MODEL      CLASS  STATE       REASONS\n \
@@ -197,7 +201,7 @@ mod tests {
             }]),
         }];
         sda.plan = vec!["pvcreate /dev/sda".to_owned()];
-        let text = table(&[sda], Some(100), true);
+        let text = table(&node(vec![sda]), Some(100), true);
         let (_, details) = text.split_once("\n\n").unwrap();
         assert_eq!(
             details,
@@ -213,7 +217,8 @@ mod tests {
             DiskState::Rejected,
             vec![reason(Code::Signature("zfs".into()), "at byte 0")],
         );
-        let value: serde_json::Value = serde_json::from_str(&json(&[sda]).unwrap()).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_str(&json(&node(vec![sda])).unwrap()).unwrap();
         let disk = &value["disks"][0];
         assert_eq!(disk["state"], "Rejected");
         assert_eq!(disk["size"], 20 * GIB);
@@ -231,7 +236,7 @@ mod tests {
             fingerprint: "ab".repeat(32),
         };
         waiting.approve = Some(approval.to_string());
-        let text = table(&[waiting], Some(120), false);
+        let text = table(&node(vec![waiting]), Some(120), false);
         let (_, lines) = text
             .split_once("To agree, add to spec.approved of class fast:\n")
             .unwrap();

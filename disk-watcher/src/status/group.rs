@@ -1,0 +1,243 @@
+//! The volume groups of the node: whose they are, what is in them, and what a person may
+//! do about them.
+
+use comfy_table::Table;
+use lvmd::lvm::snapshot::{Snapshot, VgView};
+use lvmd::names::{self, TAG_CLASS};
+use lvmd::units::Bytes;
+use serde::Serialize;
+
+use crate::compat;
+use crate::config::{Config, DiskClass};
+
+/// One volume group, as status shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeVolumeGroup {
+    /// Its name.
+    pub name: String,
+    /// Its UUID, which is what it is.
+    pub uuid: String,
+    /// Its size, in bytes.
+    pub size: Bytes,
+    /// What no volume uses, in bytes.
+    pub free: Bytes,
+    /// The class it serves, where it is ours.
+    pub class: Option<String>,
+    /// Its PVs.
+    pub pvs: Vec<GroupPv>,
+    /// Its thin pools.
+    pub pools: Vec<GroupPool>,
+    /// Why it is not changed; empty: it may be.
+    pub frozen: Vec<String>,
+    /// Where to write its UUID so that it is adopted, where it is not ours.
+    pub adopt: Option<String>,
+}
+
+/// A PV of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupPv {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its device; `None` while it is missing.
+    pub device: Option<String>,
+}
+
+/// A thin pool of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupPool {
+    /// Its name.
+    pub name: String,
+    /// The size of its data, in bytes.
+    pub size: Bytes,
+    /// The size of its metadata, in bytes.
+    pub metadata: Bytes,
+    /// Whether the group has room for it to grow.
+    pub extendable: bool,
+    /// What to do where it has not.
+    pub advice: Option<String>,
+}
+
+/// Every group of the node. `owner`: what our tag says; `None` where only looking.
+pub fn groups(snapshot: &Snapshot, config: &Config, owner: Option<&str>) -> Vec<NodeVolumeGroup> {
+    snapshot
+        .vgs
+        .iter()
+        .map(|view| group(view, config, owner))
+        .collect()
+}
+
+fn group(view: &VgView, config: &Config, owner: Option<&str>) -> NodeVolumeGroup {
+    let vg = &view.vg;
+    let ours = owner.is_some() && vg.owner() == owner;
+    let class = config
+        .classes
+        .iter()
+        .find(|class| class.volume_group.name == vg.name);
+    NodeVolumeGroup {
+        name: vg.name.clone(),
+        uuid: vg.uuid.clone(),
+        size: vg.size,
+        free: vg.free(),
+        class: names::tag_value(&vg.tags, TAG_CLASS)
+            .filter(|_| ours)
+            .map(str::to_owned),
+        pvs: vg
+            .pvs
+            .iter()
+            .map(|pv| GroupPv {
+                uuid: pv.uuid.clone(),
+                device: (!pv.missing).then(|| pv.device.clone()),
+            })
+            .collect(),
+        pools: vg
+            .lvs
+            .iter()
+            .filter(|lv| lv.is_thin_pool() && !lv.hidden)
+            .map(|lv| pool(&lv.name, lv.size, lv.metadata_size, vg.free_count))
+            .collect(),
+        frozen: view.frozen.iter().map(ToString::to_string).collect(),
+        adopt: (!ours).then(|| adopt(&vg.name, &vg.uuid, class)),
+    }
+}
+
+fn pool(name: &str, size: Bytes, metadata: Bytes, free_extents: u64) -> GroupPool {
+    let extendable = free_extents > 0;
+    GroupPool {
+        name: name.to_owned(),
+        size,
+        metadata,
+        extendable,
+        advice: (!extendable).then(|| {
+            "the group is full, so neither data nor metadata of the pool can grow; add a disk to the group, \
+             or move the volumes to a group with room before the pool is full"
+                .to_owned()
+        }),
+    }
+}
+
+fn adopt(name: &str, uuid: &str, class: Option<&DiskClass>) -> String {
+    match class {
+        Some(class)
+            if class
+                .existing
+                .adopt_foreign_vg
+                .iter()
+                .any(|named| named == uuid) =>
+        {
+            format!("class {} adopts it in mode Enforce", class.name)
+        }
+        Some(class) if class.name == compat::CLASS_NAME => {
+            format!("add to disk-config: adoptForeignVG: {uuid}")
+        }
+        Some(class) => format!(
+            "add to class {}: existing: {{adoptForeignVG: [{uuid}]}}",
+            class.name
+        ),
+        None => format!(
+            "write a class with volumeGroup: {{name: {name}}} and existing: {{adoptForeignVG: [{uuid}]}}"
+        ),
+    }
+}
+
+/// The groups as a table, with what to write and to do below it; empty where there are none.
+pub(super) fn text(groups: &[NodeVolumeGroup]) -> String {
+    if groups.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_header(["GROUP", "UUID", "SIZE", "FREE", "CLASS", "PVS", "POOL"]);
+    let mut notes = String::new();
+    for group in groups {
+        let name = &group.name;
+        let pools: Vec<&str> = group.pools.iter().map(|pool| pool.name.as_str()).collect();
+        let pvs: Vec<&str> = group
+            .pvs
+            .iter()
+            .map(|pv| pv.device.as_deref().unwrap_or("(missing)"))
+            .collect();
+        table.add_row([
+            name.clone(),
+            group.uuid.clone(),
+            group.size.to_string(),
+            group.free.to_string(),
+            group
+                .class
+                .clone()
+                .unwrap_or_else(|| "(not ours)".to_owned()),
+            pvs.join(" "),
+            pools.join(" "),
+        ]);
+        for why in &group.frozen {
+            notes.push_str(&format!("{name} is not changed: {why}\n"));
+        }
+        for pool in &group.pools {
+            let advice = pool.advice.iter();
+            notes.extend(
+                advice.map(|advice| format!("{name}/{}: Extendable=false: {advice}\n", pool.name)),
+            );
+        }
+        notes.extend(
+            group
+                .adopt
+                .iter()
+                .map(|line| format!("To adopt {name}, {line}\n")),
+        );
+    }
+    let rows = table.to_string();
+    let rows: String = rows
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect();
+    format!("\n{rows}{notes}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lvmd::lvm::devices::Scan;
+    use lvmd::lvm::report;
+
+    const REPORT: &[u8] =
+        include_bytes!("../../../lvmd/tests/fixtures/fullreport-lvm2-2.03.31.json");
+
+    #[test]
+    fn a_foreign_group_is_shown_with_the_line_that_adopts_it() {
+        let mut vgs = report::parse(REPORT).unwrap();
+        vgs.truncate(1);
+        let (name, uuid) = (vgs[0].name.clone(), vgs[0].uuid.clone());
+        vgs[0].tags = vec!["basalt.owner=other".to_owned()];
+        let class = format!(
+            "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  select: {{model: [x]}}\n  volumeGroup: {{name: {name}}}\n"
+        );
+        let snapshot = Snapshot::join(vgs.clone(), &Scan::default());
+        let of =
+            |config: &str| groups(&snapshot, &Config::load(config).unwrap(), Some("me")).remove(0);
+        let foreign = of("");
+        assert_eq!(foreign.class, None);
+        assert!(foreign.adopt.unwrap().contains(&uuid));
+        let line = of(&class).adopt.unwrap();
+        let (_, line) = line.split_once("class fast: ").unwrap();
+        let adopting = format!("{class}  {line}\n");
+        let config = Config::load(&adopting).unwrap();
+        assert_eq!(
+            config.classes[0].existing.adopt_foreign_vg,
+            [uuid],
+            "the line can be pasted"
+        );
+        assert!(of(&adopting).adopt.unwrap().contains("adopts it"));
+        vgs[0].tags = vec!["basalt.owner=me".to_owned(), "basalt.class=fast".to_owned()];
+        let snapshot = Snapshot::join(vgs, &Scan::default());
+        let ours = groups(&snapshot, &Config::default(), Some("me")).remove(0);
+        assert_eq!((ours.class.as_deref(), ours.adopt), (Some("fast"), None));
+    }
+
+    #[test]
+    fn a_pool_of_a_full_group_is_not_extendable_and_says_what_to_do() {
+        let full = pool("p", Bytes(1), Bytes(1), 0);
+        assert!(!full.extendable && full.advice.unwrap().contains("add a disk"));
+        assert_eq!(pool("p", Bytes(1), Bytes(1), 1).advice, None);
+    }
+}
