@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod adopt;
+
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -55,6 +57,11 @@ struct Watcher {
 
 impl Watcher {
     fn start(dir: &Path, class: &str) -> Self {
+        Self::with(dir, class, &[])
+    }
+
+    /// With more flags.
+    fn with(dir: &Path, class: &str, flags: &[&str]) -> Self {
         let config = dir.join("config.yaml");
         std::fs::write(&config, class).unwrap();
         let log = std::fs::File::options()
@@ -78,6 +85,7 @@ impl Watcher {
                 "--metrics-bind-address",
                 "0",
             ])
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
