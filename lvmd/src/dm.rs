@@ -2,8 +2,8 @@
 //!
 //! Reading spawns no process and takes no lock. Every status is asked with
 //! `DM_NOFLUSH_FLAG`: a plain status of a thin pool commits its metadata, which would
-//! turn each look into a write. One thing is changed here, and only for a pool that is
-//! wedged half-active (see [`Control::remove_unused`]).
+//! turn each look into a write. Two things are changed here, both only to clear away what a
+//! cut-off command left ([`Control::remove_unused`], [`Control::drop_loaded`]).
 //!
 //! Source of the layout: Linux `include/uapi/linux/dm-ioctl.h`.
 
@@ -29,6 +29,7 @@ const UUID_LEN: usize = 129;
 const LIST_DEVICES: u64 = 2;
 const DEV_REMOVE: u64 = 4;
 const DEV_STATUS: u64 = 7;
+const TABLE_CLEAR: u64 = 10;
 const TABLE_STATUS: u64 = 12;
 const LIST_VERSIONS: u64 = 13;
 const ARM_POLL: u64 = 16;
@@ -37,6 +38,7 @@ const READONLY_FLAG: u32 = 1;
 const SUSPEND_FLAG: u32 = 1 << 1;
 const STATUS_TABLE_FLAG: u32 = 1 << 4;
 const ACTIVE_PRESENT_FLAG: u32 = 1 << 5;
+const INACTIVE_PRESENT_FLAG: u32 = 1 << 6;
 const BUFFER_FULL_FLAG: u32 = 1 << 8;
 const NOFLUSH_FLAG: u32 = 1 << 11;
 /// With `LIST_DEVICES`: uuids are wanted too.
@@ -80,6 +82,8 @@ pub struct Device {
     pub readonly: bool,
     /// It has a live table.
     pub live: bool,
+    /// Another table is loaded, which the next resume makes live.
+    pub loaded: bool,
     /// How many events it has seen.
     pub event_nr: u32,
 }
@@ -203,7 +207,7 @@ impl Control {
 
     /// Removes the device with this uuid if nobody has it open.
     ///
-    /// The one change made here. It is for the `_tmeta` and `_tdata` of a pool that was
+    /// It is for the `_tmeta` and `_tdata` of a pool that was
     /// cut while it was activated: every lvm command then fails ("Activation of logical
     /// volume vg/pool is prohibited while logical volume vg/pool_tmeta is active"), and
     /// `lvchange -an` returns 0 and repairs nothing. Removing a mapping nobody uses
@@ -213,6 +217,17 @@ impl Control {
     /// `EBUSY` when it is open; the kernel checks this itself.
     pub fn remove_unused(&self, uuid: &str) -> io::Result<()> {
         self.ask(DEV_REMOVE, uuid, 0).map(drop)
+    }
+
+    /// Drops the table of this device that is loaded and not live; the live one stays.
+    ///
+    /// It is for a table that a command which was cut off left behind. No data is
+    /// reached through it, and a command that needs it loads it again.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn drop_loaded(&self, uuid: &str) -> io::Result<()> {
+        self.ask(TABLE_CLEAR, uuid, 0).map(drop)
     }
 
     fn targets(&self, uuid: &str, flags: u32) -> io::Result<Option<Vec<Target>>> {
@@ -279,6 +294,7 @@ impl Control {
                 suspended: flags & SUSPEND_FLAG != 0,
                 readonly: flags & READONLY_FLAG != 0,
                 live: flags & ACTIVE_PRESENT_FLAG != 0,
+                loaded: flags & INACTIVE_PRESENT_FLAG != 0,
                 event_nr: u32_at(&buffer, 32),
             };
             let count = u32_at(&buffer, 20);

@@ -13,6 +13,7 @@ mod pool;
 mod remove;
 mod resize;
 mod snapshot;
+mod stale;
 mod state;
 mod unfinished;
 mod wipe;

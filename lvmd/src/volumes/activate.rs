@@ -1,6 +1,6 @@
 //! Activating a volume, and making whole what a cut-off command left of its device.
 
-use super::{VolumeError, device, is_cut_off, open_mapper, pool};
+use super::{VolumeError, device, is_cut_off, open_mapper, pool, stale};
 use crate::cmd::Runner;
 use crate::engine::Lane;
 use crate::lvm::model::Vg;
@@ -13,6 +13,7 @@ pub(super) async fn active<R: Runner + Clone>(
     view: VgView,
     name: &str,
 ) -> Result<VgView, VolumeError> {
+    stale::drop_of(lane, &view, name).await?;
     if is_active(&view.vg, name)? {
         return Ok(view);
     }
@@ -40,12 +41,13 @@ pub(super) async fn active<R: Runner + Clone>(
 }
 
 /// The view in which the volume is not cut off: a device that a command left suspended
-/// or without a table is made whole. One that is inactive stays so.
+/// or without a table, or with one that was never live, is made whole. One that is inactive stays so.
 pub(super) async fn resumed<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: VgView,
     name: &str,
 ) -> Result<VgView, VolumeError> {
+    stale::drop_of(lane, &view, name).await?;
     let device = match view.vg.lv(name) {
         Some(lv) => device(&open_mapper()?, &view.vg, lv)?,
         None => None,

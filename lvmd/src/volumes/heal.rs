@@ -1,7 +1,7 @@
 //! What a cut-off command leaves behind, and what is done about it.
 //!
 //! Seen after killing lvm at random moments: a volume in the metadata but not active, a
-//! device without a table or suspended, and a pool of which only the hidden parts are
+//! device without a table or suspended, a table that was never made live, and a pool of which only the hidden parts are
 //! active, which makes every later lvm command fail. Volumes without a tag of ours and
 //! pools of no class of ours are named, never touched.
 //!
@@ -16,14 +16,15 @@ use tracing::{info, warn};
 
 pub use diagnose::{Wreck, diagnose};
 
-use super::{VolumeError, Volumes, activate, device, is_cut_off, open_mapper, pool, unfinished};
+use super::{
+    VolumeError, Volumes, activate, device, is_cut_off, open_mapper, pool, stale, unfinished,
+};
 use crate::cmd::Runner;
 use crate::dm;
 use crate::engine::Lane;
 use crate::lvm::model::Vg;
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
-use crate::lvm::vg_lock;
 
 /// A wreck and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +89,12 @@ impl<R: Runner + Clone> Volumes<R> {
         let classes = &self.config().classes;
         let ours = match wreck {
             // That a class names the pool is authority enough.
-            Wreck::HalfPool { pool, ours, .. } | Wreck::StoppedPool { pool, ours } => {
-                *ours || classes.thin(&view.vg.name, pool).is_some()
+            Wreck::HalfPool {
+                pool: name, ours, ..
+            }
+            | Wreck::StoppedPool { pool: name, ours }
+            | Wreck::StaleTable { name, ours, .. } => {
+                *ours || classes.thin(&view.vg.name, name).is_some()
             }
             Wreck::Suspended { ours, .. }
             | Wreck::Inactive { ours, .. }
@@ -106,11 +111,8 @@ impl<R: Runner + Clone> Volumes<R> {
                 self.wipe_in_background(&view.vg.name, name);
                 return "resumed".into();
             }
-            // Behind a prefix lvm may have another lock directory than we see.
-            Wreck::HalfPool { .. } if !lane.engine().tool().command_prefix.is_empty() => {
-                Err("lvm-command-prefix is set: whether lvm works there cannot be told".into())
-            }
-            Wreck::HalfPool { .. } => clear_half_pool(&view.vg, wreck),
+            Wreck::StaleTable { uuid, .. } => stale::drop_table(lane, &view.vg, uuid).await,
+            Wreck::HalfPool { .. } => clear_half_pool(lane, &view.vg, wreck).await,
             Wreck::StoppedPool { pool, .. } => resume_pool(lane, view, pool)
                 .await
                 .map_err(|e| e.to_string()),
@@ -181,16 +183,17 @@ async fn rewrite<R: Runner + Clone>(lane: &Lane<'_, R>, view: &VgView) -> Result
     }
 }
 
-/// Removes the unused hidden parts, under LVM's own lock of the VG so that no command of
-/// another program is half-way through an activation. A lock that is held means that
-/// somebody works there: nothing is done.
-fn clear_half_pool(vg: &Vg, wreck: &Wreck) -> Result<(), String> {
+/// Removes the unused hidden parts, while no command of another program is half-way
+/// through an activation.
+async fn clear_half_pool<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    vg: &Vg,
+    wreck: &Wreck,
+) -> Result<(), String> {
     let Wreck::HalfPool { parts, .. } = wreck else {
         return Ok(());
     };
-    let _lock = vg_lock::try_exclusive(std::path::Path::new(crate::names::LVM_LOCK_DIR), &vg.name)
-        .map_err(|e| e.to_string())?
-        .ok_or("an lvm command holds the lock of the VG")?;
+    let _lock = stale::lock(lane, vg).await?;
     let again = diagnose(vg, &devices_of(vg).map_err(|e| e.to_string())?);
     if !again.contains(wreck) {
         return Ok(());
@@ -203,12 +206,16 @@ fn clear_half_pool(vg: &Vg, wreck: &Wreck) -> Result<(), String> {
     })
 }
 
+/// The endings of the uuids of an LV's devices: the volume itself, the parts of a pool, and
+/// those of an origin with its thick snapshots (lvm2 `lib/activate/dev_manager.c`).
+const SUFFIXES: [&str; 6] = ["", "tpool", "tmeta", "tdata", "real", "cow"];
+
 /// The device-mapper devices of a VG's LVs, by uuid.
 fn devices_of(vg: &Vg) -> Result<HashMap<String, dm::Device>, VolumeError> {
     let control = open_mapper()?;
     let mut devices = HashMap::new();
     for lv in &vg.lvs {
-        for suffix in ["", "tpool", "tmeta", "tdata"] {
+        for suffix in SUFFIXES {
             let uuid = lv.dm_uuid(vg, suffix);
             if let Some(device) = control
                 .device(&uuid)

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Outcome, VolumeError, Volumes, create, device, open_mapper, pool, resize, wipe};
+use super::{
+    Outcome, VolumeError, Volumes, create, device, open_mapper, pool, resize, stale, wipe,
+};
 use crate::cmd::Runner;
 use crate::config::{DeviceClass, ZeroPolicy};
 use crate::engine::Lane;
@@ -47,6 +49,8 @@ impl<R: Runner + Clone> Volumes<R> {
         };
         refuse_if_held(&view.vg, lv)?;
         wait_until_closed(&view.vg, lv).await?;
+        // Or the rename would make it live, and what it maps would be overwritten.
+        stale::drop_of(&lane, &view, name).await?;
         if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) && !lv.is_unfinished() {
             let wiping = wipe::name(lv);
             if !lv.is_wiping() {

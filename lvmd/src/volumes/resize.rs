@@ -35,9 +35,7 @@ impl<R: Runner + Clone> Volumes<R> {
         let view = activate::resumed(&lane, view, name).await?;
         let lv = member(&view.vg, class, name)?;
         if lv.visible_size() >= size {
-            if verify_device(&view.vg, lv).is_err() {
-                refresh(&lane, &view, lv).await?;
-            }
+            fit(&lane, &view, lv).await?;
             return Ok(Outcome::AlreadySo(lv.visible_size()));
         }
         if lv.is_thick_snapshot() {
@@ -168,12 +166,16 @@ fn raw_cost(vg: &Vg, lv: &Lv, added: u64) -> u64 {
     u64::try_from((u128::from(added) * raw).div_ceil(u128::from(lv.size.0))).unwrap_or(u64::MAX)
 }
 
-/// Gives the kernel the table that the metadata says, and shows that it has it.
-async fn refresh<R: Runner + Clone>(
+/// Shows that the kernel has the volume as large as the metadata says; gives it the
+/// metadata's table when it has not.
+pub(super) async fn fit<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
     lv: &Lv,
 ) -> Result<(), VolumeError> {
+    if verify_device(&view.vg, lv).is_ok() {
+        return Ok(());
+    }
     let refresh = Mutation::Refresh {
         name: lv.name.clone(),
     };

@@ -19,11 +19,12 @@ use nix::libc;
 use tokio::sync::Mutex as AsyncMutex;
 use tracing::{info, warn};
 
-use super::{VolumeError, Volumes, activate, remove};
+use super::{VolumeError, Volumes, activate, remove, resize};
 use crate::cmd::Runner;
 use crate::dm;
 use crate::lvm::model::Lv;
 use crate::names;
+use crate::units::Bytes;
 
 /// How much is overwritten before shutdown may interrupt, in bytes.
 const STEP: u64 = 64 << 20;
@@ -109,7 +110,7 @@ impl<R: Runner + Clone> Volumes<R> {
         if self.inner.stop.is_cancelled() {
             return Ok(());
         }
-        let (lv_uuid, dm_uuid) = {
+        let (lv_uuid, dm_uuid, size) = {
             let lane = self.lane(vg).await?;
             let view = lane.view().await?;
             let Some(lv) = view.vg.lv(name) else {
@@ -123,12 +124,14 @@ impl<R: Runner + Clone> Volumes<R> {
             }
             remove::refuse_if_held(&view.vg, lv)?;
             activate::active(&lane, view.clone(), name).await?;
-            (lv.uuid.clone(), lv.dm_uuid(&view.vg, ""))
+            resize::fit(&lane, &view, lv).await?;
+            (lv.uuid.clone(), lv.dm_uuid(&view.vg, ""), lv.size)
         };
         if overwritten.as_ref() != Some(&lv_uuid) {
             let stop = self.inner.stop.clone();
             let written =
-                tokio::task::spawn_blocking(move || zero(&dm_uuid, &|| stop.is_cancelled())).await;
+                tokio::task::spawn_blocking(move || zero(&dm_uuid, size, &|| stop.is_cancelled()))
+                    .await;
             let failed = |why: String| VolumeError::Unverified {
                 what: format!("overwriting volume {name}"),
                 why,
@@ -159,8 +162,10 @@ enum Written {
 }
 
 /// Writes zeroes over the whole device of this device-mapper uuid, through the device's
-/// own offload where it has one. Nobody else may have it open.
-fn zero(uuid: &str, stop: &dyn Fn() -> bool) -> io::Result<Written> {
+/// own offload where it has one. Nobody else may have it open, and it must be as large as
+/// its metadata says: no smaller, or a former tenant's data stays, and no larger, or it is
+/// not the volume's own space.
+fn zero(uuid: &str, expected: Bytes, stop: &dyn Fn() -> bool) -> io::Result<Written> {
     let control = dm::Control::open()?;
     let find = || {
         control
@@ -190,6 +195,10 @@ fn zero(uuid: &str, stop: &dyn Fn() -> bool) -> io::Result<Written> {
     )]
     // SAFETY: BLKGETSIZE64 writes one u64, and `size` is one.
     Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), BLKGETSIZE64, &raw mut size) })?;
+    if Bytes(size) != expected {
+        let why = format!("its device has {}, its metadata {expected}", Bytes(size));
+        return Err(io::Error::other(why));
+    }
     let mut at = 0;
     while at < size {
         if stop() {

@@ -38,9 +38,12 @@ pub fn wrecks() -> Vec<String> {
             found.push(format!("{name} is not active"));
             continue;
         }
-        // The kernel's own node: udevd makes the names later.
-        let mapped = run("blockdev", &["--getsize64", &format!("/dev/dm-{minor}")]);
-        if mapped != size {
+        // The kernel's own node: udevd makes the names later. Between two looks lvmd may have
+        // removed the volume.
+        let node = format!("/dev/dm-{minor}");
+        let out = output("blockdev", &["--getsize64", &node]);
+        let mapped = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+        if !out.status.success() || mapped != size {
             found.push(format!("{name} has {size} bytes and its device {mapped}"));
         }
     }

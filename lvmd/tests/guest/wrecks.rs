@@ -109,6 +109,89 @@ async fn a_device_smaller_than_its_metadata_is_grown_by_a_repeated_request() {
     daemon.stop();
 }
 
+/// What a kill between loading a larger table and committing the metadata leaves, when the extents that were meant for
+/// `name` have become those of `other` since: the table of `name` goes on into `other`.
+fn load_into(name: &str, other: &str) {
+    let words = |name: &str| -> Vec<String> {
+        let table = run("dmsetup", &["table", &format!("vg-{name}")]);
+        table.split(' ').map(str::to_owned).collect()
+    };
+    let (own, foreign) = (words(name), words(other));
+    let table = format!("{}\n{} {}", own.join(" "), own[1], foreign[1..].join(" "));
+    std::fs::write("/tmp/table", table).unwrap();
+    run("dmsetup", &["load", &format!("vg-{name}"), "/tmp/table"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_never_live_gives_no_volume_the_extents_of_another() {
+    make_vg(2, true);
+    let config = "device-classes:
+- {name: a, volume-group: vg, default: true, spare-gb: 0}
+- {name: thin, volume-group: vg, spare-gb: 0, type: thin, thin-pool: {name: pool, overprovision-ratio: 5.0}}
+";
+    let daemon = Daemon::start(config).await;
+    let tagged = &["basalt.lv=keep"];
+    let keep = daemon.create_tagged("keep", "a", 8 * MIB, tagged).await;
+    for name in ["grown", "removed"] {
+        daemon.create(name, "a", 8 * MIB).await.unwrap();
+    }
+    let other = node(&daemon.create("other", "a", 8 * MIB).await.unwrap());
+    let of = format!("of={}", other.display());
+    let from = "if=/dev/urandom";
+    run(
+        "dd",
+        &[from, &of, "bs=1M", "count=8", "oflag=direct", "status=none"],
+    );
+    let sum = || run("sha256sum", &[other.to_str().unwrap()]);
+    let before = sum();
+    let table = |name: &str| run("dmsetup", &["table", &format!("vg-{name}")]);
+    let loaded = || {
+        let columns = ["info", "-c", "--noheadings", "-o", "name,tables_loaded"];
+        run("dmsetup", &columns).matches("Both").count()
+    };
+    let extents = table("other")
+        .split(' ')
+        .skip(3)
+        .collect::<Vec<_>>()
+        .join(" ");
+
+    // Asked by name: it grows into space of its own, and a removed one is overwritten where it was.
+    for name in ["grown", "removed"] {
+        load_into(name, "other");
+    }
+    daemon.resize("grown", "a", 16 * MIB).await.unwrap();
+    assert!(!table("grown").contains(&extents), "{}", table("grown"));
+    daemon.remove("removed", "a").await.unwrap();
+    eventually("it is overwritten and gone", async || {
+        !run("dmsetup", &["ls"]).contains("wiping")
+    })
+    .await;
+    assert_eq!(sum(), before, "the neighbour's data");
+    assert_eq!(loaded(), 0);
+
+    // At start: ours and the parts of a class's pool unasked, also one that is suspended.
+    let dir = daemon.stop();
+    for (name, suspend) in [("keep", true), ("pool_tdata", false)] {
+        load_into(name, "other");
+        if suspend {
+            run("dmsetup", &["suspend", "vg-keep"]);
+        }
+    }
+    let daemon = Daemon::start_in(dir, config).await;
+    eventually("ours are as the metadata says", async || {
+        loaded() == 0 && !is_suspended("vg-keep")
+    })
+    .await;
+    let size = run(
+        "blockdev",
+        &["--getsize64", node(&keep.unwrap()).to_str().unwrap()],
+    );
+    assert_eq!(size, (8 * MIB).to_string());
+    assert!(!table("pool_tdata").contains(&extents));
+    assert_eq!(sum(), before, "the neighbour's data");
+    daemon.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_that_reached_one_disk_only_is_written_to_all() {
     make_vg(2, false);

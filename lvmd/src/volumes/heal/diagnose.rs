@@ -18,6 +18,16 @@ pub enum Wreck {
         /// Whether the pool carries a tag of ours.
         ours: bool,
     },
+    /// A table was loaded into a device and not made live: the next command that resumes the
+    /// device would do it, whatever the metadata says by then.
+    StaleTable {
+        /// The volume or pool it is a part of.
+        name: String,
+        /// The device's device-mapper uuid.
+        uuid: String,
+        /// Whether the volume or pool carries a tag of ours.
+        ours: bool,
+    },
     /// The pool is suspended or has no table: whatever its volumes are asked waits.
     StoppedPool {
         /// The pool's name.
@@ -62,6 +72,7 @@ impl Wreck {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::HalfPool { .. } => "half_active_pool",
+            Self::StaleTable { .. } => "stale_table",
             Self::StoppedPool { .. } => "stopped_pool",
             Self::Suspended { .. } => "suspended_volume",
             Self::Inactive { .. } => "inactive_volume",
@@ -80,6 +91,9 @@ impl fmt::Display for Wreck {
                 "pool {pool} is half active ({} hidden parts)",
                 parts.len()
             ),
+            Self::StaleTable { name, uuid, .. } => {
+                write!(f, "device {uuid} of {name} has a table that never was live")
+            }
             Self::StoppedPool { pool, .. } => {
                 write!(f, "pool {pool} is suspended or has no table")
             }
@@ -96,12 +110,13 @@ impl fmt::Display for Wreck {
 
 /// Finds what is wrong, from what LVM says and the device-mapper devices by uuid.
 pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
+    // What lvm must not meet comes first.
+    let mut wrecks = stale_tables(vg, devices);
     let pools = vg.lvs.iter().filter(|lv| lv.is_thin_pool());
-    let mut wrecks: Vec<Wreck> = pools
-        .filter_map(|pool| pool_wreck(vg, pool, devices))
-        .collect();
-    // LVM refuses everything until these are gone.
-    wrecks.sort_by_key(|wreck| !matches!(wreck, Wreck::HalfPool { .. }));
+    let pools = pools.filter_map(|pool| pool_wreck(vg, pool, devices));
+    let (half, stopped): (Vec<_>, Vec<_>) =
+        pools.partition(|wreck| matches!(wreck, Wreck::HalfPool { .. }));
+    wrecks.extend(half.into_iter().chain(stopped));
     for lv in vg.lvs.iter().filter(|lv| !lv.hidden && !lv.is_pool()) {
         let (name, ours) = (lv.name.clone(), vg.is_ours(lv));
         if lv.is_wiping() {
@@ -119,6 +134,37 @@ pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
         }
     }
     wrecks
+}
+
+fn stale_tables(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
+    let mut stale: Vec<_> = devices.values().filter(|device| device.loaded).collect();
+    stale.sort_by(|a, b| a.uuid.cmp(&b.uuid));
+    let is_of = |device: &dm::Device, lv: &Lv| {
+        let uuid = lv.dm_uuid(vg, "");
+        let rest = device.uuid.strip_prefix(&uuid);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let wreck = |device: &dm::Device| {
+        let lv = vg.lvs.iter().find(|lv| is_of(device, lv))?;
+        let whole = whole(vg, lv);
+        Some(Wreck::StaleTable {
+            name: whole.name.clone(),
+            uuid: device.uuid.clone(),
+            ours: vg.is_ours(whole),
+        })
+    };
+    stale.into_iter().filter_map(wreck).collect()
+}
+
+/// The volume or pool that a hidden LV is a part of, by its name (`pool_tdata`,
+/// `pool_tdata_rimage_0`); any other LV itself.
+fn whole<'a>(vg: &'a Vg, lv: &'a Lv) -> &'a Lv {
+    let is_part = |of: &&Lv| {
+        let rest = lv.name.strip_prefix(&of.name);
+        !of.hidden && rest.is_some_and(|rest| rest.starts_with('_'))
+    };
+    let wholes = vg.lvs.iter().filter(|_| lv.hidden).filter(is_part);
+    wholes.max_by_key(|of| of.name.len()).unwrap_or(lv)
 }
 
 fn pool_wreck(vg: &Vg, pool: &Lv, devices: &HashMap<String, dm::Device>) -> Option<Wreck> {
@@ -175,6 +221,7 @@ mod tests {
             suspended: false,
             readonly: false,
             live: true,
+            loaded: false,
             event_nr: 0,
         };
         (uuid.to_owned(), device)
@@ -284,5 +331,28 @@ mod tests {
             ours: false,
         };
         assert_eq!(diagnose(&vg, &devices), [stopped, foreign]);
+    }
+
+    #[test]
+    fn a_table_that_was_never_live_is_found_in_every_part_and_before_all_else() {
+        let vg = vg();
+        let mut devices = all_active(&vg);
+        let t1 = vg.lv("t1").unwrap().dm_uuid(&vg, "");
+        devices.get_mut(&t1).unwrap().suspended = true;
+        let hidden = vg.lvs.iter().find(|lv| lv.name == "pool_tdata").unwrap();
+        let tdata = hidden.dm_uuid(&vg, "tdata");
+        devices.extend([dev(&tdata, 1)]);
+        for uuid in [&t1, &tdata] {
+            devices.get_mut(uuid).unwrap().loaded = true;
+        }
+        let stale = |name: &str, uuid: &String| Wreck::StaleTable {
+            name: name.into(),
+            uuid: uuid.clone(),
+            ours: false,
+        };
+        let found = diagnose(&vg, &devices);
+        assert!(found[..2].contains(&stale("t1", &t1)), "{found:?}");
+        assert!(found[..2].contains(&stale("pool", &tdata)), "{found:?}");
+        assert!(matches!(found[2..], [Wreck::Suspended { .. }]), "{found:?}");
     }
 }
