@@ -27,6 +27,11 @@ pub struct NodeCli {
     #[arg(long)]
     pub standalone: bool,
 
+    /// A folder that outlives a reboot, for the journal of formatting; the CSI socket's
+    /// folder if not given
+    #[arg(long, value_name = "FOLDER")]
+    pub state_dir: Option<PathBuf>,
+
     /// Configuration file of the embedded lvmd; taken up again whenever it changes
     #[arg(long, value_name = "FILE", default_value = LVMD_CONFIG)]
     pub config: PathBuf,

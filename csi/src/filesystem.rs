@@ -63,30 +63,32 @@ impl Kind {
         }
     }
 
-    /// How it is made on `device`.
+    /// How it is made on `device`, with this UUID.
     ///
     /// # Errors
     /// The program is not there.
-    pub fn make(self, making: &Making, device: &str) -> Result<Cmd, CmdError> {
+    pub fn make(self, making: &Making, uuid: &str, device: &str) -> Result<Cmd, CmdError> {
         let program = match self {
             Self::Ext4 => "mkfs.ext4",
             Self::Xfs => "mkfs.xfs",
             Self::Btrfs => "mkfs.btrfs",
         };
         Ok(Cmd::new(find_program(program)?)
-            .args(self.making_args(making))
+            .args(self.making_args(making, uuid))
             .arg(device))
     }
 
-    fn making_args(self, making: &Making) -> Vec<String> {
+    fn making_args(self, making: &Making, uuid: &str) -> Vec<String> {
         let mut args = vec!["-q".to_owned()];
         match self {
             Self::Ext4 => {
                 // Blocks kept for root help the root file system only.
                 args.push(format!("-m{}", making.ext4_reserved_percent));
+                args.push(format!("-U{uuid}"));
                 args.extend(making.ext4_bytes_per_inode.map(|n| format!("-i{n}")));
             }
             Self::Xfs => {
+                args.push(format!("-muuid={uuid}"));
                 args.extend(
                     making
                         .xfs_reflink
@@ -94,7 +96,10 @@ impl Kind {
                 );
                 args.extend(making.xfs_inode_size.map(|n| format!("-isize={n}")));
             }
-            Self::Btrfs => args.extend(making.btrfs_metadata.map(|profile| format!("-m{profile}"))),
+            Self::Btrfs => {
+                args.push(format!("-U{uuid}"));
+                args.extend(making.btrfs_metadata.map(|profile| format!("-m{profile}")));
+            }
         }
         args
     }
@@ -148,14 +153,14 @@ mod tests {
             btrfs_metadata: Some(Profile::Dup),
         };
         for (kind, making, args) in [
-            (Kind::Ext4, &plain, "-q -m0"),
-            (Kind::Ext4, &all, "-q -m3 -i65536"),
-            (Kind::Xfs, &plain, "-q"),
-            (Kind::Xfs, &all, "-q -mreflink=0 -isize=1024"),
-            (Kind::Btrfs, &plain, "-q"),
-            (Kind::Btrfs, &all, "-q -mdup"),
+            (Kind::Ext4, &plain, "-q -m0 -Uid"),
+            (Kind::Ext4, &all, "-q -m3 -Uid -i65536"),
+            (Kind::Xfs, &plain, "-q -muuid=id"),
+            (Kind::Xfs, &all, "-q -muuid=id -mreflink=0 -isize=1024"),
+            (Kind::Btrfs, &plain, "-q -Uid"),
+            (Kind::Btrfs, &all, "-q -Uid -mdup"),
         ] {
-            assert_eq!(kind.making_args(making).join(" "), args);
+            assert_eq!(kind.making_args(making, "id").join(" "), args);
         }
     }
 }

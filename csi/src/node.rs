@@ -7,8 +7,10 @@
 mod content;
 mod device;
 mod expand;
+mod formatting;
 mod mounts;
 mod options;
+mod prepare;
 mod publish;
 mod stats;
 mod superblock;
@@ -23,6 +25,7 @@ use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 pub use device::{Device, Devices, Devno};
+pub use formatting::Formatting;
 
 use crate::error::{self, Error};
 use crate::locks::Locks;
@@ -57,6 +60,7 @@ struct Inner<D, R> {
     name: String,
     devices: D,
     runner: R,
+    formatting: Formatting,
     locks: Locks,
     patience: Patience,
     tasks: TaskTracker,
@@ -72,12 +76,19 @@ impl<D, R> Clone for Node<D, R> {
 
 impl<D: Devices, R: Runner> Node<D, R> {
     /// The node of this name; `tasks` is waited for by whoever ends the program.
-    pub fn new(name: String, devices: D, runner: R, tasks: TaskTracker) -> Self {
+    pub fn new(
+        name: String,
+        devices: D,
+        runner: R,
+        formatting: Formatting,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 name,
                 devices,
                 runner,
+                formatting,
                 locks: Locks::default(),
                 patience: Patience::default(),
                 tasks,

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::args::NodeCli;
 use crate::controller::Controller;
 use crate::identity::Identity;
-use crate::node::Node;
+use crate::node::{Formatting, Node};
 use crate::proto::controller_server::ControllerServer;
 use crate::proto::identity_server::IdentityServer;
 use crate::proto::node_server::NodeServer;
@@ -48,6 +48,7 @@ async fn standalone(cli: NodeCli) -> anyhow::Result<()> {
     let NodeCli {
         csi_socket: socket,
         nodename,
+        state_dir,
         config,
         metrics_bind_address,
         minimums,
@@ -73,7 +74,9 @@ async fn standalone(cli: NodeCli) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let store = Arc::new(LocalStore::new(volumes.clone(), nodename.clone()));
     let controller = Controller::new(store, minimums.minimums(), tasks.clone());
-    let node = Node::new(nodename, volumes.clone(), Host, tasks.clone());
+    let state = state_dir.or_else(|| Some(socket.parent()?.to_owned()));
+    let formatting = Formatting::new(&state.context("the socket is in no folder")?);
+    let node = Node::new(nodename, volumes.clone(), Host, formatting, tasks.clone());
     let listener =
         listen(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
     let bound = inode(&socket);

@@ -14,7 +14,7 @@ use super::device::Open;
 use crate::error::Error;
 
 /// How much of the beginning and the end is read.
-const EDGE: usize = 1 << 20;
+pub(super) const EDGE: usize = 1 << 20;
 /// How much of the beginning of every new volume is zero: lvmd has lvcreate clear it.
 const CLEARED: usize = 4096;
 /// blkid's exit code for "nothing found".
@@ -31,6 +31,17 @@ pub(super) enum Content {
     Unknown(&'static str),
 }
 
+/// A look at a device.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// What it has.
+    pub(super) content: Content,
+    /// The UUID blkid reads.
+    pub(super) uuid: Option<String>,
+    /// Its beginning.
+    pub(super) first: Vec<u8>,
+}
+
 /// Looks at a device.
 ///
 /// # Errors
@@ -39,7 +50,7 @@ pub(super) async fn look<R: Runner>(
     runner: &R,
     device: &Open,
     is_thin: bool,
-) -> Result<Content, Error> {
+) -> Result<Look, Error> {
     let file = device
         .file
         .try_clone()
@@ -51,16 +62,25 @@ pub(super) async fn look<R: Runner>(
     let blkid = Cmd::new(find_program("blkid").map_err(failed)?)
         .args(["-p", "-o", "export"])
         .arg(&device.path);
-    match runner.run(blkid).await {
-        Ok(output) => Ok(Content::Known(kind(&String::from_utf8_lossy(
-            &output.stdout,
-        )))),
-        Err(CmdError::Failed { code: NOTHING, .. }) => Ok(edges.judge(is_thin)),
-        Err(error) => Err(Error::Internal(format!(
-            "what is on {} cannot be told, so nothing is written to it: {error}",
-            device.name()
-        ))),
-    }
+    let (content, uuid) = match runner.run(blkid).await {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            let uuid = value(&text, "UUID").map(str::to_owned);
+            (Content::Known(kind(&text)), uuid)
+        }
+        Err(CmdError::Failed { code: NOTHING, .. }) => (edges.judge(is_thin), None),
+        Err(error) => {
+            return Err(Error::Internal(format!(
+                "what is on {} cannot be told, so nothing is written to it: {error}",
+                device.name()
+            )));
+        }
+    };
+    Ok(Look {
+        content,
+        uuid,
+        first: edges.first,
+    })
 }
 
 fn unreadable(device: &Open, error: &io::Error) -> Error {
@@ -110,13 +130,15 @@ impl Edges {
     }
 }
 
+/// A value of blkid's `export` output.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+}
+
 /// What blkid's `export` output calls it.
 fn kind(text: &str) -> String {
-    let value = |key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
-    };
-    match (value("TYPE"), value("PTTYPE")) {
+    match (value(text, "TYPE"), value(text, "PTTYPE")) {
         (Some(kind), _) => kind.to_owned(),
         (None, Some(table)) => format!("a partition table ({table})"),
         (None, None) => "something blkid has no name for".to_owned(),

@@ -24,6 +24,8 @@ pub struct Device {
     pub id: String,
     /// Its device class.
     pub class: String,
+    /// Its device-mapper uuid, which no other volume ever gets.
+    pub dm_uuid: String,
     /// The number of its device; `None` while it is not active.
     pub devno: Option<Devno>,
     /// Its size in bytes.
@@ -67,13 +69,14 @@ fn device(found: Found) -> Device {
     let Found {
         class,
         volume,
+        dm_uuid,
         is_thin,
         sick,
-        ..
     } = found;
     Device {
         id: volume.name,
         class,
+        dm_uuid,
         devno: Some(volume.devno).filter(|devno| *devno != (0, 0)),
         size: volume.size,
         is_thin,
@@ -107,6 +110,19 @@ impl Open {
             return Err(io::Error::other(why));
         }
         Ok(Self { file, path, devno })
+    }
+
+    /// The same device, held once more.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub(super) fn again(&self) -> Result<Self, Error> {
+        let file = self.file.try_clone();
+        Ok(Self {
+            file: file.map_err(|error| Error::Internal(error.to_string()))?,
+            path: self.path.clone(),
+            devno: self.devno,
+        })
     }
 
     /// Its size in bytes, as the kernel has it now.

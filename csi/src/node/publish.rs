@@ -4,17 +4,16 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lvmd::cmd::{CmdError, Runner};
+use lvmd::cmd::Runner;
 use lvmd::mountinfo::Mount;
 use lvmd::patience::NoAnswer;
 
-use super::content::{self, Content};
 use super::device::{Device, Devices, Open};
 use super::options::Options;
 use super::{Node, blocking, expand, id, mounts};
 use crate::capability::{Access, Capability, Writers};
 use crate::error::Error;
-use crate::filesystem::{Kind, is_checked};
+use crate::filesystem::Kind;
 use crate::parameters::Publishing;
 use crate::proto::{NodePublishVolumeRequest, NodePublishVolumeResponse};
 
@@ -112,7 +111,7 @@ impl Publish {
 
 /// Where a volume is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     There,
     Elsewhere,
     Nowhere,
@@ -129,7 +128,12 @@ impl<D: Devices, R: Runner> Node<D, R> {
             .map_err(|error| Error::Internal(format!("mounts cannot be read: {error}")))?;
         let place = request.place(&mounts, &open)?;
         match request.way.clone() {
-            Way::Block => block(request, open, place).await?,
+            Way::Block => {
+                if place != Place::There {
+                    self.ours_no_more(&device).await?;
+                }
+                block(request, open, place).await?;
+            }
             Way::Mount { kind, options, how } => {
                 self.file_system(&request.target, &device, &open, place, kind, options, how)
                     .await?;
@@ -175,15 +179,7 @@ impl<D: Devices, R: Runner> Node<D, R> {
             self.ready(device, open, place, kind, &options, &how)
                 .await?;
             let target = target.to_owned();
-            let held = open
-                .file
-                .try_clone()
-                .map_err(|error| Error::Internal(error.to_string()))?;
-            let held = Open {
-                file: held,
-                path: open.path.clone(),
-                devno: open.devno,
-            };
+            let held = open.again()?;
             let options = options.clone();
             let mounted = blocking(move || {
                 create_dir(&target)?;
@@ -204,69 +200,6 @@ impl<D: Devices, R: Runner> Node<D, R> {
         expand::grow_file_system(&self.inner.runner, open, kind, target)
             .await
             .map(drop)
-    }
-
-    /// Makes a file system where there is shown to be nothing, and checks one that is
-    /// there, unless it is in use.
-    async fn ready(
-        &self,
-        device: &Device,
-        open: &Open,
-        place: Place,
-        kind: Kind,
-        options: &Options,
-        how: &Publishing,
-    ) -> Result<(), Error> {
-        let runner = &self.inner.runner;
-        let has = |what: &str| {
-            Error::Precondition(format!(
-                "volume {} has {what}, not {kind}; nothing is written over it",
-                device.id
-            ))
-        };
-        match content::look(runner, open, device.is_thin).await? {
-            Content::Known(found) if found == kind.name() => {}
-            Content::Known(other) => return Err(has(&other)),
-            Content::Unknown(what) => {
-                return Err(Error::Precondition(format!(
-                    "volume {} is not formatted: {what}; nothing is written over it",
-                    device.id
-                )));
-            }
-            Content::Blank if options.read_only => {
-                return Err(Error::Precondition(format!(
-                    "volume {} has no file system yet, and a publish for reading only makes none",
-                    device.id
-                )));
-            }
-            Content::Blank => {
-                let make = kind
-                    .make(&how.making, &open.name())
-                    .map_err(|error| Error::Internal(error.to_string()))?;
-                runner
-                    .run(make)
-                    .await
-                    .map_err(|error| Error::Internal(error.to_string()))?;
-                return Ok(());
-            }
-        }
-        if place == Place::Nowhere
-            && let Some(check) = kind
-                .check(&open.name())
-                .map_err(|error| Error::Internal(error.to_string()))?
-        {
-            match runner.run(check).await {
-                Ok(_) => {}
-                Err(CmdError::Failed { code, .. }) if is_checked(code) => {}
-                Err(error) => {
-                    return Err(Error::Internal(format!(
-                        "the file system of volume {} needs somebody to repair it: {error}",
-                        device.id
-                    )));
-                }
-            }
-        }
-        Ok(())
     }
 }
 

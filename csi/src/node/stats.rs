@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lvmd::cmd::Runner;
 use nix::sys::statvfs::{Statvfs, statvfs};
 
-use super::device::{Device, Devices, block_devno};
+use super::device::{Device, Devices, Devno, block_devno};
 use super::{Node, id, mounts, path};
 use crate::error::Error;
 use crate::proto::volume_usage::Unit;
@@ -75,8 +75,20 @@ impl<D: Devices, R: Runner> Node<D, R> {
         let gave_up = mount.filter(|mount| mount.is_read_only_below() && !mount.is_read_only());
         let gave_up =
             gave_up.map(|_| "the kernel made the file system read-only after an error".to_owned());
-        Ok(answer(usage, device.sick.or(gave_up)))
+        let ext4 = mount.filter(|mount| mount.kind == "ext4");
+        let errors = || ext4.and(device.devno).and_then(ext4_errors);
+        Ok(answer(usage, device.sick.or(gave_up).or_else(errors)))
     }
+}
+
+/// The errors a mounted ext4 has met. Since Linux 6.12 this alone tells that it gave up: its
+/// mount is not shown as read-only any more. The check before the next mount repairs it.
+fn ext4_errors((_, minor): Devno) -> Option<String> {
+    let count = std::fs::read_to_string(format!("/sys/fs/ext4/dm-{minor}/errors_count")).ok()?;
+    let count: u64 = count.trim().parse().ok()?;
+    (count > 0).then(|| {
+        format!("the file system has met {count} errors; it is checked when it is next mounted")
+    })
 }
 
 fn look(at: &PathBuf) -> io::Result<At> {

@@ -1,4 +1,5 @@
-//! How large a file system believes its device to be, read from its superblock.
+//! How large a file system believes its device to be, and whether it was ever used, read
+//! from its superblock.
 //!
 //! Only to save the growing tool's run when there is nothing to grow: what is not
 //! understood here is left to the tool, which looks for itself.
@@ -65,6 +66,21 @@ fn parse(block: &[u8; 1024], kind: Kind) -> Option<u64> {
 pub(super) fn leaves_room(size: Option<u64>, device: u64) -> bool {
     const REST: u64 = 64 << 10;
     size.is_none_or(|size| device.saturating_sub(size) >= REST)
+}
+
+/// Whether a device that begins with `first` is shown never to have been mounted for writing.
+/// ext4 keeps the time of its last mount and a count; XFS is marked while it is being made
+/// and cannot be mounted then. Btrfs gets its magic number last, so one that is known is made.
+pub(super) fn was_never_mounted(first: &[u8], kind: Kind) -> bool {
+    let byte = |at: usize| first.get(at).copied();
+    match kind {
+        Kind::Ext4 => {
+            let (mount_time, mount_count) = (1024 + 0x2c..1024 + 0x30, 1024 + 0x34..1024 + 0x36);
+            mount_time.chain(mount_count).all(|at| byte(at) == Some(0))
+        }
+        Kind::Xfs => byte(126) == Some(1),
+        Kind::Btrfs => false,
+    }
 }
 
 #[cfg(test)]

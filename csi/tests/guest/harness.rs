@@ -18,10 +18,6 @@ pub const THIN: &str = "device-classes:
 - {name: thick, volume-group: vg, spare-gb: 0, zero: none}
 ";
 
-/// Thick volumes alone.
-pub const THICK: &str =
-    "device-classes:\n- {name: thick, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
-
 /// How many lines of its log a failed test shows.
 const LOG: usize = 40;
 
@@ -29,15 +25,23 @@ const LOG: usize = 40;
 pub struct Driver {
     child: Child,
     pub dir: tempfile::TempDir,
+    group: PathBuf,
 }
 
 impl Driver {
     /// Starts it with this lvmd.yaml and waits until it serves.
     pub async fn start(config: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), config).await
+    }
+
+    pub async fn start_in(dir: tempfile::TempDir, config: &str) -> Self {
         let file = dir.path().join("lvmd.yaml");
         std::fs::write(&file, config).unwrap();
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(dir.path().join("log"))
+            .unwrap();
         #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
         let child = std::process::Command::new(env!("CARGO_BIN_EXE_hypertopolvm"))
             .args([
@@ -59,7 +63,11 @@ impl Driver {
             .stderr(log)
             .spawn()
             .unwrap();
-        let this = Self { child, dir };
+        // A control group of its own: what the driver starts is killed with it in one go.
+        let group = PathBuf::from(format!("/sys/fs/cgroup/csi-{}", child.id()));
+        std::fs::create_dir_all(&group).unwrap();
+        std::fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
+        let this = Self { child, dir, group };
         this.connect().await;
         this
     }
@@ -87,6 +95,23 @@ impl Driver {
         }
     }
 
+    /// Kills it and all it started at one moment, and gives its folder for the next start.
+    pub fn kill(mut self) -> tempfile::TempDir {
+        std::fs::write(self.group.join("cgroup.kill"), "1").unwrap();
+        self.child.wait().unwrap();
+        let started = Instant::now();
+        // What writes ends when its write does.
+        while std::fs::remove_dir(&self.group).is_err() {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "{:?}",
+                self.group
+            );
+            std::thread::yield_now();
+        }
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
     /// Asks it to end and waits.
     pub fn stop(mut self) {
         run("kill", &["-TERM", &self.child.id().to_string()]);
@@ -105,5 +130,6 @@ impl Drop for Driver {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_dir(&self.group);
     }
 }

@@ -10,7 +10,7 @@ mod harness;
 
 use std::path::{Path, PathBuf};
 
-use harness::{Driver, THICK, THIN, make_vg, output};
+use harness::{Driver, THIN, make_vg, output};
 
 /// Where `e2e_qemu::peer` left csi-sanity, or where `BASALT_SANITY` says.
 fn built() -> PathBuf {
@@ -81,6 +81,10 @@ fn counts(text: &str) -> Option<Counts> {
         skipped: number("Skipped")?,
     })
 }
+
+/// Thick volumes alone.
+const THICK: &str =
+    "device-classes:\n- {name: thick, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
 
 /// Volumes of 1 GiB, as upstream's own run has them.
 const THIN_SIZES: [&str; 2] = [

@@ -1,0 +1,12 @@
+//! The standalone driver on a real kernel with real LVM. Run by `e2e-qemu test`.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod client;
+mod contents;
+mod formatting;
+mod harness;
+mod publish;
+#[path = "../../../lvmd/tests/guest/random.rs"]
+mod random;
