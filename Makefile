@@ -1,8 +1,9 @@
 # Thin: each target calls a program. `make help` lists them.
 CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
+DENY   = .cache/cargo-deny/bin/cargo-deny
 
-.PHONY: help setup build demo test test-all image clean
+.PHONY: help setup build demo check test test-all image clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -16,16 +17,19 @@ build: setup
 demo: build ## Boots a guest, plugs a disk into it, and shows it become volumes
 	@$(E2E) demo
 
-test: build ## Lints, unit tests, guest tests and scenarios, each once
+check: build $(DENY) ## Lints, licences and unit tests, without a guest
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest -- -D warnings
+	$(DENY) check --hide-inclusion-graph bans licenses sources
 	$(CARGO) test --workspace --locked --quiet
+
+$(DENY):
+	$(CARGO) install cargo-deny --version 0.20.2 --locked --quiet --root .cache/cargo-deny
+
+test: check ## Lints, unit tests, guest tests and scenarios, each once
 	$(E2E) test
 
-test-all: build ## The same with every long variant; goes on where it was interrupted, results in docs/results
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest -- -D warnings
-	$(CARGO) test --workspace --locked --quiet
+test-all: check ## The same with every long variant; goes on where it was interrupted, results in docs/results
 	$(E2E) test --all --record
 
 image: setup ## Builds the node image: target/image
