@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::cluster_command::Cluster;
 use crate::demo::Demo;
 use crate::run::Run;
 use crate::test::{Runner, Test};
@@ -23,6 +24,8 @@ enum Action {
     Run(Run),
     /// Boots a guest, plugs a disk into it, and shows it become volumes.
     Demo(Demo),
+    /// Brings up a real Kubernetes with nodes in guests.
+    Cluster(Cluster),
     /// Runs the guest tests and the scenarios.
     Test(Test),
     /// Runs a test binary in a guest; for cargo's `runner` setting.
@@ -54,6 +57,7 @@ impl Args {
         match action {
             Action::Run(run) => run.run(),
             Action::Demo(demo) => demo.run(),
+            Action::Cluster(cluster) => cluster.run(),
             Action::Test(test) => test.run(),
             Action::Runner(runner) => runner.run(),
             Action::Supervise { inner, plan } => {

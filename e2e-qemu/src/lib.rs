@@ -28,6 +28,7 @@
 pub mod agent;
 mod attached;
 mod backend;
+pub mod cluster;
 mod command;
 mod connection;
 mod console;

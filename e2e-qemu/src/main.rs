@@ -1,6 +1,7 @@
 //! `e2e-qemu`: guests for tests.
 
 mod args;
+mod cluster_command;
 mod demo;
 mod run;
 mod test;

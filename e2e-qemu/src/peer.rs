@@ -6,7 +6,7 @@
 //! `current` points to the one that was asked for last, and there the guest tests look.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -18,14 +18,21 @@ use sha2::{Digest, Sha256};
 pub struct Module {
     /// The folder under the cache.
     pub name: &'static str,
-    /// The guest-test target that needs it.
+    /// The guest tests that need it: the start of their names.
     pub suite: &'static str,
-    what: &'static str,
-    files: &'static [(&'static str, &'static str)],
-    packages: &'static [&'static str],
-    binaries: &'static [&'static str],
+    pub(crate) what: &'static str,
+    /// The module's files, by name.
+    pub(crate) files: &'static [(&'static str, &'static str)],
+    /// What is built, as `go build` names it.
+    pub(crate) packages: &'static [&'static str],
+    /// The programs that come out.
+    pub(crate) binaries: &'static [&'static str],
     /// The module whose version stands in the build's name.
-    upstream: &'static str,
+    pub(crate) upstream: &'static str,
+    /// What `go build` gets beside them: `-tags=...`.
+    pub(crate) flags: &'static [&'static str],
+    /// Variables to set to the version, as a linker's `-X` names them.
+    pub(crate) version_in: &'static [&'static str],
 }
 
 /// Upstream's lvmd, and `replay SOCKET SCRIPT.json`.
@@ -44,6 +51,8 @@ pub const LVMD: Module = Module {
     packages: &[".", "github.com/topolvm/topolvm/cmd/lvmd"],
     binaries: &["lvmd", "replay"],
     upstream: "github.com/topolvm/topolvm",
+    flags: &[],
+    version_in: &[],
 };
 
 /// csi-sanity.
@@ -59,9 +68,11 @@ pub const SANITY: Module = Module {
     packages: &["github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"],
     binaries: &["csi-sanity"],
     upstream: "github.com/kubernetes-csi/csi-test/v5",
+    flags: &[],
+    version_in: &[],
 };
 
-/// All modules.
+/// What guest tests need.
 pub const MODULES: [Module; 2] = [LVMD, SANITY];
 
 impl Module {
@@ -101,9 +112,10 @@ impl Module {
             fs::write(source.join(name), text)?;
         }
         let done = command("go")
-            .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
+            .args(["build", "-trimpath", &self.ldflags(), "-o"])
             .arg(&out)
             .arg("-buildvcs=false")
+            .args(self.flags)
             .args(self.packages)
             .current_dir(&source)
             .env("CGO_ENABLED", "0")
@@ -132,6 +144,21 @@ impl Module {
         Ok(())
     }
 
+    fn ldflags(&self) -> String {
+        let version = self.version();
+        let set = |name| format!(" -X {name}={version}");
+        format!(
+            "-ldflags=-s -w{}",
+            self.version_in.iter().map(set).collect::<String>()
+        )
+    }
+
+    /// The folder with the programs that were built last.
+    #[must_use]
+    pub fn current(&self, cache: &Path) -> PathBuf {
+        cache.join(self.name).join("current")
+    }
+
     /// The upstream version and a hash of everything the build is made from.
     fn key(&self) -> String {
         let mut hash = Sha256::new();
@@ -139,6 +166,10 @@ impl Module {
             hash.update(name);
             hash.update([0]);
             hash.update(text);
+            hash.update([0]);
+        }
+        for word in self.flags.iter().chain(self.version_in) {
+            hash.update(word);
             hash.update([0]);
         }
         let hash = hash.finalize();

@@ -1,0 +1,207 @@
+//! The programs of a cluster, each built from its Go module: `e2e-qemu/kubernetes/*`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::peer::Module;
+
+/// Kubernetes: API server, controller manager, scheduler, kubelet, kubectl.
+pub const CONTROL: Module = Module {
+    name: "control",
+    suite: "cluster",
+    what: "Kubernetes",
+    files: &[
+        ("go.mod", include_str!("../../kubernetes/control/go.mod")),
+        ("go.sum", include_str!("../../kubernetes/control/go.sum")),
+        (
+            "tools.go",
+            include_str!("../../kubernetes/control/tools.go"),
+        ),
+    ],
+    packages: &[
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        "k8s.io/kubernetes/cmd/kube-controller-manager",
+        "k8s.io/kubernetes/cmd/kube-scheduler",
+        "k8s.io/kubernetes/cmd/kubelet",
+        "k8s.io/kubernetes/cmd/kubectl",
+    ],
+    binaries: &[
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kubectl",
+    ],
+    upstream: "k8s.io/kubernetes",
+    flags: &[],
+    version_in: &[
+        "k8s.io/component-base/version.gitVersion",
+        "k8s.io/client-go/pkg/version.gitVersion",
+    ],
+};
+
+/// etcd.
+pub const ETCD: Module = Module {
+    name: "etcd",
+    suite: "cluster",
+    what: "etcd",
+    files: &[
+        ("go.mod", include_str!("../../kubernetes/etcd/go.mod")),
+        ("go.sum", include_str!("../../kubernetes/etcd/go.sum")),
+        ("tools.go", include_str!("../../kubernetes/etcd/tools.go")),
+    ],
+    packages: &["go.etcd.io/etcd/server/v3"],
+    binaries: &["server"],
+    upstream: "go.etcd.io/etcd/server/v3",
+    flags: &[],
+    version_in: &[],
+};
+
+/// containerd with its shim for runc, and `ctr`.
+pub const CONTAINERD: Module = Module {
+    name: "containerd",
+    suite: "cluster",
+    what: "containerd",
+    files: &[
+        ("go.mod", include_str!("../../kubernetes/containerd/go.mod")),
+        ("go.sum", include_str!("../../kubernetes/containerd/go.sum")),
+        (
+            "tools.go",
+            include_str!("../../kubernetes/containerd/tools.go"),
+        ),
+    ],
+    packages: &[
+        "github.com/containerd/containerd/v2/cmd/containerd",
+        "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+        "github.com/containerd/containerd/v2/cmd/ctr",
+    ],
+    binaries: &["containerd", "containerd-shim-runc-v2", "ctr"],
+    upstream: "github.com/containerd/containerd/v2",
+    flags: &["-tags=no_btrfs no_zfs no_devmapper"],
+    version_in: &[],
+};
+
+/// Resizer, snapshotter and snapshot controller, and upstream's driver to compare with.
+pub const SIDECARS: Module = Module {
+    name: "sidecars",
+    suite: "cluster",
+    what: "the CSI sidecars",
+    files: &[
+        ("go.mod", include_str!("../../kubernetes/sidecars/go.mod")),
+        ("go.sum", include_str!("../../kubernetes/sidecars/go.sum")),
+        (
+            "tools.go",
+            include_str!("../../kubernetes/sidecars/tools.go"),
+        ),
+    ],
+    packages: &[
+        "github.com/kubernetes-csi/external-resizer/v2/cmd/csi-resizer",
+        "github.com/kubernetes-csi/external-snapshotter/v8/cmd/csi-snapshotter",
+        "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller",
+        "github.com/topolvm/topolvm/cmd/hypertopolvm",
+    ],
+    binaries: &[
+        "csi-resizer",
+        "csi-snapshotter",
+        "snapshot-controller",
+        "hypertopolvm",
+    ],
+    upstream: "github.com/kubernetes-csi/external-resizer/v2",
+    flags: &[],
+    version_in: &["main.version"],
+};
+
+/// The provisioner.
+pub const PROVISIONER: Module = Module {
+    name: "provisioner",
+    suite: "cluster",
+    what: "the CSI provisioner",
+    files: &[
+        (
+            "go.mod",
+            include_str!("../../kubernetes/provisioner/go.mod"),
+        ),
+        (
+            "go.sum",
+            include_str!("../../kubernetes/provisioner/go.sum"),
+        ),
+        (
+            "tools.go",
+            include_str!("../../kubernetes/provisioner/tools.go"),
+        ),
+    ],
+    packages: &["github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"],
+    binaries: &["csi-provisioner"],
+    upstream: "github.com/kubernetes-csi/external-provisioner/v6",
+    flags: &[],
+    version_in: &["main.version"],
+};
+
+/// Helm.
+pub const HELM: Module = Module {
+    name: "helm",
+    suite: "cluster",
+    what: "helm",
+    files: &[
+        ("go.mod", include_str!("../../kubernetes/helm/go.mod")),
+        ("go.sum", include_str!("../../kubernetes/helm/go.sum")),
+        ("tools.go", include_str!("../../kubernetes/helm/tools.go")),
+    ],
+    packages: &["helm.sh/helm/v3/cmd/helm"],
+    binaries: &["helm"],
+    upstream: "helm.sh/helm/v3",
+    flags: &[],
+    version_in: &["helm.sh/helm/v3/internal/version.version"],
+};
+
+/// All of them.
+pub const MODULES: [Module; 6] = [CONTROL, ETCD, CONTAINERD, SIDECARS, PROVISIONER, HELM];
+
+/// The programs, built.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    cache: PathBuf,
+}
+
+impl Binaries {
+    /// Builds what is not built yet into `cache`. `command` starts a program by its name.
+    ///
+    /// # Errors
+    /// Go is not installed or fails; `cache` cannot be written.
+    pub fn build(cache: &Path, command: impl Fn(&str) -> Command) -> Result<Self> {
+        for module in MODULES {
+            module.build(cache, &command)?;
+        }
+        Ok(Self {
+            cache: cache.to_owned(),
+        })
+    }
+
+    /// The program of that name.
+    ///
+    /// # Panics
+    /// When no module makes it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        let name = if name == "etcd" { "server" } else { name };
+        let module = MODULES.iter().find(|m| m.binaries.contains(&name));
+        let module = module.unwrap_or_else(|| panic!("no module makes {name}"));
+        module.current(&self.cache).join(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_program_has_one_module() {
+        let mut names: Vec<_> = MODULES.iter().flat_map(|m| m.binaries).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+}
