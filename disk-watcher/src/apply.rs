@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 pub use self::adopt::adopt;
 pub use self::disk::{claim, label};
-pub use self::group::{finish_pool, group, make_group, make_pool};
+pub use self::group::{extend_group, finish_pool, group, make_group, make_pool};
 pub use self::wreck::clean_wreck;
 use crate::commands::LvmCall;
 use crate::config::DiskClass;

@@ -52,6 +52,16 @@ pub fn vgcreate(class: &DiskClass, owner: &str, disks: &[PathBuf]) -> LvmCall {
     }
 }
 
+/// Adds labelled disks to the class's group, whose PVs are `there`.
+pub fn vgextend(class: &DiskClass, there: &[PathBuf], disks: &[PathBuf]) -> LvmCall {
+    let mut args = vec!["vgextend".to_owned(), class.volume_group.name.clone()];
+    args.extend(disks.iter().map(|d| d.to_string_lossy().into_owned()));
+    LvmCall {
+        devices: there.iter().chain(disks).cloned().collect(),
+        args,
+    }
+}
+
 /// Tags a group as ours, in place of what `old` says; its PVs are `disks`.
 pub fn adopt(class: &DiskClass, owner: &str, old: &[String], disks: &[PathBuf]) -> LvmCall {
     let mut args = vec!["vgchange".to_owned()];
@@ -100,6 +110,17 @@ pub fn mutation(
         devices: disks.to_vec(),
         args: mutation.args(&class.volume_group.name, threshold),
     }
+}
+
+/// What would be done so that a disk joins the class's group, whose PVs are `there`.
+pub fn plan_to_join(class: &DiskClass, there: &[PathBuf], disk: &Path, uuid: &str) -> Vec<String> {
+    [
+        pvcreate(disk, uuid),
+        vgextend(class, there, &[disk.to_owned()]),
+    ]
+    .iter()
+    .map(ToString::to_string)
+    .collect()
 }
 
 /// Everything that would be done for a class with these disks, as a person would type it.
@@ -185,5 +206,29 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn joining_a_group_names_its_disks_and_the_new_one_and_forces_nothing() {
+        let text = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\nspec:\n  select: {model: [x]}\n  volumeGroup: {name: vg1}\n";
+        let class = &Config::load(text).unwrap().classes[0];
+        let lines = plan_to_join(class, &["/dev/sda".into()], Path::new("/dev/sdb"), "u-2");
+        assert_eq!(
+            lines,
+            [
+                "lvm pvcreate --devices /dev/sdb --uuid u-2 --norestorefile /dev/sdb",
+                "lvm vgextend --devices /dev/sda,/dev/sdb vg1 /dev/sdb"
+            ]
+        );
+        let adopted = adopt(
+            class,
+            "me",
+            &["basalt.owner=other".into(), "site=a".into()],
+            &["/dev/sda".into()],
+        );
+        assert_eq!(
+            adopted.to_string(),
+            "lvm vgchange --devices /dev/sda --deltag basalt.owner=other --addtag basalt.owner=me --addtag basalt.class=fast vg1"
+        );
     }
 }

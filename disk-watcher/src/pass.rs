@@ -98,7 +98,7 @@ impl<R: Runner + Clone> Watcher<R> {
             }
         }
         Ok(NodeStatus {
-            disks: self.show(config, &judged, &remarks),
+            disks: self.show(config, &judged, &groups, &remarks),
             groups,
         })
     }
@@ -230,7 +230,10 @@ impl<R: Runner + Clone> Watcher<R> {
             size: Bytes(claims.iter().map(|c| c.size.0).sum()),
             candidates,
             group_exists: group.is_some(),
-            // Adding disks to a group that is set up is not built yet, so every later disk waits.
+            closed: group.is_some_and(|group| {
+                let is_ours = |uuid: &str| claims.iter().any(|c| c.pv_uuid == uuid);
+                !group.vg.pvs.iter().all(|pv| is_ours(&pv.uuid))
+            }),
             established: group.is_some() || claims.iter().any(|c| c.stage >= Stage::Grouped),
         }
     }

@@ -77,6 +77,8 @@ pub enum Next {
     MakeGroup(Vec<String>),
     /// Tag the group as ours; a person said so.
     Adopt,
+    /// Add the PVs of these claims to the group.
+    Extend(Vec<String>),
     /// Make the pool.
     MakePool,
     /// The pool is whole; take its "creating" tag away.
@@ -97,6 +99,17 @@ pub fn next(class: &DiskClass, claims: &[(&Claim, Found)], group: Option<&Group>
         Some(group) => in_group(claims, group),
         None => before_group(class, claims),
     }
+}
+
+/// Whether disks may join the group. One with a PV that we did not make was adopted: its
+/// pool and the care of it are ours, its disks are not.
+pub fn may_grow<'a>(group: &Group, claims: impl IntoIterator<Item = &'a Claim>) -> bool {
+    let ours: Vec<&str> = claims.into_iter().map(|c| c.pv_uuid.as_str()).collect();
+    let all_ours = group
+        .pv_uuids
+        .iter()
+        .all(|uuid| ours.contains(&uuid.as_str()));
+    group.ours && group.frozen.is_empty() && all_ours
 }
 
 fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
@@ -154,16 +167,26 @@ fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
     if !group.frozen.is_empty() {
         return Next::Frozen(group.frozen.join("; "));
     }
+    let mut ready = Vec::new();
     for (claim, found) in claims {
-        let is_member = group.pv_uuids.contains(&claim.pv_uuid);
+        let uuid = claim.pv_uuid.clone();
+        if group.pv_uuids.contains(&uuid) {
+            continue;
+        }
+        if claim.stage >= Stage::Grouped {
+            return Next::Frozen(format!(
+                "disk {} was in the group and is no longer; nobody asked for that",
+                claim.disk
+            ));
+        }
         match found {
-            _ if is_member => {}
-            Found::Gone | Found::NoLabel if claim.stage == Stage::Claimed => {}
-            Found::Orphan | Found::NoLabel => {
-                return Next::Frozen(format!(
-                    "disk {} was claimed and is not in the group; adding disks to a group is not built yet",
-                    claim.disk
-                ));
+            // It was never a member: nobody waits for it.
+            Found::Gone => {}
+            Found::NoLabel => return Next::Label(uuid),
+            Found::Orphan => ready.push(uuid),
+            Found::Wreck { data_blank: true } => return Next::CleanWreck(uuid),
+            Found::Unknown(why) => {
+                return Next::Wait(format!("disk {} cannot be read: {why}", claim.disk));
             }
             other => {
                 return Next::Frozen(format!(
@@ -172,6 +195,9 @@ fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
                 ));
             }
         }
+    }
+    if !ready.is_empty() {
+        return Next::Extend(ready);
     }
     match group.pool {
         Pool::Absent => Next::MakePool,
@@ -394,5 +420,63 @@ mod tests {
             Next::MakePool,
             "Talos makes groups without pools"
         );
+    }
+
+    #[test]
+    fn a_later_disk_is_labelled_and_joins_and_a_lost_member_freezes() {
+        let class = class(1);
+        let member = (claim("a", Stage::Ready), Found::Gone);
+        let there = group(Pool::Made);
+        let of = |stage, found| {
+            let later = claim("b", stage);
+            next(
+                &class,
+                &[(&member.0, member.1.clone()), (&later, found)],
+                Some(&there),
+            )
+        };
+        assert_eq!(of(Stage::Claimed, Found::NoLabel), Next::Label("b".into()));
+        for stage in [Stage::Claimed, Stage::Labelled] {
+            assert_eq!(of(stage, Found::Orphan), Next::Extend(vec!["b".into()]));
+            assert_eq!(
+                of(stage, Found::Wreck { data_blank: true }),
+                Next::CleanWreck("b".into())
+            );
+            assert_eq!(of(stage, Found::Gone), Next::Nothing, "nobody waits for it");
+        }
+        for (stage, found) in [
+            (Stage::Labelled, Found::Wreck { data_blank: false }),
+            (
+                Stage::Labelled,
+                Found::InGroup {
+                    vg_uuid: "x".into(),
+                },
+            ),
+            (Stage::Grouped, Found::Orphan),
+            (Stage::Ready, Found::Gone),
+        ] {
+            assert!(
+                matches!(of(stage, found.clone()), Next::Frozen(_)),
+                "{stage:?} {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_disk_joins_a_group_with_a_pv_that_is_not_ours() {
+        let ours = claim("a", Stage::Ready);
+        let there = group(Pool::Made);
+        assert!(may_grow(&there, [&ours]));
+        assert!(!may_grow(&there, []), "adopted, or the journal was lost");
+        let partial = Group {
+            frozen: vec!["VGPartial".into()],
+            ..there.clone()
+        };
+        assert!(!may_grow(&partial, [&ours]));
+        let foreign = Group {
+            ours: false,
+            ..there
+        };
+        assert!(!may_grow(&foreign, [&ours]));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lvmd::cmd::Runner;
+use lvmd::cmd::{CmdError, Runner};
 use lvmd::lvm::devices::read_label;
 use lvmd::lvm::mutation::Mutation;
 use lvmd::names;
@@ -22,6 +22,43 @@ pub async fn make_group<R: Runner + Clone>(
     members: &[(Claim, PathBuf)],
 ) -> Result<(), ApplyError> {
     let disks: Vec<PathBuf> = members.iter().map(|(_, path)| path.clone()).collect();
+    still_labelled(members)?;
+    let owner = journal.owner().to_owned();
+    let said = run(node, class, &commands::vgcreate(class, &owner, &disks)).await;
+    joined(node, journal, class, members, "vgcreate", said).await
+}
+
+/// Adds these labelled disks to the class's group, then looks. Only a group that is whole
+/// and ours is changed: with a PV missing, LVM would go ahead and the missing disk could
+/// not come back.
+pub async fn extend_group<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &mut Journal,
+    class: &DiskClass,
+    members: &[(Claim, PathBuf)],
+) -> Result<(), ApplyError> {
+    let step = "vgextend";
+    let disks: Vec<PathBuf> = members.iter().map(|(_, path)| path.clone()).collect();
+    let snapshot = node
+        .snapshot(&[])
+        .await
+        .map_err(|why| not_done(step, why))?;
+    let view = snapshot
+        .vg(&class.volume_group.name)
+        .filter(|view| view.frozen.is_empty() && view.vg.owner() == Some(journal.owner()))
+        .ok_or_else(|| not_done(step, "the group is not there, not ours or frozen".into()))?;
+    still_labelled(members)?;
+    let said = run(
+        node,
+        class,
+        &commands::vgextend(class, &view.devices, &disks),
+    )
+    .await;
+    joined(node, journal, class, members, step, said).await
+}
+
+/// That each disk still carries the label we gave it.
+fn still_labelled(members: &[(Claim, PathBuf)]) -> Result<(), ApplyError> {
     for (claim, path) in members {
         let seen = read_label(path)
             .ok()
@@ -34,11 +71,22 @@ pub async fn make_group<R: Runner + Clone>(
             });
         }
     }
+    Ok(())
+}
+
+/// Looks whether the disks are in the group now, and records it.
+async fn joined<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &mut Journal,
+    class: &DiskClass,
+    members: &[(Claim, PathBuf)],
+    step: &str,
+    said: Result<(), CmdError>,
+) -> Result<(), ApplyError> {
     let owner = journal.owner().to_owned();
-    let said = run(node, class, &commands::vgcreate(class, &owner, &disks)).await;
     let group = group(node, class, &owner)
         .await
-        .map_err(|why| not_done("vgcreate", why))?;
+        .map_err(|why| not_done(step, why))?;
     let Some(group) = group.filter(|g| {
         g.ours
             && members
@@ -46,7 +94,7 @@ pub async fn make_group<R: Runner + Clone>(
                 .all(|(claim, _)| g.pv_uuids.contains(&claim.pv_uuid))
     }) else {
         return Err(not_done(
-            "vgcreate",
+            step,
             words(
                 said,
                 "LVM does not show the group with our tags and all its disks",

@@ -72,8 +72,18 @@ impl<R: Runner + Clone> Watcher<R> {
                 .ok_or("its disk vanished")?;
             Ok::<_, String>((claim.clone(), facts))
         };
-        // New disks join while there is no group yet; whatever began is finished first.
-        if group.is_none()
+        let members = |uuids: &[String]| {
+            uuids
+                .iter()
+                .map(|uuid| {
+                    by_uuid(uuid).map(|(claim, facts)| (claim, PathBuf::from(facts.node())))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        // Whatever began is finished before new disks join.
+        if group
+            .as_ref()
+            .is_none_or(|group| resume::may_grow(group, &claims))
             && matches!(next, Next::Nothing | Next::Wait(_) | Next::MakeGroup(_))
             && claim_new(journal, class, judged, &claims)?
         {
@@ -111,13 +121,15 @@ impl<R: Runner + Clone> Watcher<R> {
                     .map_err(|e| node::chain(&e))
             }
             Next::MakeGroup(uuids) => {
-                let members = uuids
-                    .iter()
-                    .map(|uuid| {
-                        by_uuid(uuid).map(|(claim, facts)| (claim, PathBuf::from(facts.node())))
-                    })
-                    .collect::<Result<Vec<_>, _>>()?;
+                let members = members(&uuids)?;
                 apply::make_group(&self.node, journal, class, &members)
+                    .await
+                    .map(|()| Step::Done)
+                    .map_err(|e| node::chain(&e))
+            }
+            Next::Extend(uuids) => {
+                let members = members(&uuids)?;
+                apply::extend_group(&self.node, journal, class, &members)
                     .await
                     .map(|()| Step::Done)
                     .map_err(|e| node::chain(&e))

@@ -11,19 +11,20 @@ use crate::commands;
 use crate::config::{Approval, Config, Mode};
 use crate::journal::{Claim, Journal, Stage};
 use crate::rules::Verdict;
-use crate::status::{DiskState, NodeDisk};
+use crate::status::{DiskState, NodeDisk, NodeVolumeGroup};
 
 impl<R> Watcher<R> {
     pub(super) fn show(
         &self,
         config: &Config,
         judged: &[Judged],
+        groups: &[NodeVolumeGroup],
         remarks: &BTreeMap<String, String>,
     ) -> Vec<NodeDisk> {
         let claims: Vec<&Claim> = self.journal.iter().flat_map(Journal::claims).collect();
         let mut disks: Vec<NodeDisk> = judged
             .iter()
-            .map(|j| self.show_one(config, j, &claims, remarks))
+            .map(|j| self.show_one(config, j, groups, &claims, remarks))
             .collect();
         // A disk of ours that is not there is shown, not forgotten.
         for claim in claims {
@@ -54,6 +55,7 @@ impl<R> Watcher<R> {
         &self,
         config: &Config,
         judged: &Judged,
+        groups: &[NodeVolumeGroup],
         claims: &[&Claim],
         remarks: &BTreeMap<String, String>,
     ) -> NodeDisk {
@@ -107,11 +109,14 @@ impl<R> Watcher<R> {
                 ),
                 None => ("<owner>".to_owned(), "<uuid>".to_owned()),
             };
-            disk.plan = commands::plan(
-                class,
-                &owner,
-                &[(PathBuf::from(judged.facts.node()), uuid, size)],
-            );
+            let path = PathBuf::from(judged.facts.node());
+            let group = groups
+                .iter()
+                .find(|group| group.name == class.volume_group.name);
+            disk.plan = match group {
+                Some(group) => commands::plan_to_join(class, &group.devices(), &path, &uuid),
+                None => commands::plan(class, &owner, &[(path, uuid, size)]),
+            };
         }
         disk
     }

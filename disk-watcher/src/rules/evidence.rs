@@ -189,6 +189,8 @@ pub struct ClassUsage {
     pub candidates: u32,
     /// Whether its group exists.
     pub group_exists: bool,
+    /// Whether its group was adopted, so that no disk joins it.
+    pub closed: bool,
     /// Whether it was Ready once, so that `discovery: Once` is over.
     pub established: bool,
 }

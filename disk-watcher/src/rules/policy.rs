@@ -124,6 +124,15 @@ fn limits(class: &DiskClass, usage: &ClassUsage, size: Bytes, reasons: &mut Reas
             ),
         );
     }
+    if usage.closed {
+        reasons.add(
+            Code::LimitReached,
+            format!(
+                "group {} was not made by disk-watcher, so no disk is added to it; add it with vgextend",
+                class.volume_group.name
+            ),
+        );
+    }
     let total = Bytes(usage.size.0.saturating_add(size.0));
     if let Some(max) = limits.max_total.filter(|max| total > *max) {
         reasons.add(

@@ -1,6 +1,8 @@
 //! The volume groups of the node: whose they are, what is in them, and what a person may
 //! do about them.
 
+use std::path::PathBuf;
+
 use comfy_table::Table;
 use lvmd::lvm::snapshot::{Snapshot, VgView};
 use lvmd::names::{self, TAG_CLASS};
@@ -32,6 +34,14 @@ pub struct NodeVolumeGroup {
     pub frozen: Vec<String>,
     /// Where to write its UUID so that it is adopted, where it is not ours.
     pub adopt: Option<String>,
+}
+
+impl NodeVolumeGroup {
+    /// The devices of its PVs, as far as they are there.
+    pub fn devices(&self) -> Vec<PathBuf> {
+        let devices = self.pvs.iter().filter_map(|pv| pv.device.as_ref());
+        devices.map(PathBuf::from).collect()
+    }
 }
 
 /// A PV of a group.

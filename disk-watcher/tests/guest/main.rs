@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod adopt;
+mod join;
 
 use std::path::Path;
 use std::process::{Child, Output, Stdio};
