@@ -4,6 +4,9 @@ use super::{Active, closed, mark_is_ours, not_grown};
 use crate::dm::PoolMode;
 use crate::lvm::model::Lv;
 
+/// The code of a pool whose low-water mark is not ours.
+pub const NOT_ARMED: &str = "PoolLowWaterNotArmed";
+
 /// Something a person should know of a class or a volume. Equal conditions are equal in
 /// every byte: no text has a number that moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +104,7 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
     }
     if status.mode == PoolMode::ReadWrite && !mark_is_ours(pool, active, gate) {
         add(
-            "PoolLowWaterNotArmed",
+            NOT_ARMED,
             false,
             format!("the kernel would not report that pool {name} fills"),
         );

@@ -17,7 +17,7 @@ use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
 use crate::patience::Patience;
-use crate::pool::{self, Active};
+use crate::pool::{self, Active, Condition};
 use crate::units::Bytes;
 
 pub(super) use crate::pool::DEFAULT_THRESHOLD;
@@ -49,6 +49,23 @@ pub(super) async fn look(
         .await
         .map_err(|hangs| VolumeError::Mapper(hangs.to_string()))?
         .map_err(|e: std::io::Error| VolumeError::Mapper(e.to_string()))
+}
+
+/// What is wrong with the pool, as far as its volumes go.
+pub(super) async fn conditions(
+    patience: &Patience,
+    vg: &Vg,
+    lv: &Lv,
+    class: &DeviceClass,
+) -> Vec<Condition> {
+    match look(patience, vg, lv).await {
+        Ok(active) => pool::conditions(lv, active.as_ref(), class.gate_percent),
+        Err(error) => vec![Condition {
+            code: "PoolUnknown",
+            abnormal: true,
+            message: error.to_string(),
+        }],
+    }
 }
 
 /// Makes sure that the pool of `class` is active and may take `wanted` more, and says
@@ -124,7 +141,8 @@ pub(super) async fn rearm<R: Runner + Clone>(
     }
 }
 
-async fn try_rearm<R: Runner + Clone>(
+/// Shows that the pool's mark is its own, and puts it back if it is not.
+pub(super) async fn try_rearm<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
     class: &DeviceClass,
