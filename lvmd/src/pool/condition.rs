@@ -63,7 +63,7 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
             "PoolFailed",
             true,
             format!(
-                "pool {name} has failed: its volumes give errors; deactivate its volumes and it, and activate them again, which checks its metadata"
+                "pool {name} has failed: its volumes give errors; deactivate its volumes and it, and activate them again; if that does not help, see lvmthin(7), metadata check and repair"
             ),
         ),
     }
@@ -72,7 +72,7 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
             "PoolNeedsCheck",
             true,
             format!(
-                "the metadata of pool {name} must be checked: deactivate its volumes and it, and activate them again"
+                "the metadata of pool {name} must be checked: with all its volumes inactive, run thin_check --clear-needs-check-flag on it, or lvconvert --repair; see lvmthin(7)"
             ),
         );
     }

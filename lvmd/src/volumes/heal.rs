@@ -150,11 +150,12 @@ async fn resume_pool<R: Runner + Clone>(
     view: &VgView,
     name: &str,
 ) -> Result<(), VolumeError> {
-    let refresh = Mutation::Refresh {
-        name: name.to_owned(),
+    let Some(lv) = view.vg.pool(name) else {
+        return Ok(());
     };
+    let reload = pool::reload(&view.vg, lv)?;
     let threshold = pool::threshold_for(&view.vg, name);
-    let said = lane.run(view, &refresh, threshold).await;
+    let said = lane.run(view, &reload, threshold).await;
     let after = lane.view().await?;
     let left = after.vg.pool(name);
     let left = left.map(|lv| device(&open_mapper()?, &after.vg, lv));

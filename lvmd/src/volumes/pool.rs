@@ -8,7 +8,7 @@
 
 use tracing::warn;
 
-use super::VolumeError;
+use super::{VolumeError, open_mapper};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::dm;
@@ -162,12 +162,10 @@ pub(super) async fn try_rearm<R: Runner + Clone>(
     if is_armed(&now) {
         return Ok(());
     }
-    let refresh = Mutation::Refresh {
-        name: lv.name.clone(),
-    };
+    let reload = reload(&view.vg, lv)?;
     let status = now.as_ref().map(|active| &active.status);
     let said = lane
-        .run(view, &refresh, pool::carried(lv, status, gate))
+        .run(view, &reload, pool::carried(lv, status, gate))
         .await;
     if is_armed(&look(patience, &view.vg, lv).await?) {
         return Ok(());
@@ -178,5 +176,18 @@ pub(super) async fn try_rearm<R: Runner + Clone>(
             || "lvm reports success, and the kernel has another mark".into(),
             |e| e.to_string(),
         ),
+    })
+}
+
+/// The command that loads a pool's table anew. A refresh does nothing to a pool that is
+/// active only because its volumes are; activating it then does.
+pub(super) fn reload(vg: &Vg, lv: &Lv) -> Result<Mutation, VolumeError> {
+    let own = open_mapper()?
+        .device(&lv.dm_uuid(vg, ""))
+        .map_err(|e| VolumeError::Mapper(e.to_string()))?;
+    let name = lv.name.clone();
+    Ok(match own {
+        Some(_) => Mutation::Refresh { name },
+        None => Mutation::Activate { name },
     })
 }
