@@ -209,7 +209,7 @@ async fn clear_half_pool<R: Runner + Clone>(
 
 /// The endings of the uuids of an LV's devices: the volume itself, the parts of a pool, and
 /// those of an origin with its thick snapshots (lvm2 `lib/activate/dev_manager.c`).
-const SUFFIXES: [&str; 6] = ["", "tpool", "tmeta", "tdata", "real", "cow"];
+const SUFFIXES: [&str; 7] = ["", "tpool", "pool", "tmeta", "tdata", "real", "cow"];
 
 /// The device-mapper devices of a VG's LVs, by uuid.
 fn devices_of(vg: &Vg) -> Result<HashMap<String, dm::Device>, VolumeError> {

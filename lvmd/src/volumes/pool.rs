@@ -8,7 +8,7 @@
 
 use tracing::warn;
 
-use super::{VolumeError, open_mapper};
+use super::{VolumeError, device, open_mapper};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::dm;
@@ -179,15 +179,23 @@ pub(super) async fn try_rearm<R: Runner + Clone>(
     })
 }
 
-/// The command that loads a pool's table anew. A refresh does nothing to a pool that is
-/// active only because its volumes are; activating it then does.
+/// The command that loads a pool's table anew and has it do what LVM has noted down for it.
+/// A refresh of the pool itself does neither while a thin volume uses it (LVM 2.03.31);
+/// that of the volume does both.
 pub(super) fn reload(vg: &Vg, lv: &Lv) -> Result<Mutation, VolumeError> {
-    let own = open_mapper()?
-        .device(&lv.dm_uuid(vg, ""))
-        .map_err(|e| VolumeError::Mapper(e.to_string()))?;
+    let control = open_mapper()?;
+    let mut users: Vec<_> = vg
+        .lvs
+        .iter()
+        .filter(|user| user.is_thin() && user.pool == lv.name)
+        .collect();
+    users.sort_by_key(|user| !vg.is_ours(user));
+    for user in users {
+        if device(&control, vg, user)?.is_some_and(|device| device.live) {
+            let name = user.name.clone();
+            return Ok(Mutation::Refresh { name });
+        }
+    }
     let name = lv.name.clone();
-    Ok(match own {
-        Some(_) => Mutation::Refresh { name },
-        None => Mutation::Activate { name },
-    })
+    Ok(Mutation::Refresh { name })
 }

@@ -64,7 +64,10 @@ async fn what_a_kill_left_suspended_is_resumed() {
     );
     drop(lock);
     eventually("it is resumed", async || !is_suspended("vg-keep")).await;
-    assert!(daemon.page("/metrics").1.contains("suspended_volume"));
+    eventually("it is counted", async || {
+        daemon.page("/metrics").1.contains("suspended_volume")
+    })
+    .await;
     daemon.create("cut", "thick", 4 * MIB).await.unwrap();
 
     // At start: ours and the pool of a class; an untagged volume waits for its name.
