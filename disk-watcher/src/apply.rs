@@ -12,6 +12,7 @@ pub use self::adopt::adopt;
 pub use self::disk::{claim, label};
 pub use self::group::{extend_group, finish_pool, group, make_group, make_pool};
 pub use self::wreck::clean_wreck;
+pub(crate) use self::wreck::proven;
 use crate::commands::LvmCall;
 use crate::config::DiskClass;
 use crate::facts::DiskId;

@@ -194,6 +194,27 @@ impl Journal {
         Ok(path)
     }
 
+    /// What was kept of this PV; nothing when it was never about to be erased.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn kept(&self, pv_uuid: &str) -> Result<Vec<Vec<u8>>, JournalError> {
+        let dir = self.dir.join("wrecks");
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(at(&dir))?,
+        };
+        let mut heads = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(at(&dir))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.starts_with(pv_uuid) && name.ends_with(".head") {
+                heads.push(fs::read(&path).map_err(at(&path))?);
+            }
+        }
+        Ok(heads)
+    }
+
     /// The UUID a disk's PV gets: the same disk, class and owner give the same one, so a
     /// claim that was lost with the journal is found again.
     pub fn pv_uuid(&self, disk: &DiskId, class: &str) -> String {

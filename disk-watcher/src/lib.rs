@@ -39,3 +39,4 @@ pub mod resume;
 pub mod rules;
 pub mod select;
 pub mod status;
+pub mod wreck;

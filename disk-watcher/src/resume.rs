@@ -1,7 +1,11 @@
 //! What to do next for a class, from what the journal says and what is on the disks.
 //! Pure: the table of the specification (resume after any cut), as code.
 
+#[cfg(test)]
+mod tests;
+
 use crate::config::{DiskClass, Mode};
+use crate::facts::DiskId;
 use crate::journal::{Claim, Stage};
 
 /// What stands on a claimed disk now.
@@ -14,10 +18,10 @@ pub enum Found {
     /// A PV with our UUID in no group: cut between pvcreate and vgcreate.
     Orphan,
     /// A PV with our UUID that says it belongs to a group, without any committed
-    /// metadata; `data_blank`: its data area is still as blank as when it was claimed.
+    /// metadata.
     Wreck {
-        /// Whether that was shown.
-        data_blank: bool,
+        /// The proof that is missing for its being ours to erase; `None`: all hold.
+        lacks: Option<String>,
     },
     /// A PV with our UUID and committed metadata of the group with this UUID.
     InGroup {
@@ -33,6 +37,8 @@ pub enum Found {
 pub struct Group {
     /// Its UUID.
     pub uuid: String,
+    /// How often it was changed.
+    pub seqno: u64,
     /// It carries our owner's and this class's tag.
     pub ours: bool,
     /// It is not ours, and a person named its UUID for adoption.
@@ -122,23 +128,30 @@ fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
             class.volume_group.name, claim.pv_uuid
         ));
     }
+    let unseen = unseen(claims, &[]);
+    if let Some((claim, vg_uuid)) = claims.iter().find_map(|(claim, found)| match found {
+        Found::InGroup { vg_uuid } => Some((claim, vg_uuid)),
+        _ => None,
+    }) {
+        return Next::Frozen(format!(
+            "PV {} has metadata of group {vg_uuid}, which LVM does not show",
+            claim.pv_uuid
+        ));
+    }
     let mut ready = Vec::new();
     for (claim, found) in claims {
         let uuid = claim.pv_uuid.clone();
         match found {
             Found::NoLabel => return Next::Label(uuid),
             Found::Orphan => ready.push(uuid),
-            Found::Wreck { data_blank: true } => return Next::CleanWreck(uuid),
-            Found::Wreck { data_blank: false } => {
+            Found::Wreck { lacks: None } if unseen.is_none() => return Next::CleanWreck(uuid),
+            Found::Wreck { lacks: None } => return Next::Wait(must_see(&uuid, unseen)),
+            Found::Wreck { lacks: Some(proof) } => {
                 return Next::Frozen(format!(
-                    "PV {uuid} says it belongs to a group and has no metadata, but its data area is not blank"
+                    "PV {uuid} says it belongs to a group and has no metadata; it is not proven to be our own half-made one: {proof}"
                 ));
             }
-            Found::InGroup { vg_uuid } => {
-                return Next::Frozen(format!(
-                    "PV {uuid} has metadata of group {vg_uuid}, which LVM does not show"
-                ));
-            }
+            Found::InGroup { .. } => {}
             Found::Unknown(why) => {
                 return Next::Wait(format!("disk {} cannot be read: {why}", claim.disk));
             }
@@ -157,6 +170,23 @@ fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
     }
 }
 
+/// A disk that is in no group we see and cannot be looked at now. It may carry metadata
+/// that lists the others.
+fn unseen<'a>(claims: &'a [(&Claim, Found)], members: &[String]) -> Option<&'a DiskId> {
+    claims
+        .iter()
+        .filter(|(claim, _)| !members.contains(&claim.pv_uuid))
+        .find(|(_, found)| matches!(found, Found::Gone | Found::Unknown(_)))
+        .map(|(claim, _)| &claim.disk)
+}
+
+fn must_see(uuid: &str, unseen: Option<&DiskId>) -> String {
+    format!(
+        "PV {uuid} was left half-made; before its label is erased, every disk of the class must be seen to be in no group, and {} is not",
+        unseen.map_or("?", DiskId::as_str)
+    )
+}
+
 fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
     if group.adopt && group.frozen.is_empty() {
         return Next::Adopt;
@@ -167,6 +197,7 @@ fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
     if !group.frozen.is_empty() {
         return Next::Frozen(group.frozen.join("; "));
     }
+    let unseen = unseen(claims, &group.pv_uuids);
     let mut ready = Vec::new();
     for (claim, found) in claims {
         let uuid = claim.pv_uuid.clone();
@@ -184,7 +215,8 @@ fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
             Found::Gone => {}
             Found::NoLabel => return Next::Label(uuid),
             Found::Orphan => ready.push(uuid),
-            Found::Wreck { data_blank: true } => return Next::CleanWreck(uuid),
+            Found::Wreck { lacks: None } if unseen.is_none() => return Next::CleanWreck(uuid),
+            Found::Wreck { lacks: None } => return Next::Wait(must_see(&uuid, unseen)),
             Found::Unknown(why) => {
                 return Next::Wait(format!("disk {} cannot be read: {why}", claim.disk));
             }
@@ -211,272 +243,5 @@ fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
             });
             if done { Next::Nothing } else { Next::Finish }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, RequireZeroed};
-    use crate::facts::DiskId;
-    use lvmd::units::Bytes;
-
-    fn class(min_disks: u32) -> DiskClass {
-        let text = format!(
-            "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  mode: Enforce\n  select: {{model: [x]}}\n  limits: {{minDisks: {min_disks}}}\n  volumeGroup: {{name: fast}}\n  thinPool: {{name: pool0}}\n"
-        );
-        Config::load(&text).unwrap().classes.remove(0)
-    }
-
-    fn claim(uuid: &str, stage: Stage) -> Claim {
-        Claim {
-            pv_uuid: uuid.into(),
-            disk: DiskId::from(format!("disk-{uuid}")),
-            class: "fast".into(),
-            volume_group: "fast".into(),
-            vg_uuid: None,
-            size: Bytes(1),
-            zeroes: RequireZeroed::Full,
-            fingerprint: String::new(),
-            stage,
-        }
-    }
-
-    fn group(pool: Pool) -> Group {
-        Group {
-            uuid: "vg".into(),
-            ours: true,
-            adopt: false,
-            frozen: vec![],
-            pv_uuids: vec!["a".into()],
-            pool,
-        }
-    }
-
-    #[test]
-    fn the_path_goes_from_claim_to_ready() {
-        let (class, claimed) = (class(1), claim("a", Stage::Claimed));
-        assert_eq!(next(&class, &[], None), Next::Nothing);
-        assert_eq!(
-            next(&class, &[(&claimed, Found::NoLabel)], None),
-            Next::Label("a".into())
-        );
-        assert_eq!(
-            next(&class, &[(&claimed, Found::Orphan)], None),
-            Next::MakeGroup(vec!["a".into()])
-        );
-        let member = Found::InGroup {
-            vg_uuid: "vg".into(),
-        };
-        assert_eq!(
-            next(
-                &class,
-                &[(&claimed, member.clone())],
-                Some(&group(Pool::Absent))
-            ),
-            Next::MakePool
-        );
-        assert_eq!(
-            next(
-                &class,
-                &[(&claimed, member.clone())],
-                Some(&group(Pool::Creating))
-            ),
-            Next::FinishPool
-        );
-        assert_eq!(
-            next(
-                &class,
-                &[(&claimed, member.clone())],
-                Some(&group(Pool::Made))
-            ),
-            Next::Finish
-        );
-        assert_eq!(
-            next(
-                &class,
-                &[(&claim("a", Stage::Ready), member)],
-                Some(&group(Pool::Made))
-            ),
-            Next::Nothing
-        );
-    }
-
-    #[test]
-    fn only_a_proven_wreck_is_cleaned() {
-        let (class, labelled) = (class(1), claim("a", Stage::Labelled));
-        assert_eq!(
-            next(
-                &class,
-                &[(&labelled, Found::Wreck { data_blank: true })],
-                None
-            ),
-            Next::CleanWreck("a".into())
-        );
-        assert!(matches!(
-            next(
-                &class,
-                &[(&labelled, Found::Wreck { data_blank: false })],
-                None
-            ),
-            Next::Frozen(_)
-        ));
-        let grouped = claim("a", Stage::Grouped);
-        assert!(
-            matches!(
-                next(
-                    &class,
-                    &[(&grouped, Found::Wreck { data_blank: true })],
-                    None
-                ),
-                Next::Frozen(_)
-            ),
-            "it was a member once"
-        );
-        assert!(matches!(
-            next(
-                &class,
-                &[(
-                    &labelled,
-                    Found::InGroup {
-                        vg_uuid: "x".into()
-                    }
-                )],
-                None
-            ),
-            Next::Frozen(_)
-        ));
-    }
-
-    #[test]
-    fn what_is_missing_is_waited_for_and_what_is_foreign_is_left() {
-        let two = class(2);
-        let (a, b) = (claim("a", Stage::Labelled), claim("b", Stage::Labelled));
-        assert!(
-            matches!(next(&two, &[(&a, Found::Orphan)], None), Next::Wait(_)),
-            "minDisks"
-        );
-        assert!(matches!(
-            next(&two, &[(&a, Found::Orphan), (&b, Found::Gone)], None),
-            Next::Wait(_)
-        ));
-        assert!(matches!(
-            next(&two, &[(&a, Found::Unknown("io".into()))], None),
-            Next::Wait(_)
-        ));
-        let foreign = Group {
-            ours: false,
-            ..group(Pool::Absent)
-        };
-        assert!(matches!(
-            next(&two, &[(&a, Found::Orphan)], Some(&foreign)),
-            Next::Frozen(_)
-        ));
-        let partial = Group {
-            frozen: vec!["VGPartial".into()],
-            ..group(Pool::Absent)
-        };
-        assert!(matches!(
-            next(&two, &[(&a, Found::Orphan)], Some(&partial)),
-            Next::Frozen(_)
-        ));
-        let mut planning = class(1);
-        planning.mode = Mode::Plan;
-        assert!(
-            matches!(
-                next(&planning, &[(&a, Found::NoLabel)], None),
-                Next::Wait(_)
-            ),
-            "Plan never acts, not even to resume"
-        );
-    }
-
-    #[test]
-    fn a_group_that_a_person_named_is_adopted_without_any_claim() {
-        let class = class(1);
-        let named = Group {
-            ours: false,
-            adopt: true,
-            ..group(Pool::Made)
-        };
-        assert_eq!(next(&class, &[], Some(&named)), Next::Adopt);
-        let partial = Group {
-            frozen: vec!["VGPartial".into()],
-            ..named.clone()
-        };
-        assert!(matches!(next(&class, &[], Some(&partial)), Next::Frozen(_)));
-        let foreign = Group {
-            adopt: false,
-            ..named
-        };
-        assert_eq!(next(&class, &[], Some(&foreign)), Next::Nothing);
-        assert_eq!(
-            next(&class, &[], Some(&group(Pool::Made))),
-            Next::Nothing,
-            "adopted, and all is there"
-        );
-        assert_eq!(
-            next(&class, &[], Some(&group(Pool::Absent))),
-            Next::MakePool,
-            "Talos makes groups without pools"
-        );
-    }
-
-    #[test]
-    fn a_later_disk_is_labelled_and_joins_and_a_lost_member_freezes() {
-        let class = class(1);
-        let member = (claim("a", Stage::Ready), Found::Gone);
-        let there = group(Pool::Made);
-        let of = |stage, found| {
-            let later = claim("b", stage);
-            next(
-                &class,
-                &[(&member.0, member.1.clone()), (&later, found)],
-                Some(&there),
-            )
-        };
-        assert_eq!(of(Stage::Claimed, Found::NoLabel), Next::Label("b".into()));
-        for stage in [Stage::Claimed, Stage::Labelled] {
-            assert_eq!(of(stage, Found::Orphan), Next::Extend(vec!["b".into()]));
-            assert_eq!(
-                of(stage, Found::Wreck { data_blank: true }),
-                Next::CleanWreck("b".into())
-            );
-            assert_eq!(of(stage, Found::Gone), Next::Nothing, "nobody waits for it");
-        }
-        for (stage, found) in [
-            (Stage::Labelled, Found::Wreck { data_blank: false }),
-            (
-                Stage::Labelled,
-                Found::InGroup {
-                    vg_uuid: "x".into(),
-                },
-            ),
-            (Stage::Grouped, Found::Orphan),
-            (Stage::Ready, Found::Gone),
-        ] {
-            assert!(
-                matches!(of(stage, found.clone()), Next::Frozen(_)),
-                "{stage:?} {found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn no_disk_joins_a_group_with_a_pv_that_is_not_ours() {
-        let ours = claim("a", Stage::Ready);
-        let there = group(Pool::Made);
-        assert!(may_grow(&there, [&ours]));
-        assert!(!may_grow(&there, []), "adopted, or the journal was lost");
-        let partial = Group {
-            frozen: vec!["VGPartial".into()],
-            ..there.clone()
-        };
-        assert!(!may_grow(&partial, [&ours]));
-        let foreign = Group {
-            ours: false,
-            ..there
-        };
-        assert!(!may_grow(&foreign, [&ours]));
     }
 }

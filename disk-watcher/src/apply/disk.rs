@@ -66,8 +66,10 @@ fn recheck(
         )));
     }
     let mut now = content::read(held.direct(), id.as_str(), zeroes).map_err(&changed)?;
+    let differs = now.report.not_zeroed_at.is_some() || now.fingerprint != judged.fingerprint;
     if begun
-        && now.report.not_zeroed_at.is_some()
+        && differs
+        && now.report.signatures.is_empty()
         && content::holds_only_an_empty_header(held.direct(), zeroes).map_err(&changed)?
     {
         now.report.not_zeroed_at = None;

@@ -161,11 +161,9 @@ pub async fn finish_pool<R: Runner + Clone>(
         .vg(&class.volume_group.name)
         .filter(|v| v.frozen.is_empty())
         .ok_or_else(|| not_done(step, "the group is not there or frozen".into()))?;
-    let untag = Mutation::Retag {
+    let untag = Mutation::DeleteTag {
         name: wanted.name.clone(),
-        uuid: None,
-        add: vec![],
-        remove: vec![names::tag(names::TAG_STATE, names::STATE_CREATING)],
+        tags: vec![names::tag(names::TAG_STATE, names::STATE_CREATING)],
     };
     let said = run(
         node,
@@ -214,6 +212,7 @@ pub async fn group<R: Runner + Clone>(
     };
     Ok(Some(Group {
         uuid: vg.uuid.clone(),
+        seqno: vg.seqno,
         ours,
         adopt: !ours && class.existing.adopt_foreign_vg.contains(&vg.uuid),
         frozen: view.frozen.iter().map(ToString::to_string).collect(),

@@ -2,74 +2,131 @@
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use lvmd::cmd::Runner;
 use nix::libc;
 use tracing::warn;
 
 use super::{ApplyError, advance};
-use crate::busy::Claim as Held;
-use crate::content;
-use crate::facts::DiskFacts;
+use crate::busy;
+use crate::content::{self, DATA_START};
+use crate::facts::{DiskFacts, Root};
 use crate::journal::{Claim, Journal, Stage};
-use crate::node::chain;
+use crate::node::{NodeReader, chain};
+use crate::wreck::{self, BLOCK, Joining, Making};
 
 /// How much of a wreck's disk is kept before our label on it is erased, in bytes.
 const KEPT: usize = 2 << 20;
 
 /// Erases our own half-written label, the only thing this program ever erases. The proofs
-/// (our UUID, never grouped, no committed metadata, blank data) were given by the caller
-/// and are looked at once more here; the first 2 MiB are kept in the journal before.
-pub fn clean_wreck(
+/// ([`wreck::proven`], blank data) were given by the caller and are looked at once more
+/// here, on the one open file through which it is erased then; the first 2 MiB are kept in
+/// the journal before.
+pub async fn clean_wreck<R: Runner + Clone>(
+    node: &NodeReader<R>,
     journal: &mut Journal,
     claim: &Claim,
     facts: &DiskFacts,
 ) -> Result<(), ApplyError> {
-    let path = PathBuf::from(facts.node());
     let changed = |why: String| ApplyError::Changed {
         disk: claim.disk.clone(),
         why,
     };
-    let held = Held::open(&path).map_err(|e| changed(chain(&e)))?;
-    let reading =
-        content::read(held.direct(), claim.disk.as_str(), claim.zeroes).map_err(&changed)?;
-    let label = reading
-        .label
-        .filter(|l| l.pv_uuid == claim.pv_uuid && l.used && l.committed().is_empty());
-    let label = label.ok_or_else(|| changed("it is no longer the wreck that was seen".into()))?;
-    let end = label
-        .data_areas
-        .iter()
-        .map(|area| area.offset)
-        .min()
-        .unwrap_or(0);
-    if claim.stage >= Stage::Grouped || end != content::DATA_START {
-        return Err(changed(
-            "it was in a group, or its data does not begin where ours would".into(),
-        ));
+    let snapshot = node.snapshot(&[]).await.map_err(&changed)?;
+    let lists = |pvs: &[lvmd::lvm::model::Pv]| pvs.iter().any(|pv| pv.uuid == claim.pv_uuid);
+    if let Some(view) = snapshot.vgs.iter().find(|view| lists(&view.vg.pvs)) {
+        return Err(changed(format!("group {} lists it", view.vg.name)));
     }
-    if !content::is_blank_behind(held.direct(), end, claim.zeroes).map_err(&changed)? {
-        return Err(changed("its data area is not blank".into()));
+    let file = hold(&PathBuf::from(facts.node())).map_err(|e| changed(e.to_string()))?;
+    if let Some(other) = busy::openers(&Root::host(), &facts.family())
+        .into_iter()
+        .next()
+    {
+        return Err(changed(format!(
+            "{} (pid {}) has it open",
+            other.name, other.pid
+        )));
     }
+    let joining = match snapshot.vg(&claim.volume_group) {
+        None => None,
+        Some(view) if view.frozen.is_empty() && view.vg.owner() == Some(journal.owner()) => {
+            Some(Joining {
+                uuid: view.vg.uuid.clone(),
+                seqno: view.vg.seqno,
+            })
+        }
+        Some(_) => return Err(changed("its group is frozen or not ours".into())),
+    };
+    proven(&file, claim, journal, joining).map_err(&changed)?;
     let mut head = Aligned::new(KEPT);
-    held.direct()
-        .read_exact_at(head.bytes(), 0)
+    file.read_exact_at(head.bytes(), 0)
         .map_err(|e| changed(e.to_string()))?;
     let kept = journal.keep(&claim.pv_uuid, head.bytes())?;
-    drop(held);
-    erase(&path, end).map_err(|e| changed(e.to_string()))?;
-    warn!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, kept = %kept.display(), "erased our own label, left by a cut-off vgcreate");
-    advance(journal, claim, Stage::Claimed, None)
+    // Before the first byte: once the label is gone, nothing on the disk says what it was.
+    advance(journal, claim, Stage::Claimed, None)?;
+    erase(&file).map_err(|e| changed(e.to_string()))?;
+    warn!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, kept = %kept.display(), "erased our own label, left by a cut-off command");
+    Ok(())
 }
 
-/// Writes zeroes over the first `end` bytes, the label last: cut at any moment, the disk is
-/// still the wreck that it was, or blank.
-fn erase(path: &Path, end: u64) -> std::io::Result<()> {
-    let flags = libc::O_EXCL | libc::O_DIRECT | libc::O_CLOEXEC;
-    let file = File::options().write(true).custom_flags(flags).open(path)?;
-    let mut zeroes = Aligned::new(4096);
-    for at in (0..end / 4096).rev() {
-        file.write_all_at(zeroes.bytes(), at * 4096)?;
+/// All proofs that the disk itself and the journal can give.
+///
+/// # Errors
+/// The one that is missing.
+pub(crate) fn proven(
+    file: &File,
+    claim: &Claim,
+    journal: &Journal,
+    joining: Option<Joining>,
+) -> Result<(), String> {
+    let reading = content::read(
+        file,
+        claim.disk.as_str(),
+        crate::config::RequireZeroed::None,
+    )?;
+    let label = reading.label.ok_or("it has no label, or several")?;
+    if reading.device.size != claim.size {
+        return Err("its size is not what it was".into());
+    }
+    let making = Making {
+        owner: journal.owner(),
+        pv_uuids: journal
+            .claims()
+            .filter(|other| other.class == claim.class)
+            .map(|other| other.pv_uuid.as_str())
+            .collect(),
+        joining,
+        kept: journal.kept(&claim.pv_uuid).map_err(|e| chain(&e))?,
+    };
+    let mut head = Aligned::new(usize::try_from(DATA_START).unwrap_or(0));
+    file.read_exact_at(head.bytes(), 0)
+        .map_err(|e| e.to_string())?;
+    wreck::proven(claim, &making, &label, head.bytes())?;
+    if content::is_blank_behind(file, DATA_START, wreck::zeroes(claim))? {
+        Ok(())
+    } else {
+        Err("its data area is not blank".into())
+    }
+}
+
+/// Opens the disk for reading and for erasing, exclusively: one file from the last look to
+/// the last byte, so that no other disk can come to be behind the name.
+fn hold(path: &std::path::Path) -> std::io::Result<File> {
+    let flags = libc::O_EXCL | libc::O_DIRECT | libc::O_DSYNC | libc::O_CLOEXEC;
+    File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(flags)
+        .open(path)
+}
+
+/// Writes zeroes over everything before the data, the label last, each block on the disk
+/// before the next: cut at any moment, it is partly erased under its label, or blank.
+fn erase(file: &File) -> std::io::Result<()> {
+    let mut zeroes = Aligned::new(BLOCK);
+    for at in (0..DATA_START / BLOCK as u64).rev() {
+        file.write_all_at(zeroes.bytes(), at * BLOCK as u64)?;
     }
     file.sync_all()
 }
@@ -82,13 +139,13 @@ struct Aligned {
 
 impl Aligned {
     fn new(length: usize) -> Self {
-        let memory = vec![0; length + 4096];
-        let start = memory.as_ptr().align_offset(4096);
+        let memory = vec![0; length + BLOCK];
+        let start = memory.as_ptr().align_offset(BLOCK);
         Self { memory, start }
     }
 
     fn bytes(&mut self) -> &mut [u8] {
-        let end = self.memory.len() - 4096 + self.start;
+        let end = self.memory.len() - BLOCK + self.start;
         &mut self.memory[self.start..end]
     }
 }

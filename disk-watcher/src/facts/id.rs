@@ -35,6 +35,12 @@ impl DiskId {
         self.0.starts_with("session.")
     }
 
+    /// Whether it was made so in another boot than this one: no disk has it any more.
+    pub fn is_of_another_session(&self, boot_id: &str) -> bool {
+        let this = format!("session.{}.", boot_id.trim());
+        self.is_session() && !self.0.starts_with(&this)
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

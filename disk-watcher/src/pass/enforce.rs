@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use lvmd::cmd::Runner;
 use tracing::{error, info, warn};
 
-use super::found::{found, id_of, is_disk_of};
+use super::found::{found, id_of, is_abandoned, is_disk_of};
 use super::{Judged, Watcher};
 use crate::apply;
 use crate::config::DiskClass;
@@ -54,10 +54,17 @@ impl<R: Runner + Clone> Watcher<R> {
             .filter(|c| c.class == class.name)
             .cloned()
             .collect();
+        if let Some(claim) = claims.iter().find(|claim| is_abandoned(claim, judged)) {
+            info!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, "the claim of an earlier boot is withdrawn");
+            journal
+                .withdraw(&claim.pv_uuid)
+                .map_err(|e| node::chain(&e))?;
+            return Ok(Step::Done);
+        }
         let group = apply::group(&self.node, class, &owner).await?;
         let found: Vec<(&Claim, Found)> = claims
             .iter()
-            .map(|claim| (claim, found(claim, judged)))
+            .map(|claim| (claim, found(claim, judged, journal, group.as_ref())))
             .collect();
         let next = resume::next(class, &found, group.as_ref());
         let by_uuid = |uuid: &str| {
@@ -116,7 +123,8 @@ impl<R: Runner + Clone> Watcher<R> {
             Next::CleanWreck(uuid) => {
                 let (claim, facts) = by_uuid(&uuid)?;
                 self.readings.forget(&facts.name);
-                apply::clean_wreck(journal, &claim, facts)
+                apply::clean_wreck(&self.node, journal, &claim, facts)
+                    .await
                     .map(|()| Step::Done)
                     .map_err(|e| node::chain(&e))
             }

@@ -6,11 +6,13 @@ use std::path::Path;
 use lvmd::lvm::devices::read_label;
 
 use super::Judged;
+use crate::apply;
 use crate::config::RequireZeroed;
 use crate::content;
 use crate::facts::{DiskFacts, DiskId, Identified};
-use crate::journal::Claim;
-use crate::resume::Found;
+use crate::journal::{Claim, Journal, Stage};
+use crate::resume::{Found, Group};
+use crate::wreck::Joining;
 
 /// The disk's id. One that says nothing of itself, where its class allows that, has one
 /// until it is unplugged or the machine reboots; once labelled, its PV's UUID tells it.
@@ -18,11 +20,21 @@ pub(super) fn id_of(facts: &DiskFacts) -> Option<DiskId> {
     match facts.identify() {
         Identified::As(id) => Some(id),
         Identified::Junk(_) => None,
-        Identified::Missing => {
-            let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-            Some(DiskId::for_session(&boot_id, facts.diskseq?))
-        }
+        Identified::Missing => Some(DiskId::for_session(&boot_id()?, facts.diskseq?)),
     }
+}
+
+fn boot_id() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
+}
+
+/// Whether the claim leads nowhere: it names a disk by a session that is over, and no disk
+/// carries its PV. The disk, if it is still there, has another id now, and is judged anew.
+pub(super) fn is_abandoned(claim: &Claim, judged: &[Judged]) -> bool {
+    claim.stage == Stage::Claimed
+        && boot_id().is_some_and(|boot| claim.disk.is_of_another_session(&boot))
+        && judged.iter().all(|disk| disk.reading.is_some())
+        && !judged.iter().any(|disk| is_disk_of(claim, disk))
 }
 
 /// Whether this is the disk of the claim: by the label it carries, else by its id.
@@ -34,10 +46,22 @@ pub(super) fn is_disk_of(claim: &Claim, judged: &Judged) -> bool {
 }
 
 /// What stands on the disk of a claim now; the label is read anew.
-pub(super) fn found(claim: &Claim, judged: &[Judged]) -> Found {
-    let Some(disk) = judged.iter().find(|j| is_disk_of(claim, j)) else {
+pub(super) fn found(
+    claim: &Claim,
+    judged: &[Judged],
+    journal: &Journal,
+    group: Option<&Group>,
+) -> Found {
+    let mut disks = judged.iter().filter(|j| is_disk_of(claim, j));
+    let Some(disk) = disks.next() else {
         return Found::Gone;
     };
+    if let Some(other) = disks.next() {
+        return Found::Unknown(format!(
+            "{} and {} both carry it; unplug the copy",
+            disk.facts.name, other.facts.name
+        ));
+    }
     let path = disk.facts.node();
     match read_label(Path::new(&path)) {
         Err(error) => return Found::Unknown(error.to_string()),
@@ -66,10 +90,24 @@ pub(super) fn found(claim: &Claim, judged: &[Judged]) -> Found {
         };
     }
     if !label.used {
-        return Found::Orphan;
+        return if label.committed_nothing() {
+            Found::Orphan
+        } else {
+            Found::Unknown("its metadata area is damaged".into())
+        };
     }
-    let data_blank = content::is_blank_behind(reader.get_ref(), content::DATA_START, claim.zeroes);
+    // Its own words may change with a kernel; to be erased it has to say what it said.
+    let same = claim.disk.is_session() || id_of(&disk.facts).as_ref() == Some(&claim.disk);
+    let proofs = if same {
+        let joining = group.map(|group| Joining {
+            uuid: group.uuid.clone(),
+            seqno: group.seqno,
+        });
+        apply::proven(reader.get_ref(), claim, journal, joining)
+    } else {
+        Err("the disk's id is not the one that was claimed".into())
+    };
     Found::Wreck {
-        data_blank: data_blank == Ok(true),
+        lacks: proofs.err(),
     }
 }

@@ -9,7 +9,7 @@ mod text;
 
 use std::io::{Read, Seek};
 
-pub use mda::{MdaState, Slot, SlotText};
+pub use mda::{MdaState, Slot, SlotText, only_text};
 pub use text::{PvText, VgText};
 
 use super::disk::Disk;
@@ -65,6 +65,16 @@ impl LvmLabel {
             .collect();
         texts.sort_by_key(|vg| std::cmp::Reverse(vg.seqno));
         texts
+    }
+
+    /// Whether every metadata area is whole and in use, and LVM never committed anything to
+    /// it. A damaged area is no empty one.
+    pub fn committed_nothing(&self) -> bool {
+        let empty = |mda: &MdaState| {
+            let slot = &mda.committed;
+            mda.valid && !mda.ignored && (slot.offset, slot.size) == (0, 0)
+        };
+        !self.mdas.is_empty() && self.mdas.iter().all(empty)
     }
 
     /// Whether the byte at `offset` belongs to volumes (or may): it is inside a data area.

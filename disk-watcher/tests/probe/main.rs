@@ -8,3 +8,4 @@ mod gpt;
 mod lvm;
 mod property;
 mod scan;
+mod wreck;

@@ -115,6 +115,29 @@ fn slot<R: Read + Seek>(disk: &mut Disk<R>, area: Extent, raw: &[u8]) -> Result<
     })
 }
 
+/// The one description that was ever written to a metadata area, given the area's bytes
+/// with its header; `None`: it was never written to.
+///
+/// # Errors
+/// There is more than one, or something that is none.
+pub fn only_text(area: &[u8]) -> Result<Option<VgText>, &'static str> {
+    let ring = area.get(512..).unwrap_or_default();
+    let end = ring
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(ring.len());
+    let (first, rest) = ring.split_at(end);
+    if rest.iter().any(|byte| *byte != 0) {
+        return Err("its metadata area was written to more than once");
+    }
+    if first.is_empty() {
+        return Ok(None);
+    }
+    let text = text::parse(&String::from_utf8_lossy(first));
+    text.map(Some)
+        .ok_or("its metadata area holds something that is no description of a group")
+}
+
 /// The bytes of a text, put together when it wraps from the area's end to behind its header.
 fn fetch<R: Read + Seek>(
     disk: &mut Disk<R>,

@@ -1,0 +1,268 @@
+//! The table, row by row.
+
+use super::*;
+use crate::config::{Config, RequireZeroed};
+use crate::facts::DiskId;
+use lvmd::units::Bytes;
+
+fn class(min_disks: u32) -> DiskClass {
+    let text = format!(
+        "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  mode: Enforce\n  select: {{model: [x]}}\n  limits: {{minDisks: {min_disks}}}\n  volumeGroup: {{name: fast}}\n  thinPool: {{name: pool0}}\n"
+    );
+    Config::load(&text).unwrap().classes.remove(0)
+}
+
+fn claim(uuid: &str, stage: Stage) -> Claim {
+    Claim {
+        pv_uuid: uuid.into(),
+        disk: DiskId::from(format!("disk-{uuid}")),
+        class: "fast".into(),
+        volume_group: "fast".into(),
+        vg_uuid: None,
+        size: Bytes(1),
+        zeroes: RequireZeroed::Full,
+        fingerprint: String::new(),
+        stage,
+    }
+}
+
+fn group(pool: Pool) -> Group {
+    Group {
+        uuid: "vg".into(),
+        seqno: 5,
+        ours: true,
+        adopt: false,
+        frozen: vec![],
+        pv_uuids: vec!["a".into()],
+        pool,
+    }
+}
+
+#[test]
+fn the_path_goes_from_claim_to_ready() {
+    let (class, claimed) = (class(1), claim("a", Stage::Claimed));
+    assert_eq!(next(&class, &[], None), Next::Nothing);
+    assert_eq!(
+        next(&class, &[(&claimed, Found::NoLabel)], None),
+        Next::Label("a".into())
+    );
+    assert_eq!(
+        next(&class, &[(&claimed, Found::Orphan)], None),
+        Next::MakeGroup(vec!["a".into()])
+    );
+    let member = Found::InGroup {
+        vg_uuid: "vg".into(),
+    };
+    assert_eq!(
+        next(
+            &class,
+            &[(&claimed, member.clone())],
+            Some(&group(Pool::Absent))
+        ),
+        Next::MakePool
+    );
+    assert_eq!(
+        next(
+            &class,
+            &[(&claimed, member.clone())],
+            Some(&group(Pool::Creating))
+        ),
+        Next::FinishPool
+    );
+    assert_eq!(
+        next(
+            &class,
+            &[(&claimed, member.clone())],
+            Some(&group(Pool::Made))
+        ),
+        Next::Finish
+    );
+    assert_eq!(
+        next(
+            &class,
+            &[(&claim("a", Stage::Ready), member)],
+            Some(&group(Pool::Made))
+        ),
+        Next::Nothing
+    );
+}
+
+#[test]
+fn only_a_proven_wreck_is_cleaned() {
+    let (class, labelled) = (class(1), claim("a", Stage::Labelled));
+    assert_eq!(
+        next(&class, &[(&labelled, Found::Wreck { lacks: None })], None),
+        Next::CleanWreck("a".into())
+    );
+    assert!(matches!(
+        next(
+            &class,
+            &[(
+                &labelled,
+                Found::Wreck {
+                    lacks: Some("x".into())
+                }
+            )],
+            None
+        ),
+        Next::Frozen(_)
+    ));
+    let grouped = claim("a", Stage::Grouped);
+    assert!(
+        matches!(
+            next(&class, &[(&grouped, Found::Wreck { lacks: None })], None),
+            Next::Frozen(_)
+        ),
+        "it was a member once"
+    );
+    assert!(matches!(
+        next(
+            &class,
+            &[(
+                &labelled,
+                Found::InGroup {
+                    vg_uuid: "x".into()
+                }
+            )],
+            None
+        ),
+        Next::Frozen(_)
+    ));
+}
+
+#[test]
+fn what_is_missing_is_waited_for_and_what_is_foreign_is_left() {
+    let two = class(2);
+    let (a, b) = (claim("a", Stage::Labelled), claim("b", Stage::Labelled));
+    assert!(
+        matches!(next(&two, &[(&a, Found::Orphan)], None), Next::Wait(_)),
+        "minDisks"
+    );
+    assert!(matches!(
+        next(&two, &[(&a, Found::Orphan), (&b, Found::Gone)], None),
+        Next::Wait(_)
+    ));
+    assert!(matches!(
+        next(&two, &[(&a, Found::Unknown("io".into()))], None),
+        Next::Wait(_)
+    ));
+    let foreign = Group {
+        ours: false,
+        ..group(Pool::Absent)
+    };
+    assert!(matches!(
+        next(&two, &[(&a, Found::Orphan)], Some(&foreign)),
+        Next::Frozen(_)
+    ));
+    let partial = Group {
+        frozen: vec!["VGPartial".into()],
+        ..group(Pool::Absent)
+    };
+    assert!(matches!(
+        next(&two, &[(&a, Found::Orphan)], Some(&partial)),
+        Next::Frozen(_)
+    ));
+    let mut planning = class(1);
+    planning.mode = Mode::Plan;
+    assert!(
+        matches!(
+            next(&planning, &[(&a, Found::NoLabel)], None),
+            Next::Wait(_)
+        ),
+        "Plan never acts, not even to resume"
+    );
+}
+
+#[test]
+fn a_group_that_a_person_named_is_adopted_without_any_claim() {
+    let class = class(1);
+    let named = Group {
+        ours: false,
+        adopt: true,
+        ..group(Pool::Made)
+    };
+    assert_eq!(next(&class, &[], Some(&named)), Next::Adopt);
+    let partial = Group {
+        frozen: vec!["VGPartial".into()],
+        ..named.clone()
+    };
+    assert!(matches!(next(&class, &[], Some(&partial)), Next::Frozen(_)));
+    let foreign = Group {
+        adopt: false,
+        ..named
+    };
+    assert_eq!(next(&class, &[], Some(&foreign)), Next::Nothing);
+    assert_eq!(
+        next(&class, &[], Some(&group(Pool::Made))),
+        Next::Nothing,
+        "adopted, and all is there"
+    );
+    assert_eq!(
+        next(&class, &[], Some(&group(Pool::Absent))),
+        Next::MakePool,
+        "Talos makes groups without pools"
+    );
+}
+
+#[test]
+fn a_later_disk_is_labelled_and_joins_and_a_lost_member_freezes() {
+    let class = class(1);
+    let member = (claim("a", Stage::Ready), Found::Gone);
+    let there = group(Pool::Made);
+    let of = |stage, found| {
+        let later = claim("b", stage);
+        next(
+            &class,
+            &[(&member.0, member.1.clone()), (&later, found)],
+            Some(&there),
+        )
+    };
+    assert_eq!(of(Stage::Claimed, Found::NoLabel), Next::Label("b".into()));
+    for stage in [Stage::Claimed, Stage::Labelled] {
+        assert_eq!(of(stage, Found::Orphan), Next::Extend(vec!["b".into()]));
+        assert_eq!(
+            of(stage, Found::Wreck { lacks: None }),
+            Next::CleanWreck("b".into())
+        );
+        assert_eq!(of(stage, Found::Gone), Next::Nothing, "nobody waits for it");
+    }
+    for (stage, found) in [
+        (
+            Stage::Labelled,
+            Found::Wreck {
+                lacks: Some("x".into()),
+            },
+        ),
+        (
+            Stage::Labelled,
+            Found::InGroup {
+                vg_uuid: "x".into(),
+            },
+        ),
+        (Stage::Grouped, Found::Orphan),
+        (Stage::Ready, Found::Gone),
+    ] {
+        assert!(
+            matches!(of(stage, found.clone()), Next::Frozen(_)),
+            "{stage:?} {found:?}"
+        );
+    }
+}
+
+#[test]
+fn no_disk_joins_a_group_with_a_pv_that_is_not_ours() {
+    let ours = claim("a", Stage::Ready);
+    let there = group(Pool::Made);
+    assert!(may_grow(&there, [&ours]));
+    assert!(!may_grow(&there, []), "adopted, or the journal was lost");
+    let partial = Group {
+        frozen: vec!["VGPartial".into()],
+        ..there.clone()
+    };
+    assert!(!may_grow(&partial, [&ours]));
+    let foreign = Group {
+        ours: false,
+        ..there
+    };
+    assert!(!may_grow(&foreign, [&ours]));
+}
