@@ -96,12 +96,9 @@ impl Cmd {
         self
     }
 
-    /// The lvm sub-command, for metrics and logs: the first argument, or what the file of
-    /// commands that it names is called after.
+    /// The first argument: the lvm sub-command, for metrics and logs.
     pub fn verb(&self) -> &str {
-        let name = self.args.first().and_then(|a| Path::new(a).file_name());
-        let name = name.and_then(OsStr::to_str).unwrap_or("");
-        name.split('.').next().unwrap_or(name)
+        self.args.first().and_then(|a| a.to_str()).unwrap_or("")
     }
 }
 

@@ -14,43 +14,36 @@ use tonic::{Code, Request, Response, Status};
 use tracing::{info, warn};
 
 use crate::cmd::Runner;
-use crate::keeper::Follower;
 use crate::metrics::Metrics;
-use crate::pool;
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::health_server::Health;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::proto::lv_service_server::LvService;
 use crate::proto::vg_service_server::VgService;
 use crate::proto::{
-    Condition, CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest,
-    CreateLvSnapshotResponse, Empty, GetFreeBytesRequest, GetFreeBytesResponse, GetLvListRequest,
-    GetLvListResponse, LogicalVolume, RemoveLvRequest, ResizeLvRequest, ResizeLvResponse,
-    ThinPoolItem, WatchItem, WatchResponse,
+    CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest, CreateLvSnapshotResponse, Empty,
+    GetFreeBytesRequest, GetFreeBytesResponse, GetLvListRequest, GetLvListResponse, LogicalVolume,
+    RemoveLvRequest, ResizeLvRequest, ResizeLvResponse, ThinPoolItem, WatchItem, WatchResponse,
 };
 use crate::units::Bytes;
 use crate::volumes::{Access, Create, NodeState, SnapshotOf, Volume, VolumeError, Volumes};
+
+/// How often a watcher is told even when nothing is known to have happened.
+const TICK: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Serves all three services.
 #[derive(Debug, Clone)]
 pub struct Service<R> {
     volumes: Volumes<R>,
-    states: Follower<R>,
     metrics: Metrics,
     stop: CancellationToken,
 }
 
 impl<R: Runner + Clone> Service<R> {
-    /// Serves `volumes` and tells watchers their `states`; streams end when `stop` is cancelled.
-    pub fn new(
-        volumes: Volumes<R>,
-        states: Follower<R>,
-        metrics: Metrics,
-        stop: CancellationToken,
-    ) -> Self {
+    /// Serves `volumes`; streams end when `stop` is cancelled.
+    pub fn new(volumes: Volumes<R>, metrics: Metrics, stop: CancellationToken) -> Self {
         Self {
             volumes,
-            states,
             metrics,
             stop,
         }
@@ -222,38 +215,43 @@ impl<R: Runner + Clone> VgService for Service<R> {
 
     async fn watch(&self, _: Request<Empty>) -> Result<Response<Self::WatchStream>, Status> {
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(watch(self.states.clone(), sender, self.stop.clone()));
+        tokio::spawn(watch(self.volumes.clone(), sender, self.stop.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
-/// Sends the state at once, and again whenever what is sent would be another. State that
-/// cannot be told is waited for: it never ends the stream, only the client or the daemon
-/// does.
+/// Sends the state at once, after each change, and when the tick finds it changed. State
+/// that cannot be told is waited for: it never ends the stream, only the client or the
+/// daemon does.
 async fn watch<R: Runner + Clone>(
-    mut states: Follower<R>,
+    volumes: Volumes<R>,
     sender: mpsc::Sender<Result<WatchResponse, Status>>,
     stop: CancellationToken,
 ) {
-    let closed = sender.clone();
-    let send = async {
-        let mut state = states.now().await;
-        let mut last = None;
-        while let Some(now) = state {
-            let response = watch_response(&now);
-            if last.as_ref() != Some(&response) {
-                if sender.send(Ok(response.clone())).await.is_err() {
-                    return;
+    let mut changes = volumes.engine().changes();
+    let mut last: Option<NodeState> = None;
+    loop {
+        let changed = changes.has_changed().unwrap_or(false);
+        changes.borrow_and_update();
+        match volumes.state().await {
+            Ok(state) => {
+                if changed || last.as_ref() != Some(&state) {
+                    let response = Ok(watch_response(&state));
+                    tokio::select! {
+                        sent = sender.send(response) => if sent.is_err() { return },
+                        () = stop.cancelled() => return,
+                    }
                 }
-                last = Some(response);
+                last = Some(state);
             }
-            state = states.next().await;
+            Err(error) => warn!(%error, "watchers wait until state can be told again"),
         }
-    };
-    tokio::select! {
-        () = send => {}
-        () = closed.closed() => {}
-        () = stop.cancelled() => {}
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(TICK) => {}
+            () = sender.closed() => return,
+            () = stop.cancelled() => return,
+        }
     }
 }
 
@@ -268,19 +266,10 @@ fn watch_response(state: &NodeState) -> WatchResponse {
             overprovision_bytes: pool.overprovision_free.0,
             size_bytes: pool.size.0,
         }),
-        conditions: class.conditions.iter().map(condition).collect(),
     });
     WatchResponse {
         free_bytes: state.default_free().0,
         items: items.collect(),
-    }
-}
-
-fn condition(condition: &pool::Condition) -> Condition {
-    Condition {
-        code: condition.code.to_owned(),
-        message: condition.message.clone(),
-        abnormal: condition.abnormal,
     }
 }
 
@@ -301,7 +290,6 @@ impl<R: Runner + Clone> Health for Service<R> {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (sender, receiver) = mpsc::channel(1);
         let (volumes, stop) = (self.volumes.clone(), self.stop.clone());
-        let mut states = self.states.clone();
         tokio::spawn(async move {
             let mut last = None;
             loop {
@@ -314,7 +302,7 @@ impl<R: Runner + Clone> Health for Service<R> {
                 }
                 last = Some(now);
                 tokio::select! {
-                    looked = states.looked() => if looked.is_none() { return },
+                    () = tokio::time::sleep(TICK) => {}
                     () = sender.closed() => return,
                     () = stop.cancelled() => return,
                 }
@@ -346,7 +334,6 @@ fn message(volume: Volume) -> LogicalVolume {
         size_bytes: signed(volume.size),
         path: volume.path,
         attr: volume.attr,
-        conditions: volume.conditions.iter().map(condition).collect(),
     }
 }
 
@@ -357,7 +344,6 @@ fn made_message(volume: Volume) -> LogicalVolume {
         tags: Vec::new(),
         path: String::new(),
         attr: String::new(),
-        conditions: Vec::new(),
         ..message(volume)
     }
 }

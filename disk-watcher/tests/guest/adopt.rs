@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::{Watcher, clean, disks, run, wait_for};
+use crate::harness::{Watcher, clean, disks, run, wait_for};
 
 /// A group as lvm-disk-watcher and TrueCharts' guide make it, with data in a thin volume.
 fn as_the_guide_says(disk: &str) {

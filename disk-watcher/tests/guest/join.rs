@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{CLASS, Watcher, clean, run, wait_for};
+use crate::harness::{CLASS, Watcher, clean, run, wait_for};
 
 /// The stages of all claims, the least first.
 fn stages(dir: &Path) -> Vec<String> {

@@ -5,6 +5,7 @@
 mod disks;
 mod image;
 mod lvm;
+mod onboarding;
 mod pod;
 mod power;
 mod sockets;
@@ -96,6 +97,9 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("a_private_lock_directory_is_refused_uml", pod::refuses),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
+        Scenario::short("onboarding_survives_power_cuts_uml", |c| {
+            onboarding::power_cuts(c, if c.all { 20 } else { 2 })
+        }),
         Scenario::short("two_guests_at_once_uml", |c| power::two_guests(c, Uml)),
     ]
 }

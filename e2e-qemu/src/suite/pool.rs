@@ -204,11 +204,12 @@ impl<'a> Pool<'a> {
             .env("RUST_BACKTRACE", "1")
             .cwd(&test.folder)
             .timeout(self.options.limit);
-        if self.options.all {
-            command = command.env("BASALT_ALL", "1");
-        }
         if test.ignored {
             command = command.arg("--include-ignored");
+        }
+        if self.options.all {
+            // Tests that count take the full count.
+            command = command.env("BASALT_ALL", "1");
         }
         command
     }

@@ -65,17 +65,12 @@ pub enum Mutation {
         /// Its new name.
         to: String,
     },
-    /// Gives a volume tags and takes others from it, at once.
-    Retag {
+    /// Adds tags to a volume.
+    AddTag {
         /// Its name.
         name: String,
-        /// Its uuid as LVM prints it, when it must be the one that was looked at; of another
-        /// volume of this name nothing is changed.
-        uuid: Option<String>,
-        /// What it gets.
-        add: Vec<String>,
-        /// What it loses.
-        remove: Vec<String>,
+        /// The tags.
+        tags: Vec<String>,
     },
     /// Activates a volume, also one that asks to be skipped.
     Activate {
@@ -104,6 +99,13 @@ pub enum Mutation {
     },
     /// Writes the VG's newest metadata to all its PVs.
     RewriteMetadata,
+    /// Takes tags from a volume.
+    DeleteTag {
+        /// Its name.
+        name: String,
+        /// The tags.
+        tags: Vec<String>,
+    },
 }
 
 impl Mutation {
@@ -118,7 +120,10 @@ impl Mutation {
             Self::Remove { .. } => "lvremove",
             Self::Rename { .. } => "lvrename",
             Self::RewriteMetadata => "vgck",
-            Self::Retag { .. } | Self::Activate { .. } | Self::Refresh { .. } => "lvchange",
+            Self::AddTag { .. }
+            | Self::DeleteTag { .. }
+            | Self::Activate { .. }
+            | Self::Refresh { .. } => "lvchange",
         }
     }
 
@@ -205,20 +210,15 @@ impl Mutation {
                 &format!("{vg}/{name}"),
             ]),
             Self::Rename { from, to } => add(&[vg, from, to]),
-            Self::Retag {
-                name,
-                uuid,
-                add: added,
-                remove,
-            } => {
-                add(&as_options("--deltag", remove));
-                add(&as_options("--addtag", added));
-                if let Some(uuid) = uuid {
-                    add(&["-S", &format!("lv_uuid={uuid}")]);
-                }
+            Self::AddTag { name, tags } => {
+                add(&as_options("--addtag", tags));
                 add(&[&format!("{vg}/{name}")]);
             }
             Self::RewriteMetadata => add(&["--updatemetadata", vg]),
+            Self::DeleteTag { name, tags } => {
+                add(&as_options("--deltag", tags));
+                add(&[&format!("{vg}/{name}")]);
+            }
             Self::Activate { name } => add(&[
                 "--config",
                 &config,
@@ -341,13 +341,18 @@ mod tests {
                 "lvrename vg v w",
             ),
             (
-                Mutation::Retag {
+                Mutation::AddTag {
                     name: name.clone(),
-                    uuid: Some("u-1".into()),
-                    add: vec!["x".into(), "y".into()],
-                    remove: tags,
+                    tags: tags.clone(),
                 },
-                "lvchange --deltag a=b --addtag x --addtag y -S lv_uuid=u-1 vg/v",
+                "lvchange --addtag a=b vg/v",
+            ),
+            (
+                Mutation::DeleteTag {
+                    name: name.clone(),
+                    tags,
+                },
+                "lvchange --deltag a=b vg/v",
             ),
             (
                 Mutation::Activate { name: name.clone() },

@@ -34,8 +34,7 @@ pub fn wrecks() -> Vec<String> {
         if role.contains("private") || layout.contains("pool") {
             continue;
         }
-        // lvs lists the devices before it waits for the VG's lock, and asks again for `active`.
-        if active != "active" || minor == "-1" {
+        if active != "active" {
             found.push(format!("{name} is not active"));
             continue;
         }

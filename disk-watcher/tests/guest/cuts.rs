@@ -1,0 +1,206 @@
+//! An onboarding goes on after its lvm was killed before any of its writes, and after it
+//! was killed itself, with its lvm, at any moment.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::harness::{
+    Bystanders, CLASS, Watcher, all, chance, clean, disks, no_force, run, stage, wait_for,
+};
+
+const DIR: &str = "/run/cut";
+/// Stands in the place of lvm; the next command of an armed kind is killed before its n-th
+/// write to the disk.
+const SHIM: &str = r#"#!/bin/sh
+cut=/run/cut/$1
+if [ -e "$cut" ]; then
+  read -r n disk <"$cut"
+  rm "$cut"
+  exec strace -f -o /run/cut/trace -P "$disk" -e trace=write,pwrite64 -e "inject=write,pwrite64:signal=KILL:when=$n" \
+    /run/cut/lvm "$@"
+fi
+exec /run/cut/lvm "$@"
+"#;
+
+/// While it lives, lvm can be cut.
+pub(crate) struct Knife(());
+
+impl Knife {
+    pub(crate) fn new() -> Self {
+        fs::create_dir_all(DIR).unwrap();
+        fs::copy("/usr/sbin/lvm", "/run/cut/lvm").unwrap();
+        fs::write("/run/cut/shim", SHIM).unwrap();
+        run("chmod", &["755", "/run/cut/shim"]);
+        run("mount", &["--bind", "/run/cut/shim", "/usr/sbin/lvm"]);
+        Self(())
+    }
+
+    /// The next `verb` is killed before its `n`-th write, counted from one.
+    pub(crate) fn arm(&self, verb: &str, n: u32) {
+        let _ = fs::remove_file("/run/cut/trace");
+        fs::write(Path::new(DIR).join(verb), format!("{n} {}", disks()[0])).unwrap();
+    }
+
+    /// Whether the command was killed; it was not when it writes less often than that.
+    pub(crate) fn has_cut(&self) -> bool {
+        fs::read_to_string("/run/cut/trace").is_ok_and(|text| text.contains("killed by SIGKILL"))
+    }
+}
+
+impl Drop for Knife {
+    fn drop(&mut self) {
+        run("umount", &["/usr/sbin/lvm"]);
+        fs::remove_dir_all(DIR).unwrap();
+    }
+}
+
+/// All is done: the group and its pool are whole.
+fn whole(dir: &Path) {
+    no_force(dir);
+    let tags = run("lvm", &["vgs", "--noheadings", "-o", "vg_tags", "fast"]);
+    assert!(
+        tags.contains("basalt.class=fast") && tags.contains("basalt.owner="),
+        "{tags}"
+    );
+    let volumes = run(
+        "lvm",
+        &[
+            "lvs",
+            "-a",
+            "--noheadings",
+            "-o",
+            "lv_name,segtype,lv_tags",
+            "fast",
+        ],
+    );
+    let mut volumes: Vec<&str> = volumes.lines().map(str::trim).collect();
+    volumes.sort_unstable();
+    assert_eq!(
+        volumes
+            .iter()
+            .map(|v| v.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>(),
+        [
+            "[lvol0_pmspare] linear",
+            "[pool0_tdata] linear",
+            "[pool0_tmeta] linear",
+            "pool0 thin-pool"
+        ],
+        "whole, not tagged as being made, and nothing beside it"
+    );
+    assert!(run("lvm", &["vgck", "fast"]).is_empty());
+    let suspended = run(
+        "dmsetup",
+        &["info", "-c", "--noheadings", "-o", "suspended"],
+    );
+    assert!(!suspended.contains("Suspended"), "{suspended}");
+}
+
+fn is_ready(dir: &Path) -> bool {
+    stage(dir).as_deref() == Some("Ready")
+}
+
+/// Cuts `verb` before each of its writes, or before `few` of them.
+fn cut_at_each_write(verb: &str, few: &[u32]) {
+    let knife = Knife::new();
+    clean();
+    let bystanders = Bystanders::new();
+    let mut cut = 0;
+    for n in 1.. {
+        if !few.is_empty() && !few.contains(&n) {
+            if n > *few.iter().max().unwrap() {
+                break;
+            }
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        knife.arm(verb, n);
+        let watcher = Watcher::start(dir.path(), CLASS);
+        wait_for(
+            dir.path(),
+            &format!("Ready after a cut before write {n} of {verb}"),
+            || is_ready(dir.path()),
+        );
+        let was_cut = knife.has_cut();
+        let wreck = dir.path().join("journal/wrecks").exists();
+        println!("{verb} {n}: cut: {was_cut}, a wreck was cleaned: {wreck}");
+        drop(watcher);
+        whole(dir.path());
+        bystanders.check();
+        run("lvm", &["vgremove", "-y", "fast"]);
+        first_blank();
+        if !was_cut {
+            break;
+        }
+        cut += 1;
+    }
+    println!("{verb}: cut {cut} times, went on {cut} times");
+    drop(knife);
+    clean();
+}
+
+/// The disk that is taken is blank again.
+fn first_blank() {
+    let disk = disks()[0].clone();
+    run("wipefs", &["-aq", &disk]);
+    let of = format!("of={disk}");
+    run(
+        "dd",
+        &[
+            "if=/dev/zero",
+            &of,
+            "bs=1M",
+            "count=8",
+            "oflag=direct",
+            "status=none",
+        ],
+    );
+    run("udevadm", &["settle"]);
+}
+
+#[test]
+#[ignore = "long: every write of each command"]
+fn each_command_is_cut_before_each_of_its_writes() {
+    for verb in ["vgcreate", "pvcreate", "lvcreate", "lvchange"] {
+        cut_at_each_write(verb, &[]);
+    }
+}
+
+#[test]
+fn an_onboarding_killed_at_random_moments_goes_on() {
+    let moments = if all() { 24 } else { 3 };
+    clean();
+    let bystanders = Bystanders::new();
+    let mut takes = None;
+    for i in 0..=moments {
+        first_blank();
+        let dir = tempfile::tempdir().unwrap();
+        let started = Instant::now();
+        let mut watcher = Watcher::start(dir.path(), CLASS);
+        match takes {
+            None => {
+                // Once without, to know how long it takes.
+                wait_for(dir.path(), "Ready", || is_ready(dir.path()));
+                takes = Some(started.elapsed());
+                println!("uncut it takes {takes:?}");
+            }
+            Some(takes) => {
+                // Spread over all of it; nothing happens in the second in which the disk settles.
+                let delay = takes.mul_f64((f64::from(i - 1) + chance()) / f64::from(moments));
+                let rest = delay.saturating_sub(started.elapsed()).as_secs_f64();
+                run("sleep", &[&rest.to_string()]);
+                watcher.kill();
+                println!("killed after {delay:?}: {:?}", stage(dir.path()));
+                watcher = Watcher::start(dir.path(), CLASS);
+                wait_for(dir.path(), "Ready", || is_ready(dir.path()));
+            }
+        }
+        drop(watcher);
+        whole(dir.path());
+        bystanders.check();
+        run("lvm", &["vgremove", "-y", "fast"]);
+    }
+    println!("killed at {moments} moments, went on {moments} times");
+    clean();
+}
