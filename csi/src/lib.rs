@@ -14,6 +14,7 @@ pub mod controller;
 pub mod error;
 pub mod filesystem;
 pub mod identity;
+pub mod kubernetes;
 pub mod locks;
 pub mod multicall;
 pub mod node;

@@ -96,9 +96,12 @@ impl Cmd {
         self
     }
 
-    /// The first argument: the lvm sub-command, for metrics and logs.
+    /// The lvm sub-command, for metrics and logs: the first argument, or what the file of
+    /// commands that it names is called after.
     pub fn verb(&self) -> &str {
-        self.args.first().and_then(|a| a.to_str()).unwrap_or("")
+        let name = self.args.first().and_then(|a| Path::new(a).file_name());
+        let name = name.and_then(OsStr::to_str).unwrap_or("");
+        name.split('.').next().unwrap_or(name)
     }
 }
 

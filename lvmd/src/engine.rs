@@ -17,14 +17,18 @@ mod seen;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use nix::libc;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
+use tracing::warn;
 
-use crate::cmd::{CmdError, Output, Runner};
+use crate::cmd::{Cmd, CmdError, Output, Runner};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::reader::{ReadError, Reader};
+use crate::lvm::script::Script;
 use crate::lvm::snapshot::{Freeze, Snapshot, VgView};
 use crate::lvm::tool::Tool;
 use crate::patience::Patience;
@@ -58,6 +62,8 @@ pub struct Engine<R> {
     lanes: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     seen: Arc<Seen>,
     wanted: Mutex<Vec<String>>,
+    /// lvm was seen to crash on several commands in one process.
+    scripts_crash: AtomicBool,
 }
 
 /// The exclusive right to change one VG, as far as this process goes.
@@ -98,6 +104,7 @@ impl<R: Runner + Clone> Engine<R> {
             lanes: Mutex::default(),
             seen: Arc::default(),
             wanted: Mutex::default(),
+            scripts_crash: AtomicBool::default(),
         }
     }
 
@@ -211,19 +218,61 @@ impl<R: Runner + Clone> Lane<'_, R> {
         mutation: &Mutation,
         threshold: u8,
     ) -> Result<(), CmdError> {
-        let args = mutation.args(&self.vg, threshold);
-        let cmd = self
-            .engine
-            .tool
-            .call(Some(&self.vg), &view.devices, &args)?;
+        self.run_all(view, std::slice::from_ref(mutation), threshold)
+            .await
+    }
+
+    /// Runs several in order, each only after the one before it succeeded, in one process
+    /// where that can be (see [`Tool::script`]). As [`Lane::run`] otherwise.
+    ///
+    /// # Errors
+    /// What lvm says, when it says that one of them failed.
+    pub async fn run_all(
+        &self,
+        view: &VgView,
+        mutations: &[Mutation],
+        threshold: u8,
+    ) -> Result<(), CmdError> {
+        let commands: Vec<_> = mutations
+            .iter()
+            .map(|mutation| mutation.args(&self.vg, threshold))
+            .collect();
+        let tool = &self.engine.tool;
+        if commands.len() > 1
+            && !self.engine.scripts_crash.load(Ordering::Relaxed)
+            && let Some((cmd, script)) = tool.script(&self.vg, &view.devices, &commands)?
+        {
+            let result = self.run_one(cmd, mutations, Some(script)).await;
+            if let Err(CmdError::Signalled { signal, .. }) = result
+                && [libc::SIGSEGV, libc::SIGABRT, libc::SIGBUS].contains(&signal)
+            {
+                warn!("this lvm crashes on several commands in a process; each gets its own");
+                self.engine.scripts_crash.store(true, Ordering::Relaxed);
+            }
+            return result;
+        }
+        for (args, mutation) in commands.iter().zip(mutations) {
+            let cmd = tool.call(Some(&self.vg), &view.devices, args)?;
+            let one = std::slice::from_ref(mutation);
+            self.run_one(cmd, one, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn run_one(
+        &self,
+        cmd: Cmd,
+        mutations: &[Mutation],
+        script: Option<Script>,
+    ) -> Result<(), CmdError> {
         let (text, limit) = (cmd.to_string(), cmd.limit);
         let (runner, seen) = (self.engine.runner.clone(), self.engine.seen.clone());
-        let (vg, change, turn) = (self.vg.clone(), mutation.clone(), self.turn.clone());
+        let (vg, change, turn) = (self.vg.clone(), mutations.to_vec(), self.turn.clone());
         let command = tokio::spawn(async move {
             let started = Instant::now();
             let result = runner.run(cmd).await;
             seen.ended(&vg, &change, &result, started.elapsed() < limit);
-            drop(turn);
+            drop((script, turn));
             result.map(drop)
         });
         command.await.unwrap_or_else(|error| {
@@ -248,7 +297,7 @@ struct Observed<R> {
 }
 
 impl<R: Runner + Clone> Runner for Observed<R> {
-    async fn run(&self, cmd: crate::cmd::Cmd) -> Result<Output, CmdError> {
+    async fn run(&self, cmd: Cmd) -> Result<Output, CmdError> {
         let verb = cmd.verb().to_owned();
         let started = Instant::now();
         let result = self.runner.run(cmd).await;

@@ -5,7 +5,8 @@
 //! state decide what they did. [`pool`] tells what a thin pool really is. [`volumes`] is the
 //! domain: create, grow, snapshot, remove, list, heal; the CSI node calls it in-process.
 //! [`service`] puts it on a socket with upstream's messages, [`status`] is the one table
-//! of codes, [`run`] is the daemon.
+//! of codes, [`run`] is the daemon. [`events`] hears what anybody changes; [`keeper`] then
+//! looks, tells and heals.
 
 pub mod args;
 pub mod capacity;
@@ -13,6 +14,8 @@ pub mod cmd;
 pub mod config;
 pub mod dm;
 pub mod engine;
+pub mod events;
+pub mod keeper;
 pub mod lvm;
 pub mod metrics;
 pub mod mountinfo;

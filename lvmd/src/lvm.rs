@@ -10,6 +10,7 @@ pub mod mutation;
 mod nodes;
 pub mod reader;
 pub mod report;
+pub mod script;
 pub mod snapshot;
 pub mod system_dir;
 pub mod tool;

@@ -17,7 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use classes::{ClassGauges, GroupStates};
+use classes::{ClassGauges, Facts};
 pub use classes::{ClassSample, PoolSample};
 pub use page::Page;
 use process::Process;
@@ -54,6 +54,11 @@ struct Heal {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Event {
+    source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Fallback {
     reason: String,
 }
@@ -62,7 +67,9 @@ struct Fallback {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     classes: Arc<ClassGauges>,
-    groups: Arc<GroupStates>,
+    groups: Arc<Facts>,
+    conditions: Arc<Facts>,
+    events: Family<Event, Counter>,
     operations: Family<Operation, Histogram, fn() -> Histogram>,
     commands: Family<Command, Histogram, fn() -> Histogram>,
     running: Gauge,
@@ -81,7 +88,17 @@ impl Metrics {
     pub fn register(registry: &mut Registry, node: Option<&str>) -> Self {
         let metrics = Self {
             classes: Arc::default(),
-            groups: Arc::default(),
+            groups: Arc::new(Facts::new(
+                "lvmd_volumegroup_state",
+                "1 for the state each volume group of a device class is in",
+                ["volume_group", "state"],
+            )),
+            conditions: Arc::new(Facts::new(
+                "lvmd_condition",
+                "1 for each thing that is wrong with a device class or its pool",
+                ["device_class", "condition"],
+            )),
+            events: Family::default(),
             operations: Family::new_with_constructor(histogram),
             commands: Family::new_with_constructor(histogram),
             running: Gauge::default(),
@@ -97,6 +114,12 @@ impl Metrics {
             None => registry.register_collector(gauges),
         }
         registry.register_collector(Box::new(Arc::clone(&metrics.groups)));
+        registry.register_collector(Box::new(Arc::clone(&metrics.conditions)));
+        registry.register(
+            "lvmd_events",
+            "Signs that something may have changed, by where they came from",
+            metrics.events.clone(),
+        );
         registry.register_collector(Box::new(Process::default()));
         registry.register(
             "lvmd_operation_seconds",
@@ -140,6 +163,19 @@ impl Metrics {
     /// word, such as `ok`, `missing`, `partial`, `frozen`.
     pub fn set_volume_groups(&self, groups: Vec<(String, String)>) {
         self.groups.set(groups);
+    }
+
+    /// Replaces what is known to be wrong: pairs of device class and condition code.
+    pub fn set_conditions(&self, conditions: Vec<(String, String)>) {
+        self.conditions.set(conditions);
+    }
+
+    /// Counts an event of this source.
+    pub fn event(&self, source: &str) {
+        let labels = Event {
+            source: source.to_owned(),
+        };
+        self.events.get_or_create(&labels).inc();
     }
 
     /// Counts an operation; `result` is its status code, such as `OK`.

@@ -19,6 +19,27 @@ pub const PARAM_CLASS: &str = "topolvm.io/device-class";
 /// StorageClass parameter: the lvcreate option class.
 pub const PARAM_OPTION_CLASS: &str = "topolvm.io/lvcreate-option-class";
 
+/// Finalizer of a LogicalVolume: its volume has to be removed first.
+pub const FINALIZER_LV: &str = "topolvm.io/logicalvolume";
+/// Finalizer of a Node that has volumes.
+pub const FINALIZER_NODE: &str = "topolvm.io/node";
+/// Label of a LogicalVolume, with [`CREATED_BY`] as its value.
+pub const LABEL_CREATED_BY: &str = "app.kubernetes.io/created-by";
+/// Value of [`LABEL_CREATED_BY`].
+pub const CREATED_BY: &str = "topolvm-controller";
+/// Annotation of a LogicalVolume: when growing was last asked for.
+pub const ANNOTATION_RESIZE: &str = "topolvm.io/resize-requested-at";
+/// Annotation of a LogicalVolume that is given up: its node touches neither it nor its volume.
+pub const ANNOTATION_PENDING_DELETION: &str = "topolvm.io/pendingdeletion";
+/// Annotation of a pod: when its kubelet was last told to grow a file system.
+pub const ANNOTATION_RESIZEFS: &str = "topolvm.io/last-resizefs-requested-at";
+/// Prefix of a Node's annotations that say how many bytes each class can give.
+pub const CAPACITY_PREFIX: &str = "capacity.topolvm.io/";
+/// What stands for the default class behind [`CAPACITY_PREFIX`].
+pub const CAPACITY_DEFAULT: &str = "00default";
+
+/// Annotation of a LogicalVolume upstream does not have: `volume/<id>` or `snapshot/<id>`, what it is a copy of.
+pub const ANNOTATION_SOURCE: &str = "basalt.storage/source";
 /// Prefix of StorageClass parameters upstream does not have.
 pub const PARAM_OWN: &str = "basalt.storage/";
 /// LVM tag `basalt.owner=<uid>` on a VG: whose it is. See [`tag_value`].

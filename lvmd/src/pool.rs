@@ -11,7 +11,7 @@ mod condition;
 use std::fmt;
 use std::io;
 
-pub use condition::{Condition, conditions};
+pub use condition::{Condition, NOT_ARMED, conditions};
 
 use crate::dm::{self, PoolMode, PoolStatus, PoolTable};
 use crate::lvm::model::{Lv, Vg};
@@ -94,13 +94,13 @@ pub fn low_water(total_chunks: u64, threshold: u8) -> u64 {
     total_chunks * u64::from(100 - threshold.min(100)) / 100
 }
 
-/// Whether an event will come when the pool reaches its threshold, or has come. One that
-/// is past its threshold may also have the mark of `gate`, which commands then carry.
+/// Whether an event will come when the pool reaches its threshold, or has come. One that is
+/// past its threshold may have any mark: commands then carry a gate of their class.
 pub fn mark_is_ours(pool: &Lv, active: &Active, gate: u8) -> bool {
     let (now, total) = (active.table.low_water, active.status.data_chunks.1);
-    let own = threshold(pool);
-    let marks = [own, carried(pool, Some(&active.status), gate)];
-    marks.iter().any(|mark| now == low_water(total, *mark))
+    let carried = carried(pool, Some(&active.status), gate);
+    let is_past = carried != threshold(pool);
+    now == low_water(total, carried) || is_past && now > 0
 }
 
 /// Why a pool takes no more volumes.

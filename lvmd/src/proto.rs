@@ -55,6 +55,7 @@ mod tests {
             size_bytes: 1,
             path: "p".into(),
             attr: "a".into(),
+            conditions: vec![],
         };
         assert_eq!(
             volume.encode_to_vec(),
@@ -70,6 +71,7 @@ mod tests {
                 overprovision_bytes: 3,
                 size_bytes: 4,
             }),
+            conditions: vec![],
         };
         let watch = WatchResponse {
             free_bytes: 5,
@@ -78,6 +80,24 @@ mod tests {
         assert_eq!(
             watch.encode_to_vec(),
             b"\x08\x05\x12\x0d\x08\x01\x12\x01d\x18\x02\x22\x04\x18\x03\x20\x04"
+        );
+    }
+
+    /// A client of upstream skips numbers it does not know.
+    #[test]
+    fn what_we_add_has_numbers_from_100_up() {
+        let conditions = vec![Condition {
+            code: "c".into(),
+            message: "m".into(),
+            abnormal: true,
+        }];
+        let item = WatchItem {
+            conditions,
+            ..Default::default()
+        };
+        assert_eq!(
+            item.encode_to_vec(),
+            b"\xa2\x06\x08\x0a\x01c\x12\x01m\x18\x01"
         );
     }
 

@@ -14,36 +14,43 @@ use tonic::{Code, Request, Response, Status};
 use tracing::{info, warn};
 
 use crate::cmd::Runner;
+use crate::keeper::Follower;
 use crate::metrics::Metrics;
+use crate::pool;
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::health_server::Health;
 use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::proto::lv_service_server::LvService;
 use crate::proto::vg_service_server::VgService;
 use crate::proto::{
-    CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest, CreateLvSnapshotResponse, Empty,
-    GetFreeBytesRequest, GetFreeBytesResponse, GetLvListRequest, GetLvListResponse, LogicalVolume,
-    RemoveLvRequest, ResizeLvRequest, ResizeLvResponse, ThinPoolItem, WatchItem, WatchResponse,
+    Condition, CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest,
+    CreateLvSnapshotResponse, Empty, GetFreeBytesRequest, GetFreeBytesResponse, GetLvListRequest,
+    GetLvListResponse, LogicalVolume, RemoveLvRequest, ResizeLvRequest, ResizeLvResponse,
+    ThinPoolItem, WatchItem, WatchResponse,
 };
 use crate::units::Bytes;
 use crate::volumes::{Access, Create, NodeState, SnapshotOf, Volume, VolumeError, Volumes};
-
-/// How often a watcher is told even when nothing is known to have happened.
-const TICK: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Serves all three services.
 #[derive(Debug, Clone)]
 pub struct Service<R> {
     volumes: Volumes<R>,
+    states: Follower<R>,
     metrics: Metrics,
     stop: CancellationToken,
 }
 
 impl<R: Runner + Clone> Service<R> {
-    /// Serves `volumes`; streams end when `stop` is cancelled.
-    pub fn new(volumes: Volumes<R>, metrics: Metrics, stop: CancellationToken) -> Self {
+    /// Serves `volumes` and tells watchers their `states`; streams end when `stop` is cancelled.
+    pub fn new(
+        volumes: Volumes<R>,
+        states: Follower<R>,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             volumes,
+            states,
             metrics,
             stop,
         }
@@ -215,43 +222,38 @@ impl<R: Runner + Clone> VgService for Service<R> {
 
     async fn watch(&self, _: Request<Empty>) -> Result<Response<Self::WatchStream>, Status> {
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(watch(self.volumes.clone(), sender, self.stop.clone()));
+        tokio::spawn(watch(self.states.clone(), sender, self.stop.clone()));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 }
 
-/// Sends the state at once, after each change, and when the tick finds it changed. State
-/// that cannot be told is waited for: it never ends the stream, only the client or the
-/// daemon does.
+/// Sends the state at once, and again whenever what is sent would be another. State that
+/// cannot be told is waited for: it never ends the stream, only the client or the daemon
+/// does.
 async fn watch<R: Runner + Clone>(
-    volumes: Volumes<R>,
+    mut states: Follower<R>,
     sender: mpsc::Sender<Result<WatchResponse, Status>>,
     stop: CancellationToken,
 ) {
-    let mut changes = volumes.engine().changes();
-    let mut last: Option<NodeState> = None;
-    loop {
-        let changed = changes.has_changed().unwrap_or(false);
-        changes.borrow_and_update();
-        match volumes.state().await {
-            Ok(state) => {
-                if changed || last.as_ref() != Some(&state) {
-                    let response = Ok(watch_response(&state));
-                    tokio::select! {
-                        sent = sender.send(response) => if sent.is_err() { return },
-                        () = stop.cancelled() => return,
-                    }
+    let closed = sender.clone();
+    let send = async {
+        let mut state = states.now().await;
+        let mut last = None;
+        while let Some(now) = state {
+            let response = watch_response(&now);
+            if last.as_ref() != Some(&response) {
+                if sender.send(Ok(response.clone())).await.is_err() {
+                    return;
                 }
-                last = Some(state);
+                last = Some(response);
             }
-            Err(error) => warn!(%error, "watchers wait until state can be told again"),
+            state = states.next().await;
         }
-        tokio::select! {
-            _ = changes.changed() => {}
-            () = tokio::time::sleep(TICK) => {}
-            () = sender.closed() => return,
-            () = stop.cancelled() => return,
-        }
+    };
+    tokio::select! {
+        () = send => {}
+        () = closed.closed() => {}
+        () = stop.cancelled() => {}
     }
 }
 
@@ -266,10 +268,19 @@ fn watch_response(state: &NodeState) -> WatchResponse {
             overprovision_bytes: pool.overprovision_free.0,
             size_bytes: pool.size.0,
         }),
+        conditions: class.conditions.iter().map(condition).collect(),
     });
     WatchResponse {
         free_bytes: state.default_free().0,
         items: items.collect(),
+    }
+}
+
+fn condition(condition: &pool::Condition) -> Condition {
+    Condition {
+        code: condition.code.to_owned(),
+        message: condition.message.clone(),
+        abnormal: condition.abnormal,
     }
 }
 
@@ -290,6 +301,7 @@ impl<R: Runner + Clone> Health for Service<R> {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (sender, receiver) = mpsc::channel(1);
         let (volumes, stop) = (self.volumes.clone(), self.stop.clone());
+        let mut states = self.states.clone();
         tokio::spawn(async move {
             let mut last = None;
             loop {
@@ -302,7 +314,7 @@ impl<R: Runner + Clone> Health for Service<R> {
                 }
                 last = Some(now);
                 tokio::select! {
-                    () = tokio::time::sleep(TICK) => {}
+                    looked = states.looked() => if looked.is_none() { return },
                     () = sender.closed() => return,
                     () = stop.cancelled() => return,
                 }
@@ -334,6 +346,7 @@ fn message(volume: Volume) -> LogicalVolume {
         size_bytes: signed(volume.size),
         path: volume.path,
         attr: volume.attr,
+        conditions: volume.conditions.iter().map(condition).collect(),
     }
 }
 
@@ -344,6 +357,7 @@ fn made_message(volume: Volume) -> LogicalVolume {
         tags: Vec::new(),
         path: String::new(),
         attr: String::new(),
+        conditions: Vec::new(),
         ..message(volume)
     }
 }

@@ -42,6 +42,7 @@ use crate::lvm::lock_dir::{self, Places};
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::valid;
 use crate::names;
+use crate::pool::Condition;
 use crate::units::Bytes;
 
 /// Whether a request changed something. A repeated request finds its work done.
@@ -77,6 +78,8 @@ pub struct Volume {
     pub path: String,
     /// lvs' ten attribute characters.
     pub attr: String,
+    /// What is wrong with its pool.
+    pub conditions: Vec<Condition>,
 }
 
 /// See the module. Cheap to clone; all clones are one.
@@ -176,10 +179,18 @@ impl<R: Runner + Clone> Volumes<R> {
         require_pool(&view.vg, class)?;
         let vg = &view.vg;
         let control = open_mapper()?;
+        let conditions = match class.pool().and_then(|name| vg.pool(name)) {
+            Some(lv) => pool::conditions(self.inner.engine.patience(), vg, lv, class).await,
+            None => Vec::new(),
+        };
         vg.lvs
             .iter()
             .filter(|lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished())
-            .map(|lv| volume(&control, vg, lv))
+            .map(|lv| {
+                let mut volume = volume(&control, vg, lv)?;
+                volume.conditions.clone_from(&conditions);
+                Ok(volume)
+            })
             .collect()
     }
 
@@ -198,6 +209,18 @@ impl<R: Runner + Clone> Volumes<R> {
         require_pool(&view.vg, class)?;
         let found = state::class_state(self.inner.engine.patience(), view, class).await?;
         Ok(found.map_or(Bytes(0), |class| class.free))
+    }
+
+    /// Gives the pool of a thin class its own low-water mark when the kernel has another.
+    ///
+    /// # Errors
+    /// When the VG must not be changed, or the mark is not shown to be there.
+    pub async fn rearm(&self, class: &str) -> Result<(), VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(class)?;
+        let lane = self.lane(&class.volume_group).await?;
+        let view = lane.view().await?;
+        pool::try_rearm(&lane, &view, class).await
     }
 
     /// Shows, once, that the lock directory is the host's. With a command prefix lvm runs
@@ -315,6 +338,7 @@ fn volume(control: &dm::Control, vg: &Vg, lv: &Lv) -> Result<Volume, VolumeError
         tags: lv.tags.clone(),
         path: lv.path.clone(),
         attr: lv.attr.with_device(mapped).to_string(),
+        conditions: Vec::new(),
     })
 }
 

@@ -161,9 +161,11 @@ pub async fn finish_pool<R: Runner + Clone>(
         .vg(&class.volume_group.name)
         .filter(|v| v.frozen.is_empty())
         .ok_or_else(|| not_done(step, "the group is not there or frozen".into()))?;
-    let untag = Mutation::DeleteTag {
+    let untag = Mutation::Retag {
         name: wanted.name.clone(),
-        tags: vec![names::tag(names::TAG_STATE, names::STATE_CREATING)],
+        uuid: None,
+        add: vec![],
+        remove: vec![names::tag(names::TAG_STATE, names::STATE_CREATING)],
     };
     let said = run(
         node,

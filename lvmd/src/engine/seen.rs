@@ -60,7 +60,7 @@ impl Seen {
     pub(super) fn ended(
         self: &Arc<Self>,
         vg: &str,
-        change: &Mutation,
+        change: &[Mutation],
         result: &Result<Output, CmdError>,
         in_time: bool,
     ) {

@@ -11,11 +11,13 @@ use tokio::sync::Semaphore;
 struct Fake {
     let_go: Arc<Semaphore>,
     result: Result<Output, CmdError>,
+    ran: Arc<Mutex<Vec<String>>>,
 }
 
 impl Runner for Fake {
-    async fn run(&self, _: Cmd) -> Result<Output, CmdError> {
+    async fn run(&self, cmd: Cmd) -> Result<Output, CmdError> {
         let _ = self.let_go.acquire().await;
+        lock(&self.ran).push(cmd.to_string());
         self.result.clone()
     }
 }
@@ -31,6 +33,7 @@ fn engine(result: Result<Output, CmdError>) -> (Engine<Fake>, Fake, tempfile::Te
     let fake = Fake {
         let_go: Arc::new(Semaphore::new(0)),
         result,
+        ran: Arc::default(),
     };
     (
         Engine::new(fake.clone(), tool, Arc::new(Unobserved)),
@@ -106,5 +109,37 @@ async fn a_command_that_did_not_end_by_itself_makes_its_vg_unsound() {
         let _ = lane.run(&view(), &CHANGE, 70).await;
         assert_eq!(engine.is_sound("vg"), sound, "{result:?}");
         assert_eq!(engine.stuck().len(), frozen, "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn several_commands_are_one_process_until_lvm_crashes_on_that() {
+    let ended = |signal| CmdError::Signalled {
+        cmd: "lvm".into(),
+        signal,
+        elapsed: Duration::ZERO,
+        stderr: String::new(),
+    };
+    let both = [
+        Mutation::RewriteMetadata,
+        Mutation::Refresh { name: "p".into() },
+    ];
+    for (result, then) in [
+        (Ok(Output::default()), [true, true]),
+        (Err(ended(libc::SIGTERM)), [true, true]),
+        (Err(ended(libc::SIGSEGV)), [true, false]),
+    ] {
+        let (engine, fake, _dir) = engine(result);
+        fake.let_go.add_permits(1);
+        let lane = engine.lane("vg").await;
+        for _ in 0..2 {
+            let _ = lane.run_all(&view(), &both, 70).await;
+        }
+        // The second call's first command fails as well, so there is no third.
+        let ran: Vec<_> = lock(&fake.ran)
+            .iter()
+            .map(|cmd| cmd.contains("/vg/vgck."))
+            .collect();
+        assert_eq!(ran, then);
     }
 }

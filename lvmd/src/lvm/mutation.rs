@@ -65,12 +65,17 @@ pub enum Mutation {
         /// Its new name.
         to: String,
     },
-    /// Adds tags to a volume.
-    AddTag {
+    /// Gives a volume tags and takes others from it, at once.
+    Retag {
         /// Its name.
         name: String,
-        /// The tags.
-        tags: Vec<String>,
+        /// Its uuid as LVM prints it, when it must be the one that was looked at; of another
+        /// volume of this name nothing is changed.
+        uuid: Option<String>,
+        /// What it gets.
+        add: Vec<String>,
+        /// What it loses.
+        remove: Vec<String>,
     },
     /// Activates a volume, also one that asks to be skipped.
     Activate {
@@ -99,13 +104,6 @@ pub enum Mutation {
     },
     /// Writes the VG's newest metadata to all its PVs.
     RewriteMetadata,
-    /// Takes tags from a volume.
-    DeleteTag {
-        /// Its name.
-        name: String,
-        /// The tags.
-        tags: Vec<String>,
-    },
 }
 
 impl Mutation {
@@ -120,10 +118,7 @@ impl Mutation {
             Self::Remove { .. } => "lvremove",
             Self::Rename { .. } => "lvrename",
             Self::RewriteMetadata => "vgck",
-            Self::AddTag { .. }
-            | Self::DeleteTag { .. }
-            | Self::Activate { .. }
-            | Self::Refresh { .. } => "lvchange",
+            Self::Retag { .. } | Self::Activate { .. } | Self::Refresh { .. } => "lvchange",
         }
     }
 
@@ -210,15 +205,20 @@ impl Mutation {
                 &format!("{vg}/{name}"),
             ]),
             Self::Rename { from, to } => add(&[vg, from, to]),
-            Self::AddTag { name, tags } => {
-                add(&as_options("--addtag", tags));
+            Self::Retag {
+                name,
+                uuid,
+                add: added,
+                remove,
+            } => {
+                add(&as_options("--deltag", remove));
+                add(&as_options("--addtag", added));
+                if let Some(uuid) = uuid {
+                    add(&["-S", &format!("lv_uuid={uuid}")]);
+                }
                 add(&[&format!("{vg}/{name}")]);
             }
             Self::RewriteMetadata => add(&["--updatemetadata", vg]),
-            Self::DeleteTag { name, tags } => {
-                add(&as_options("--deltag", tags));
-                add(&[&format!("{vg}/{name}")]);
-            }
             Self::Activate { name } => add(&[
                 "--config",
                 &config,
@@ -341,18 +341,13 @@ mod tests {
                 "lvrename vg v w",
             ),
             (
-                Mutation::AddTag {
+                Mutation::Retag {
                     name: name.clone(),
-                    tags: tags.clone(),
+                    uuid: Some("u-1".into()),
+                    add: vec!["x".into(), "y".into()],
+                    remove: tags,
                 },
-                "lvchange --addtag a=b vg/v",
-            ),
-            (
-                Mutation::DeleteTag {
-                    name: name.clone(),
-                    tags,
-                },
-                "lvchange --deltag a=b vg/v",
+                "lvchange --deltag a=b --addtag x --addtag y -S lv_uuid=u-1 vg/v",
             ),
             (
                 Mutation::Activate { name: name.clone() },

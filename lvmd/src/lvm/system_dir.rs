@@ -22,18 +22,31 @@ pub enum Udev<'a> {
     Absent,
 }
 
-/// The text of the lvm.conf for one program and VG.
-pub fn render(udev: Udev<'_>, lock_dir: &Path) -> String {
+/// The setting that lets lvm see `devices` and no other; `None` when there are none, or one
+/// has a name that a pattern would read otherwise.
+pub(super) fn filter(devices: &[PathBuf]) -> Option<String> {
+    let mut patterns = String::new();
+    for device in devices {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/_-".contains(&b);
+        let name = device.to_str().filter(|name| name.bytes().all(plain))?;
+        patterns.push_str(&format!("\"a|^{name}$|\", "));
+    }
+    (!patterns.is_empty()).then(|| format!("filter=[{patterns}\"r|.*|\"]"))
+}
+
+/// The text of the lvm.conf for one program and VG, for a command that may see `devices`.
+pub fn render(udev: Udev<'_>, lock_dir: &Path, devices: &[PathBuf]) -> String {
     let (dir, by_udev) = match udev {
         Udev::Runs(dir) => (format!("\n\tdir=\"{}\"", dir.display()), 1),
         Udev::Absent => (String::new(), 0),
     };
+    let filter = filter(devices).map_or_else(String::new, |filter| format!("\n\t{filter}"));
     let lock_dir = lock_dir.display();
     format!(
         "# Generated; changes are lost. Explained in docs/decisions/udev.md.\n\
          global {{\n\tuse_aio=0\n\tuse_lvmpolld=0\n\tevent_activation=0\n\tnotify_dbus=0\n\tuse_lvmlockd=0\n\tlocking_dir=\"{lock_dir}\"\n}}\n\
          backup {{\n\tbackup=0\n\tarchive=0\n}}\n\
-         devices {{{dir}\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
+         devices {{{dir}{filter}\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
          activation {{\n\tmonitoring=0\n\tudev_sync=0\n\tudev_rules={by_udev}\n\tverify_udev_operations={by_udev}\n}}\n\
          log {{\n\tverbose=0\n\tsyslog=0\n}}\n"
     )
@@ -50,14 +63,15 @@ pub fn place(root: &Path, program: &str, vg: &str, text: &str) -> io::Result<Pat
         .recursive(true)
         .mode(0o755)
         .create(&dir)?;
+    // Half a file would be LVM's defaults.
     let file = dir.join("lvm.conf");
     if fs::read_to_string(&file).is_ok_and(|old| old == text) {
         return Ok(dir);
     }
-    // Nobody else writes to this name: half a file would be LVM's defaults.
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Nobody else writes to this name.
     let (pid, n) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let next = dir.join(format!(".lvm.conf.{pid}.{n}"));
+    let next = file.with_extension(format!("next.{pid}.{n}"));
     let mut out = fs::File::create(&next)?;
     out.write_all(text.as_bytes())?;
     fs::rename(next, file)?;
@@ -69,19 +83,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_filter_holds_only_names_that_mean_themselves() {
+        let filter = |names: &[&str]| filter(&names.iter().map(PathBuf::from).collect::<Vec<_>>());
+        assert_eq!(
+            filter(&["/dev/sda", "/dev/nvme0n1"]).unwrap(),
+            r#"filter=["a|^/dev/sda$|", "a|^/dev/nvme0n1$|", "r|.*|"]"#
+        );
+        assert_eq!(filter(&["/dev/sda", "/dev/mapper/a.b"]), None);
+        assert_eq!(filter(&[]), None, "not everything");
+    }
+
+    #[test]
     fn the_file_is_replaced_whole() {
         let root = tempfile::tempdir().unwrap();
         let lock = Path::new("/run/lock/lvm");
         let nodes = Path::new("/dev/.basalt/lvmd/vg");
-        let dir = place(root.path(), "lvmd", "vg", &render(Udev::Runs(nodes), lock)).unwrap();
+        let dir = place(
+            root.path(),
+            "lvmd",
+            "vg",
+            &render(Udev::Runs(nodes), lock, &["/dev/sda".into()]),
+        )
+        .unwrap();
         let text = fs::read_to_string(dir.join("lvm.conf")).unwrap();
         assert!(
             text.contains("use_aio=0")
+                && text.contains("filter=[\"a|^/dev/sda$|\", \"r|.*|\"]")
                 && text.contains("dir=\"/dev/.basalt/lvmd/vg\"")
                 && text.contains("udev_sync=0\n\tudev_rules=1\n\tverify_udev_operations=1"),
             "{text}"
         );
-        place(root.path(), "lvmd", "vg", &render(Udev::Absent, lock)).unwrap();
+        place(root.path(), "lvmd", "vg", &render(Udev::Absent, lock, &[])).unwrap();
         assert!(
             fs::read_to_string(dir.join("lvm.conf"))
                 .unwrap()

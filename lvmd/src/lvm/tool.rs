@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cmd::{Cmd, CmdError, Runner, find_program};
 use crate::lvm::nodes;
+use crate::lvm::script::{self, Script};
 use crate::lvm::system_dir::{self, Udev};
 use crate::names;
 
@@ -63,40 +64,58 @@ impl Tool {
         devices: &[PathBuf],
         args: &[String],
     ) -> Result<Cmd, CmdError> {
-        let dir = match &self.system_dir {
-            SystemDir::User(dir) => dir.clone(),
-            SystemDir::Generated(root) => {
-                self.prepare(root, vg).map_err(|error| CmdError::Start {
-                    program: "lvm".into(),
-                    reason: format!("cannot write its lvm.conf and device nodes: {error}"),
-                })?
-            }
+        let dir = self.prepare(vg, devices)?;
+        self.cmd(&dir, words(devices, args))
+    }
+
+    /// One call that runs `commands` in order, each only after the one before it succeeded;
+    /// `None` where lvm cannot be given them in a file. The file is to be kept until the call
+    /// has ended. As [`Self::call`] otherwise.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub fn script(
+        &self,
+        vg: &str,
+        devices: &[PathBuf],
+        commands: &[Vec<String>],
+    ) -> Result<Option<(Cmd, Script)>, CmdError> {
+        // The user's own directory is not ours to write to, and a prefix of several words
+        // may lead where our file is not.
+        let is_seen = self.command_prefix.len() < 2;
+        if !matches!(self.system_dir, SystemDir::Generated(_)) || !is_seen {
+            return Ok(None);
+        }
+        let (Some(_), Some(text), Some(verb)) = (
+            system_dir::filter(devices),
+            script::render(commands),
+            commands.first().and_then(|words| words.first()),
+        ) else {
+            return Ok(None);
         };
-        let mut words = self
+        let dir = self.prepare(Some(vg), devices)?;
+        let script = Script::create(&dir, verb, &text).map_err(not_prepared)?;
+        let words = vec![script.path().display().to_string()];
+        Ok(Some((self.cmd(&dir, words)?, script)))
+    }
+
+    fn cmd(&self, dir: &Path, words: Vec<String>) -> Result<Cmd, CmdError> {
+        let mut prefix = self
             .command_prefix
             .iter()
             .map(OsString::from)
             .collect::<Vec<_>>();
-        let program = match words.pop() {
+        let program = match prefix.pop() {
             Some(program) => PathBuf::from(program),
             None => find_program("lvm")?,
         };
+        let is_report = words.first().is_some_and(|verb| verb == "fullreport");
         let mut cmd = Cmd::new(program)
             .env("LVM_SYSTEM_DIR", dir)
-            .env("LVM_SUPPRESS_FD_WARNINGS", "1");
-        cmd.prefix = words;
-        let (verb, rest) = args
-            .split_first()
-            .map_or(("", args), |(verb, rest)| (verb.as_str(), rest));
-        cmd = cmd.arg(verb);
-        if !devices.is_empty() {
-            let list: Vec<_> = devices.iter().map(|d| d.as_os_str()).collect();
-            cmd = cmd
-                .arg("--devices")
-                .arg(list.join(std::ffi::OsStr::new(",")));
-        }
-        let cmd = cmd.args(rest);
-        Ok(if verb == "fullreport" {
+            .env("LVM_SUPPRESS_FD_WARNINGS", "1")
+            .args(words);
+        cmd.prefix = prefix;
+        Ok(if is_report {
             cmd.limit(REPORT_LIMIT).grace(REPORT_GRACE)
         } else {
             cmd.limit(CHANGE_LIMIT)
@@ -104,7 +123,14 @@ impl Tool {
     }
 
     /// Makes the lvm.conf and the device nodes for `vg`; gives the lvm.conf's directory.
-    fn prepare(&self, root: &Path, vg: Option<&str>) -> io::Result<PathBuf> {
+    fn prepare(&self, vg: Option<&str>, devices: &[PathBuf]) -> Result<PathBuf, CmdError> {
+        match &self.system_dir {
+            SystemDir::User(dir) => Ok(dir.clone()),
+            SystemDir::Generated(root) => self.generate(root, vg, devices).map_err(not_prepared),
+        }
+    }
+
+    fn generate(&self, root: &Path, vg: Option<&str>, devices: &[PathBuf]) -> io::Result<PathBuf> {
         let nodes = match (&self.nodes, vg) {
             (Some(nodes), Some(vg)) => Some(nodes.join(self.program).join(vg)),
             // A report makes no nodes.
@@ -114,7 +140,9 @@ impl Tool {
             nodes::refresh(nodes, vg)?;
         }
         let udev = nodes.as_deref().map_or(Udev::Absent, Udev::Runs);
-        let text = system_dir::render(udev, Path::new(names::LVM_LOCK_DIR));
+        // One text for all reports, which run at the same time.
+        let devices = if vg.is_some() { devices } else { &[] };
+        let text = system_dir::render(udev, Path::new(names::LVM_LOCK_DIR), devices);
         system_dir::place(root, self.program, vg.unwrap_or("_scan"), &text)
     }
 
@@ -145,6 +173,25 @@ impl Tool {
             find_program("thin_check")?;
         }
         Ok(version)
+    }
+}
+
+/// The words of one command: its verb, the devices it may see, the rest.
+fn words(devices: &[PathBuf], args: &[String]) -> Vec<String> {
+    let (verb, rest) = args.split_at(args.len().min(1));
+    let mut words = verb.to_vec();
+    if !devices.is_empty() {
+        let list: Vec<_> = devices.iter().map(|d| d.display().to_string()).collect();
+        words.extend(["--devices".to_owned(), list.join(",")]);
+    }
+    words.extend_from_slice(rest);
+    words
+}
+
+fn not_prepared(error: io::Error) -> CmdError {
+    CmdError::Start {
+        program: "lvm".into(),
+        reason: format!("cannot write its lvm.conf and device nodes: {error}"),
     }
 }
 
@@ -221,6 +268,34 @@ mod tests {
         );
         let dir = cmd.env.get(std::ffi::OsStr::new("LVM_SYSTEM_DIR")).unwrap();
         assert!(Path::new(dir).join("lvm.conf").is_file() && Path::new(dir).ends_with("lvmd/vg"));
+    }
+
+    #[test]
+    fn several_commands_are_one_process_where_a_file_can_hold_them() {
+        let root = tempfile::tempdir().unwrap();
+        let script = |prefix: &[&str], device: &str, name: &str| {
+            let words = |line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+            let commands = [
+                words(format!("lvcreate -n {name} vg")),
+                words(format!("lvchange vg/{name}")),
+            ];
+            let tool = tool(root.path(), prefix);
+            tool.script("vg", &[device.into()], &commands).unwrap()
+        };
+        let (one, file) = script(&["/sbin/lvm"], "/dev/sda", "lv").unwrap();
+        assert_eq!(one.verb(), "lvcreate");
+        assert_eq!(
+            std::fs::read_to_string(&one.args[0]).unwrap(),
+            "#!lvm\nlvcreate -n lv vg\nlvchange vg/lv\n"
+        );
+        let conf = Path::new(&one.args[0]).with_file_name("lvm.conf");
+        let conf = std::fs::read_to_string(conf).unwrap();
+        assert!(conf.contains("\"a|^/dev/sda$|\", \"r|.*|\""), "{conf}");
+        drop(file);
+        assert!(!Path::new(&one.args[0]).exists());
+        assert!(script(&["/sbin/lvm"], "/dev/sda", &"x".repeat(250)).is_none());
+        assert!(script(&["/sbin/lvm"], "/dev/s.a", "lv").is_none());
+        assert!(script(&["nsenter", "/sbin/lvm"], "/dev/sda", "lv").is_none());
     }
 
     #[test]

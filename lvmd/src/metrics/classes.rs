@@ -147,30 +147,41 @@ where
     Ok(())
 }
 
-/// The state of each volume group.
-#[derive(Debug, Default)]
-pub(super) struct GroupStates(Mutex<Vec<(String, String)>>);
+/// What holds of which: a gauge of ones with two labels.
+#[derive(Debug)]
+pub(super) struct Facts {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; 2],
+    pairs: Mutex<Vec<(String, String)>>,
+}
 
-impl GroupStates {
-    pub(super) fn set(&self, groups: Vec<(String, String)>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = groups;
+impl Facts {
+    pub(super) fn new(name: &'static str, help: &'static str, labels: [&'static str; 2]) -> Self {
+        Self {
+            name,
+            help,
+            labels,
+            pairs: Mutex::default(),
+        }
+    }
+
+    pub(super) fn set(&self, pairs: Vec<(String, String)>) {
+        *self.pairs.lock().unwrap_or_else(PoisonError::into_inner) = pairs;
     }
 }
 
-impl Collector for GroupStates {
+impl Collector for Facts {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if groups.is_empty() {
+        let pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
+        if pairs.is_empty() {
             return Ok(());
         }
-        let mut metric = encoder.encode_descriptor(
-            "lvmd_volumegroup_state",
-            "1 for the state each volume group of a device class is in",
-            None,
-            MetricType::Gauge,
-        )?;
-        for (group, state) in groups.iter() {
-            let labels = [("volume_group", group.as_str()), ("state", state.as_str())];
+        let mut metric =
+            encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        let [first, second] = self.labels;
+        for (of, what) in pairs.iter() {
+            let labels = [(first, of.as_str()), (second, what.as_str())];
             ConstGauge::new(1i64).encode(metric.encode_family(&labels)?)?;
         }
         Ok(())

@@ -4,6 +4,9 @@ use super::{Active, closed, mark_is_ours, not_grown};
 use crate::dm::PoolMode;
 use crate::lvm::model::Lv;
 
+/// The code of a pool whose low-water mark is not ours.
+pub const NOT_ARMED: &str = "PoolLowWaterNotArmed";
+
 /// Something a person should know of a class or a volume. Equal conditions are equal in
 /// every byte: no text has a number that moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
             "PoolFailed",
             true,
             format!(
-                "pool {name} has failed: its volumes give errors; deactivate its volumes and it, and activate them again, which checks its metadata"
+                "pool {name} has failed: its volumes give errors; deactivate its volumes and it, and activate them again; if that does not help, see lvmthin(7), metadata check and repair"
             ),
         ),
     }
@@ -69,7 +72,7 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
             "PoolNeedsCheck",
             true,
             format!(
-                "the metadata of pool {name} must be checked: deactivate its volumes and it, and activate them again"
+                "the metadata of pool {name} must be checked: with all its volumes inactive, run thin_check --clear-needs-check-flag on it, or lvconvert --repair; see lvmthin(7)"
             ),
         );
     }
@@ -101,7 +104,7 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
     }
     if status.mode == PoolMode::ReadWrite && !mark_is_ours(pool, active, gate) {
         add(
-            "PoolLowWaterNotArmed",
+            NOT_ARMED,
             false,
             format!("the kernel would not report that pool {name} fills"),
         );

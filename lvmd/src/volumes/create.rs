@@ -148,7 +148,7 @@ async fn create<R: Runner + Clone>(
     };
     let vg = &view.vg;
     let threshold = pool::ready(lane, view, class, request.size).await?;
-    let mutation = match class.pool() {
+    let changes = match class.pool() {
         Some(pool) => {
             let size = Bytes(
                 request
@@ -162,13 +162,13 @@ async fn create<R: Runner + Clone>(
                     "{free} may still be promised (overprovision ratio and spare space counted)"
                 )));
             }
-            Mutation::CreateThin {
+            vec![Mutation::CreateThin {
                 pool: pool.to_owned(),
                 name: request.name.clone(),
                 bytes: size.0,
                 tags: request.tags.clone(),
                 options: all_options(class, options, stripe),
-            }
+            }]
         }
         None => {
             let layout = Layout::of(stripe, options);
@@ -188,15 +188,16 @@ async fn create<R: Runner + Clone>(
                     vg.extent_size
                 )));
             }
-            Mutation::CreateThick {
+            let made = Mutation::CreateThick {
                 name: request.name.clone(),
                 extents,
-                tags: [request.tags.clone(), vec![unfinished::tag()]].concat(),
+                tags: vec![unfinished::tag()],
                 options: all_options(class, options, stripe),
-            }
+            };
+            vec![made, unfinished::finish(&request.name, &request.tags)]
         }
     };
-    let said = lane.run(view, &mutation, threshold).await;
+    let said = lane.run_all(view, &changes, threshold).await;
     // What lvm said only explains; what is there decides.
     let after = lane.view().await?;
     let Some(lv) = after.vg.lv(&request.name) else {
@@ -220,18 +221,15 @@ async fn create<R: Runner + Clone>(
         warn!(volume = %request.name, %error, "lvm failed, and the volume is there");
         return existing(lane, &after, class, request, lv).await;
     }
-    if lv.size < request.size || !belongs(lv, class) {
-        let why = format!("the metadata shows {} of {}", whereabouts(lv), lv.size);
+    if lv.size < request.size || !belongs(lv, class) || lv.is_unfinished() {
+        let (is, size, tags) = (whereabouts(lv), lv.size, lv.tags.join(","));
+        let why = format!("the metadata shows {is} of {size} with tags {tags:?}");
         return Err(undo(lane, &after, lv, why).await);
     }
-    let mut after = match activate::active(lane, after.clone(), &request.name).await {
+    let after = match activate::active(lane, after.clone(), &request.name).await {
         Ok(view) => view,
         Err(error) => return Err(undo(lane, &after, lv, error.to_string()).await),
     };
-    if lv.is_unfinished() {
-        // What fails here is made anew by a repeated request.
-        after = unfinished::finish(lane, &after, &request.name).await?;
-    }
     pool::rearm(lane, &after, class).await;
     found(&after.vg, &request.name).map(Outcome::Changed)
 }
@@ -285,9 +283,11 @@ pub(super) async fn add_tags<R: Runner + Clone>(
     name: &str,
     tags: Vec<String>,
 ) -> Result<(), VolumeError> {
-    let add = Mutation::AddTag {
+    let add = Mutation::Retag {
         name: name.to_owned(),
-        tags: tags.clone(),
+        uuid: view.vg.lv(name).map(|lv| lv.uuid.clone()),
+        add: tags.clone(),
+        remove: vec![],
     };
     let said = lane.run(view, &add, pool::DEFAULT_THRESHOLD).await;
     // Told to the caller only when it is so: a tag may be an order to overwrite.

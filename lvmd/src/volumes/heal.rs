@@ -150,11 +150,12 @@ async fn resume_pool<R: Runner + Clone>(
     view: &VgView,
     name: &str,
 ) -> Result<(), VolumeError> {
-    let refresh = Mutation::Refresh {
-        name: name.to_owned(),
+    let Some(lv) = view.vg.pool(name) else {
+        return Ok(());
     };
+    let reload = pool::reload(&view.vg, lv)?;
     let threshold = pool::threshold_for(&view.vg, name);
-    let said = lane.run(view, &refresh, threshold).await;
+    let said = lane.run(view, &reload, threshold).await;
     let after = lane.view().await?;
     let left = after.vg.pool(name);
     let left = left.map(|lv| device(&open_mapper()?, &after.vg, lv));
@@ -208,7 +209,7 @@ async fn clear_half_pool<R: Runner + Clone>(
 
 /// The endings of the uuids of an LV's devices: the volume itself, the parts of a pool, and
 /// those of an origin with its thick snapshots (lvm2 `lib/activate/dev_manager.c`).
-const SUFFIXES: [&str; 6] = ["", "tpool", "tmeta", "tdata", "real", "cow"];
+const SUFFIXES: [&str; 7] = ["", "tpool", "pool", "tmeta", "tdata", "real", "cow"];
 
 /// The device-mapper devices of a VG's LVs, by uuid.
 fn devices_of(vg: &Vg) -> Result<HashMap<String, dm::Device>, VolumeError> {

@@ -8,7 +8,7 @@
 
 use tracing::warn;
 
-use super::VolumeError;
+use super::{VolumeError, device, open_mapper};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::dm;
@@ -17,7 +17,7 @@ use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
 use crate::patience::Patience;
-use crate::pool::{self, Active};
+use crate::pool::{self, Active, Condition};
 use crate::units::Bytes;
 
 pub(super) use crate::pool::DEFAULT_THRESHOLD;
@@ -49,6 +49,23 @@ pub(super) async fn look(
         .await
         .map_err(|hangs| VolumeError::Mapper(hangs.to_string()))?
         .map_err(|e: std::io::Error| VolumeError::Mapper(e.to_string()))
+}
+
+/// What is wrong with the pool, as far as its volumes go.
+pub(super) async fn conditions(
+    patience: &Patience,
+    vg: &Vg,
+    lv: &Lv,
+    class: &DeviceClass,
+) -> Vec<Condition> {
+    match look(patience, vg, lv).await {
+        Ok(active) => pool::conditions(lv, active.as_ref(), class.gate_percent),
+        Err(error) => vec![Condition {
+            code: "PoolUnknown",
+            abnormal: true,
+            message: error.to_string(),
+        }],
+    }
 }
 
 /// Makes sure that the pool of `class` is active and may take `wanted` more, and says
@@ -124,7 +141,8 @@ pub(super) async fn rearm<R: Runner + Clone>(
     }
 }
 
-async fn try_rearm<R: Runner + Clone>(
+/// Shows that the pool's mark is its own, and puts it back if it is not.
+pub(super) async fn try_rearm<R: Runner + Clone>(
     lane: &Lane<'_, R>,
     view: &VgView,
     class: &DeviceClass,
@@ -144,12 +162,10 @@ async fn try_rearm<R: Runner + Clone>(
     if is_armed(&now) {
         return Ok(());
     }
-    let refresh = Mutation::Refresh {
-        name: lv.name.clone(),
-    };
+    let reload = reload(&view.vg, lv)?;
     let status = now.as_ref().map(|active| &active.status);
     let said = lane
-        .run(view, &refresh, pool::carried(lv, status, gate))
+        .run(view, &reload, pool::carried(lv, status, gate))
         .await;
     if is_armed(&look(patience, &view.vg, lv).await?) {
         return Ok(());
@@ -161,4 +177,25 @@ async fn try_rearm<R: Runner + Clone>(
             |e| e.to_string(),
         ),
     })
+}
+
+/// The command that loads a pool's table anew and has it do what LVM has noted down for it.
+/// A refresh of the pool itself does neither while a thin volume uses it (LVM 2.03.31);
+/// that of the volume does both.
+pub(super) fn reload(vg: &Vg, lv: &Lv) -> Result<Mutation, VolumeError> {
+    let control = open_mapper()?;
+    let mut users: Vec<_> = vg
+        .lvs
+        .iter()
+        .filter(|user| user.is_thin() && user.pool == lv.name)
+        .collect();
+    users.sort_by_key(|user| !vg.is_ours(user));
+    for user in users {
+        if device(&control, vg, user)?.is_some_and(|device| device.live) {
+            let name = user.name.clone();
+            return Ok(Mutation::Refresh { name });
+        }
+    }
+    let name = lv.name.clone();
+    Ok(Mutation::Refresh { name })
 }

@@ -53,25 +53,40 @@ impl<R: Runner + Clone> Volumes<R> {
         stale::drop_of(&lane, &view, name).await?;
         if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) && !lv.is_unfinished() {
             let wiping = wipe::name(lv);
-            if !lv.is_wiping() {
-                let mark = vec![names::tag(names::TAG_STATE, names::STATE_WIPING)];
-                create::add_tags(&lane, &view, name, mark).await?;
-            }
+            // It is an order to overwrite.
+            let tag = Mutation::Retag {
+                name: name.to_owned(),
+                uuid: Some(lv.uuid.clone()),
+                add: vec![names::tag(names::TAG_STATE, names::STATE_WIPING)],
+                remove: vec![],
+            };
             let rename = Mutation::Rename {
                 from: name.to_owned(),
                 to: wiping.clone(),
             };
-            let said = lane.run(&view, &rename, pool::DEFAULT_THRESHOLD).await;
+            let changes = [tag, rename];
+            let said = lane
+                .run_all(
+                    &view,
+                    &changes[usize::from(lv.is_wiping())..],
+                    pool::DEFAULT_THRESHOLD,
+                )
+                .await;
             let after = lane.view().await?;
-            if after.vg.lv(&wiping).is_none_or(|lv| !lv.is_wiping()) || after.vg.lv(name).is_some()
-            {
-                let why = said.err().map_or_else(
-                    || "lvm reports success, and the metadata still has the old name".into(),
-                    |e| e.to_string(),
-                );
-                return Err(VolumeError::Unverified {
-                    what: format!("removing volume {name}"),
-                    why,
+            let renamed = after.vg.lv(&wiping).is_some_and(Lv::is_wiping);
+            if !renamed || after.vg.lv(name).is_some() {
+                let what = format!("removing volume {name}");
+                let untouched = after.vg.lv(name).is_some_and(|lv| !lv.is_wiping());
+                return Err(match said {
+                    Err(error) if untouched => create::failed(&what, &error),
+                    Err(error) => VolumeError::Unverified {
+                        what,
+                        why: error.to_string(),
+                    },
+                    Ok(()) => VolumeError::Unverified {
+                        what,
+                        why: "lvm reports success, and the metadata still has the old name".into(),
+                    },
                 });
             }
             drop(lane);

@@ -3,16 +3,16 @@
 //! Thick:
 //! lvcreate commits the volume first and then clears its beginning and old signatures.
 //! Cut off in between it leaves a volume in which a former tenant's file system would be
-//! found and mounted. So a thick volume is made with the tag `basalt.state=creating` and
-//! is handed out when lvcreate has reported success and the tag is gone. One that carries
-//! it was never anybody's: it is removed and made anew. Thin volumes need no tag, their blocks
-//! come zeroed from the pool.
+//! found and mounted. So a thick volume is made with the tag `basalt.state=creating`, and a
+//! second command in the same lvm process takes it away, which lvm does not come to unless
+//! lvcreate has reported success. One that carries it was never anybody's: it is removed
+//! and made anew. Thin volumes need no tag, their blocks come zeroed from the pool.
 //!
 //! Thin: lvcreate commits the volume, tells the pool to make it, and has the pool count one
 //! transaction on. Cut off before that (a fifth of all moments) it left a volume that cannot be
 //! activated until some other volume is created in the pool. It was never anybody's either.
 
-use super::{VolumeError, create, pool, remove};
+use super::{VolumeError, pool, remove};
 use crate::cmd::{CmdError, Runner};
 use crate::engine::Lane;
 use crate::lvm::model::Lv;
@@ -84,29 +84,14 @@ fn is_pending(reached: u64, made_by: u64, next: u64) -> bool {
     reached <= made_by && reached.checked_add(1) == Some(next)
 }
 
-/// Takes the tag from a volume lvcreate has finished, and shows that it is gone.
-pub(super) async fn finish<R: Runner + Clone>(
-    lane: &Lane<'_, R>,
-    view: &VgView,
-    name: &str,
-) -> Result<VgView, VolumeError> {
-    let untag = Mutation::DeleteTag {
+/// Takes the tag from a volume that lvcreate has finished, and gives it those of its user.
+pub(super) fn finish(name: &str, tags: &[String]) -> Mutation {
+    Mutation::Retag {
         name: name.to_owned(),
-        tags: vec![tag()],
-    };
-    let said = lane.run(view, &untag, pool::DEFAULT_THRESHOLD).await;
-    let after = lane.view().await?;
-    if after.vg.lv(name).is_some_and(|lv| !lv.is_unfinished()) {
-        return Ok(after);
+        uuid: None,
+        add: tags.to_vec(),
+        remove: vec![tag()],
     }
-    let what = format!("finishing volume {name}");
-    Err(match said {
-        Err(error) => create::failed(&what, &error),
-        Ok(()) => VolumeError::Unverified {
-            what,
-            why: "lvm reports success, and the metadata still has the tag".into(),
-        },
-    })
 }
 
 /// Removes a volume that was never handed out.

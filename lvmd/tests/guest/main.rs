@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod bystander;
+mod events;
 mod faults;
 mod hangs;
 mod harness;
 mod kills;
+mod pools;
 mod random;
 mod refusals;
 mod rpc;
 mod service;
 mod udev;
+mod watching;
 mod whole;
 mod wrecks;

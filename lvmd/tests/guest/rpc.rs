@@ -2,7 +2,7 @@
 
 use tonic::Code;
 
-use crate::harness::{BOTH, Daemon, GIB, MIB, code, lvm, make_vg, node, run};
+use crate::harness::{BOTH, Daemon, GIB, MIB, code, eventually, lvm, make_vg, node, run};
 
 async fn life_of_a_volume(class: &str) {
     make_vg(2, true);
@@ -143,4 +143,65 @@ async fn snapshots_are_taken_grown_and_independent() {
         "snapshots outlive their source"
     );
     lvmd.stop();
+}
+
+/// How many lvm commands ended so far, reports left out.
+fn processes(daemon: &Daemon) -> u64 {
+    let page = daemon.page("/metrics").1;
+    page.lines()
+        .filter(|line| line.starts_with("lvmd_command_seconds_count") && !line.contains("report"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_is_one_lvm_process() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    // The first volume in a fresh pool, and whatever was looked at when lvmd started.
+    daemon.create("first", "thin", 8 * MIB).await.unwrap();
+    let mut before = processes(&daemon);
+    let mut took = |what: &str, expected: u64| {
+        let now = processes(&daemon);
+        assert_eq!(now - before, expected, "{what}");
+        before = now;
+    };
+    let long = "basalt.pvc=a-namespace/a-claim-with-a-rather-long-name-as-people-have-them";
+    for class in ["thick", "thin"] {
+        let tags = ["basalt.lv=v", long];
+        let made = daemon.create_tagged("v", class, 8 * MIB, &tags).await;
+        made.unwrap();
+        let listed = daemon.list(class).await.unwrap();
+        assert!(listed.iter().any(|lv| lv.name == "v" && lv.tags == tags));
+        took(&format!("creating {class}"), 1);
+        daemon.resize("v", class, 12 * MIB).await.unwrap();
+        took(&format!("growing {class}"), 1);
+        daemon.remove("v", class).await.unwrap();
+        took(&format!("removing {class}"), 1);
+    }
+    daemon.snapshot("first", "ro", "ro", 0).await.unwrap();
+    took("a snapshot", 1);
+    daemon
+        .snapshot("first", "rw", "rw", 12 * MIB)
+        .await
+        .unwrap();
+    took("a snapshot that grows", 2);
+    daemon.stop();
+
+    let zeroed = BOTH.replace(", zero: none", "");
+    let daemon = Daemon::start(&zeroed).await;
+    daemon.create("v", "thick", 8 * MIB).await.unwrap();
+    let before = processes(&daemon);
+    daemon.remove("v", "thick").await.unwrap();
+    eventually("its space is given back", async || {
+        let out = lvm(&["lvs", "--noheadings", "-o", "lv_name", "-a", "vg"]);
+        !out.contains("wiping")
+    })
+    .await;
+    let took = processes(&daemon) - before;
+    assert_eq!(
+        took, 2,
+        "tagging and renaming, and removing when it is overwritten"
+    );
+    daemon.stop();
 }

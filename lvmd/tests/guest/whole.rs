@@ -34,7 +34,8 @@ pub fn wrecks() -> Vec<String> {
         if role.contains("private") || layout.contains("pool") {
             continue;
         }
-        if active != "active" {
+        // lvs lists the devices before it waits for the VG's lock, and asks again for `active`.
+        if active != "active" || minor == "-1" {
             found.push(format!("{name} is not active"));
             continue;
         }

@@ -1,0 +1,54 @@
+{{/* Values that cannot be meant, each with the way out. */}}
+{{- define "topolvm.checks" -}}
+{{- if hasKey .Values "values" -}}
+{{- fail "\n\nThe values file nests everything under `values:`, where Helm reads nothing. Take that line out and move what is below it two columns to the left." -}}
+{{- end -}}
+{{- if .Values.useLegacy -}}
+{{- fail "\n\nuseLegacy=true: the API group topolvm.cybozu.com is not served. Move the objects to topolvm.io with TopoLVM first, then set useLegacy=false." -}}
+{{- end -}}
+{{- if .Values.webhook.podMutatingWebhook.enabled -}}
+{{- fail "\n\nwebhook.podMutatingWebhook.enabled=true: this version has no pod webhook. Set it to false; with controller.storageCapacityTracking.enabled=true the scheduler knows the capacities without it." -}}
+{{- end -}}
+{{- if index .Values "cert-manager" "enabled" -}}
+{{- fail "\n\ncert-manager.enabled=true: cert-manager is not part of this chart, and nothing in it needs certificates. Install cert-manager by itself and set this to false." -}}
+{{- end -}}
+{{- if regexMatch "(^|/)topolvm/topolvm(-with-sidecar)?$" .Values.image.repository -}}
+{{- fail (printf "\n\nimage.repository=%s is TopoLVM's image; this chart starts other programs. Take image.repository, image.tag and image.reference out of the values, or name a copy of this project's image." .Values.image.repository) -}}
+{{- end -}}
+{{- range $key := list "csiProvisioner" "csiResizer" "csiSnapshotter" -}}
+{{- if not (index $.Values.image.csi $key) -}}
+{{- fail (printf "\n\nimage.csi.%s is empty: the node image does not contain this sidecar. Take the key out of the values for the default, or name an image." $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (has (lower .Values.scheduler.type) (list "daemonset" "deployment")) -}}
+{{- fail (printf "\n\nscheduler.type=%s: write daemonset or deployment." .Values.scheduler.type) -}}
+{{- end -}}
+{{- if .Values.node.lvmdEmbedded -}}
+{{- if .Values.lvmd.managed -}}
+{{- fail "\n\nnode.lvmdEmbedded=true and lvmd.managed=true: lvmd would run twice on each node. Set lvmd.managed=false." -}}
+{{- end -}}
+{{- include "topolvm.checkGroups" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* With an embedded lvmd two groups on one node would be two CSI nodes on it, so selectors must differ in a key. */}}
+{{- define "topolvm.checkGroups" -}}
+{{- $groups := concat (list .Values.lvmd) (.Values.lvmd.additionalConfigs | default list) -}}
+{{- if gt (len $groups) 1 -}}
+{{- range $a, $one := $groups -}}
+{{- range $b, $other := $groups -}}
+{{- if and (lt $a $b) (not $one.affinity) (not $other.affinity) -}}
+{{- $apart := false -}}
+{{- range $key, $value := $one.nodeSelector -}}
+{{- if and (hasKey ($other.nodeSelector | default dict) $key) (ne (toString $value) (toString (get $other.nodeSelector $key))) -}}
+{{- $apart = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not $apart -}}
+{{- fail (printf "\n\nlvmd.additionalConfigs: the node groups %d and %d (0 is lvmd itself) may be on one node. Give both a nodeSelector with one key and different values, or an affinity." $a $b) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

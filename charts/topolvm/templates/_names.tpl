@@ -1,0 +1,38 @@
+{{/* Names and labels. They are interfaces: values may use them in templates, and selectors cannot change. */}}
+{{- define "topolvm.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "topolvm.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- $release := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- .Values.fullnameOverride | default $release | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "topolvm.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "topolvm.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "topolvm.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "topolvm.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{/* The CSI driver, and the group of its API. */}}
+{{- define "topolvm.pluginName" -}}
+topolvm.io
+{{- end -}}
+
+{{/* The node image: a reference (tag, digest or both) wins over a tag, a tag over the chart's version. */}}
+{{- define "topolvm.image" -}}
+{{- $version := coalesce .Values.image.reference .Values.image.tag .Chart.AppVersion | toString -}}
+{{- printf "%s%s%s" .Values.image.repository (ternary "@" ":" (hasPrefix "sha256:" $version)) $version -}}
+{{- end -}}
+
+{{/* The folder of the node's socket, on the host and in the pod alike. */}}
+{{- define "topolvm.pluginDir" -}}
+{{ .Values.node.kubeletWorkDirectory }}/plugins/{{ include "topolvm.pluginName" . }}/node
+{{- end -}}

@@ -1,0 +1,265 @@
+//! The keeper: looks when something has happened, says what it saw, and takes care.
+//!
+//! One task listens to [`events`] and to the changes lvmd makes itself, and after each it
+//! looks once, however many follow it. What it saw goes to watchers, metrics and the log
+//! before anything is healed, so that a wreck never delays the news of another.
+
+mod care;
+mod health;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use care::Care;
+pub use health::KeptHealth;
+
+use crate::cmd::{Host, Runner};
+use crate::config::watch::Watching;
+use crate::engine::Observer;
+use crate::events;
+use crate::lvm::tool::Version;
+use crate::metrics::{ClassSample, Metrics, PoolSample};
+use crate::names;
+use crate::volumes::{NodeState, Volumes};
+
+/// How long after a look that failed nothing is looked at: looking may run an lvm, whose
+/// lock is an event in itself.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Observer for Metrics {
+    fn command_ended(&self, verb: &str, result: &str, seconds: f64) {
+        self.command(verb, result, Duration::from_secs_f64(seconds));
+    }
+
+    fn wreck_found(&self, kind: &str, outcome: &str) {
+        self.heal(kind, outcome);
+    }
+}
+
+/// What the keeper last saw.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    preflight: Option<Result<Version, String>>,
+    state: Option<Result<Arc<NodeState>, String>>,
+    /// The count of changes that `state` has seen for certain.
+    as_of: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Keeper<R> {
+    volumes: Volumes<R>,
+    metrics: Metrics,
+    watching: Watching,
+    seen: watch::Sender<Seen>,
+    care: Care<R>,
+    /// Class, code and text of each condition that was logged and still holds.
+    logged: BTreeSet<(String, &'static str, String)>,
+}
+
+/// Follows what a [`Keeper`] sees.
+#[derive(Debug, Clone)]
+pub struct Follower<R> {
+    volumes: Volumes<R>,
+    seen: watch::Receiver<Seen>,
+}
+
+impl<R: Runner + Clone> Follower<R> {
+    /// The state as it is now or later; waits until it can be told. `None` when the keeper
+    /// has ended.
+    pub async fn now(&mut self) -> Option<Arc<NodeState>> {
+        self.volumes.engine().note_change();
+        let asked = *self.volumes.engine().changes().borrow();
+        let told = |seen: &Seen| seen.as_of >= asked && matches!(seen.state, Some(Ok(_)));
+        let seen = self.seen.wait_for(told).await.ok()?;
+        seen.state.clone()?.ok()
+    }
+
+    /// What the next look that could tell saw; `None` when the keeper has ended.
+    pub async fn next(&mut self) -> Option<Arc<NodeState>> {
+        loop {
+            self.looked().await?;
+            if let Some(Ok(state)) = &self.seen.borrow_and_update().state {
+                return Some(state.clone());
+            }
+        }
+    }
+
+    /// Waits for the next look, whatever it saw; `None` when the keeper has ended.
+    pub async fn looked(&mut self) -> Option<()> {
+        self.seen.changed().await.ok()
+    }
+}
+
+impl<R: Runner + Clone> Keeper<R> {
+    /// A keeper of `volumes`; see [`Keeper::run`].
+    pub fn new(volumes: Volumes<R>, metrics: Metrics, watching: Watching) -> Self {
+        Self {
+            care: Care::new(volumes.clone()),
+            volumes,
+            metrics,
+            watching,
+            seen: watch::channel(Seen::default()).0,
+            logged: BTreeSet::new(),
+        }
+    }
+
+    /// How all is, for health pages.
+    pub fn health(&self) -> KeptHealth<R> {
+        KeptHealth {
+            volumes: self.volumes.clone(),
+            watching: self.watching.clone(),
+            seen: self.seen.subscribe(),
+        }
+    }
+
+    /// Whoever wants to know what it sees.
+    pub fn follower(&self) -> Follower<R> {
+        Follower {
+            volumes: self.volumes.clone(),
+            seen: self.seen.subscribe(),
+        }
+    }
+
+    /// Keeps until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let (metrics, volumes) = (self.metrics.clone(), self.volumes.clone());
+        let listening = tokio::spawn(events::listen(
+            Path::new(names::LVM_LOCK_DIR),
+            move |source| metrics.event(source.name()),
+            move || volumes.engine().note_change(),
+            stop.clone(),
+        ));
+        tokio::select! {
+            () = self.keep() => {}
+            () = stop.cancelled() => {}
+        }
+        let _ = listening.await;
+    }
+
+    async fn keep(&mut self) {
+        let mut changes = self.volumes.engine().changes();
+        loop {
+            let as_of = *changes.borrow_and_update();
+            if !self.preflight().await || !self.look(as_of).await {
+                tokio::time::sleep(PAUSE).await;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = changed(&mut self.watching.config) => self.volumes.apply_config(),
+            }
+        }
+    }
+
+    /// Whether LVM here can do its work; asked until it can.
+    async fn preflight(&self) -> bool {
+        if matches!(self.seen.borrow().preflight, Some(Ok(_))) {
+            return true;
+        }
+        let result = self
+            .volumes
+            .engine()
+            .tool()
+            .preflight(&Host)
+            .await
+            .map_err(|error| error.to_string());
+        match &result {
+            Ok(version) => info!(%version, "lvm can do its work"),
+            Err(error) => error!(%error, "lvm cannot do its work here"),
+        }
+        let passed = result.is_ok();
+        self.seen.send_modify(|seen| seen.preflight = Some(result));
+        passed
+    }
+
+    /// Looks at the classes and says what is there; whether it could be told.
+    async fn look(&mut self, as_of: u64) -> bool {
+        let state = self.volumes.state().await;
+        let state = state.map(Arc::new).map_err(|error| error.to_string());
+        match &state {
+            Ok(state) => {
+                self.publish(state);
+                self.log(state);
+            }
+            Err(error) => warn!(%error, "the volume groups cannot be told; watchers wait"),
+        }
+        self.seen.send_modify(|seen| {
+            seen.state = Some(state.clone());
+            seen.as_of = as_of;
+        });
+        if let Ok(state) = &state {
+            self.care.attend(state).await;
+        }
+        state.is_ok()
+    }
+
+    /// Says once that a condition holds, and once that it is over.
+    fn log(&mut self, state: &NodeState) {
+        let now: BTreeSet<_> = state
+            .classes
+            .iter()
+            .flat_map(|class| {
+                let of =
+                    |c: &crate::pool::Condition| (class.class.clone(), c.code, c.message.clone());
+                class.conditions.iter().map(of).collect::<Vec<_>>()
+            })
+            .collect();
+        for (class, code, message) in now.difference(&self.logged) {
+            warn!(%class, code, "{message}");
+        }
+        for (class, code, _) in self.logged.difference(&now) {
+            info!(%class, code, "over");
+        }
+        self.logged = now;
+    }
+
+    fn publish(&self, state: &NodeState) {
+        self.metrics.set_classes(
+            state
+                .classes
+                .iter()
+                .map(|class| ClassSample {
+                    device_class: class.class.clone(),
+                    available_bytes: class.vg_free.0,
+                    size_bytes: class.vg_size.0,
+                    pool: class.pool.as_ref().map(|pool| PoolSample {
+                        size_bytes: pool.size.0,
+                        data_percent: pool.percents().0,
+                        metadata_percent: pool.percents().1,
+                        overprovision_bytes: pool.overprovision_free.0,
+                    }),
+                })
+                .collect(),
+        );
+        let mut groups: HashMap<String, String> = HashMap::new();
+        for class in &state.classes {
+            let code = class.frozen.first().map_or("Ready", |freeze| freeze.code());
+            groups.insert(class.volume_group.clone(), code.to_owned());
+        }
+        let config = self.volumes.config();
+        for vg in config.classes.volume_groups() {
+            groups
+                .entry(vg.to_owned())
+                .or_insert_with(|| "Missing".to_owned());
+        }
+        self.metrics.set_volume_groups(groups.into_iter().collect());
+        let conditions = state.classes.iter().flat_map(|class| {
+            let of = |c: &crate::pool::Condition| (class.class.clone(), c.code.to_owned());
+            class.conditions.iter().map(of).collect::<Vec<_>>()
+        });
+        self.metrics.set_conditions(conditions.collect());
+    }
+}
+
+/// Waits for another configuration; a fixed one has nobody who could change it.
+async fn changed<T>(config: &mut watch::Receiver<T>) {
+    if config.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,110 @@
+//! Healing and arming, in the background: each VG by itself, because it waits for the VG's
+//! turn, and what failed again later and later.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::cmd::Runner;
+use crate::volumes::{NodeState, Volumes};
+
+/// After how long what failed is tried again the first time; doubled each time.
+const AGAIN: Duration = Duration::from_secs(5);
+/// The longest such pause.
+const AGAIN_MAX: Duration = Duration::from_secs(300);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Care<R> {
+    volumes: Volumes<R>,
+    patients: HashMap<String, Patient>,
+}
+
+#[derive(Debug, Default)]
+struct Patient {
+    /// Gives whether all went well.
+    job: Option<JoinHandle<bool>>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+impl<R: Runner + Clone> Care<R> {
+    pub(super) fn new(volumes: Volumes<R>) -> Self {
+        Self {
+            volumes,
+            patients: HashMap::new(),
+        }
+    }
+
+    /// Begins what `state` shows to be needed.
+    pub(super) async fn attend(&mut self, state: &NodeState) {
+        let config = self.volumes.config();
+        for vg in config.classes.volume_groups() {
+            let classes = || state.classes.iter().filter(|c| c.volume_group == vg);
+            if !classes().any(|class| class.frozen.is_empty()) {
+                // It is looked at again when it comes back.
+                self.volumes.engine().forget(vg);
+                continue;
+            }
+            let unarmed = |code: &&str| *code == crate::pool::NOT_ARMED;
+            let rearm: Vec<String> = classes()
+                .filter(|c| c.conditions.iter().map(|c| c.code).any(|c| unarmed(&c)))
+                .map(|class| class.class.clone())
+                .collect();
+            let patient = self.patients.entry(vg.to_owned()).or_default();
+            if !patient.is_free().await {
+                continue;
+            }
+            let heal = !self.volumes.engine().is_sound(vg) || patient.failures > 0;
+            if heal || !rearm.is_empty() {
+                let (volumes, vg) = (self.volumes.clone(), vg.to_owned());
+                let work = async move { treat(&volumes, &vg, heal, &rearm).await };
+                patient.job = Some(self.volumes.spawn(work));
+            }
+        }
+    }
+}
+
+impl Patient {
+    /// Whether something may begin; notes how the last thing ended.
+    async fn is_free(&mut self) -> bool {
+        if let Some(job) = self.job.take_if(|job| job.is_finished()) {
+            if job.await.unwrap_or(false) {
+                *self = Self::default();
+            } else {
+                let pause = AGAIN.saturating_mul(1 << self.failures.min(10));
+                self.failures = self.failures.saturating_add(1);
+                self.not_before = Some(Instant::now() + pause.min(AGAIN_MAX));
+            }
+        }
+        self.job.is_none() && self.not_before.is_none_or(|at| at <= Instant::now())
+    }
+}
+
+async fn treat<R: Runner + Clone>(
+    volumes: &Volumes<R>,
+    vg: &str,
+    heal: bool,
+    rearm: &[String],
+) -> bool {
+    let mut well = true;
+    if heal {
+        match volumes.heal_vg(vg).await {
+            Ok(reports) => well = reports.iter().all(|r| r.outcome() != "failed"),
+            Err(error) => {
+                warn!(%vg, %error, "cannot be looked at for wrecks yet");
+                well = false;
+            }
+        }
+    }
+    for class in rearm {
+        if let Err(error) = volumes.rearm(class).await {
+            warn!(%vg, %class, %error, "the pool's low-water mark is not armed");
+            well = false;
+        }
+    }
+    well
+}
