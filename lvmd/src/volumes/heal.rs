@@ -64,11 +64,25 @@ impl<R: Runner + Clone> Volumes<R> {
         wrecks.extend(view.copies_differ.then_some(Wreck::CopiesDiffer));
         // A command below that does not end by itself takes it back.
         lane.set_sound();
+        let mut reports = self.treat_all(lane, &view, wrecks).await;
+        // Only now: what LVM noted for a pool may be a volume that was just taken back.
+        let view = lane.view().await?;
+        let behind = pool::behind(lane, &view).await?;
+        reports.extend(self.treat_all(lane, &view, behind).await);
+        Ok(reports)
+    }
+
+    async fn treat_all(
+        &self,
+        lane: &Lane<'_, R>,
+        view: &VgView,
+        wrecks: Vec<Wreck>,
+    ) -> Vec<HealReport> {
         let mut reports = Vec::new();
         for wreck in wrecks {
             let report = HealReport {
                 vg: view.vg.name.clone(),
-                result: self.treat(lane, &view, &wreck).await,
+                result: self.treat(lane, view, &wreck).await,
                 wreck,
             };
             let HealReport { vg, wreck, result } = &report;
@@ -81,7 +95,7 @@ impl<R: Runner + Clone> Volumes<R> {
             observer.wreck_found(wreck.kind(), report.outcome());
             reports.push(report);
         }
-        Ok(reports)
+        reports
     }
 
     /// Heals one wreck if that is ours to do, and says what became of it.
@@ -93,6 +107,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 pool: name, ours, ..
             }
             | Wreck::StoppedPool { pool: name, ours }
+            | Wreck::PoolBehind { pool: name, ours }
             | Wreck::StaleTable { name, ours, .. } => {
                 *ours || classes.thin(&view.vg.name, name).is_some()
             }
@@ -114,6 +129,9 @@ impl<R: Runner + Clone> Volumes<R> {
             Wreck::StaleTable { uuid, .. } => stale::drop_table(lane, &view.vg, uuid).await,
             Wreck::HalfPool { .. } => clear_half_pool(lane, &view.vg, wreck).await,
             Wreck::StoppedPool { pool, .. } => resume_pool(lane, view, pool)
+                .await
+                .map_err(|e| e.to_string()),
+            Wreck::PoolBehind { pool, .. } => pool::catch_up(lane, view, pool)
                 .await
                 .map_err(|e| e.to_string()),
             Wreck::Suspended { name, .. } | Wreck::Inactive { name, .. } => {

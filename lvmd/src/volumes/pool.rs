@@ -8,7 +8,7 @@
 
 use tracing::warn;
 
-use super::{VolumeError, device, open_mapper};
+use super::{VolumeError, Wreck, device, open_mapper};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::dm;
@@ -198,4 +198,68 @@ pub(super) fn reload(vg: &Vg, lv: &Lv) -> Result<Mutation, VolumeError> {
     }
     let name = lv.name.clone();
     Ok(Mutation::Refresh { name })
+}
+
+/// The pools to which a cut-off command did not pass on what LVM has noted down for them:
+/// each transaction of LVM ends with the pool counting it too. One that no volume uses is
+/// told with its next volume; one in which a volume waits to be made is told with that.
+pub(super) async fn behind<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+) -> Result<Vec<Wreck>, VolumeError> {
+    let vg = &view.vg;
+    let mut found = Vec::new();
+    for lv in vg.lvs.iter().filter(|lv| lv.is_thin_pool()) {
+        let active = look(lane.engine().patience(), vg, lv).await?;
+        let reached = active.and_then(|active| active.status.transaction);
+        let Some(reached) = reached else { continue };
+        if reached.checked_add(1) == Some(lv.transaction) && can_be_told(vg, lv, reached)? {
+            found.push(Wreck::PoolBehind {
+                pool: lv.name.clone(),
+                ours: vg.is_ours(lv),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a live volume uses the pool, and none waits for the transaction after `reached`.
+fn can_be_told(vg: &Vg, pool: &Lv, reached: u64) -> Result<bool, VolumeError> {
+    let control = open_mapper()?;
+    let mut any = false;
+    let users = vg.lvs.iter().filter(|lv| lv.is_thin());
+    for user in users.filter(|lv| lv.pool == pool.name) {
+        let live = device(&control, vg, user)?.is_some_and(|device| device.live);
+        if !live && user.transaction >= reached {
+            return Ok(false);
+        }
+        any |= live;
+    }
+    Ok(any)
+}
+
+/// Has the pool do what LVM has noted down for it, and shows that it has.
+pub(super) async fn catch_up<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    name: &str,
+) -> Result<(), VolumeError> {
+    let Some(lv) = view.vg.pool(name) else {
+        return Ok(());
+    };
+    let reload = reload(&view.vg, lv)?;
+    let said = lane.run(view, &reload, threshold_for(&view.vg, name)).await;
+    let after = lane.view().await?;
+    let left = behind(lane, &after).await?;
+    let is_it = |wreck: &Wreck| matches!(wreck, Wreck::PoolBehind { pool, .. } if pool == name);
+    if left.iter().any(is_it) {
+        return Err(VolumeError::Unverified {
+            what: format!("telling pool {name} what LVM has noted down for it"),
+            why: said.err().map_or_else(
+                || "lvm reports success, and it is still behind".into(),
+                |e| e.to_string(),
+            ),
+        });
+    }
+    Ok(())
 }

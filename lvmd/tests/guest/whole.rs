@@ -77,8 +77,15 @@ pub fn wrecks() -> Vec<String> {
     found.extend(run("vgck", &["vg"]).lines().map(str::to_owned));
     let pool = output("dmsetup", &["status", "vg-pool-tpool"]);
     let status = String::from_utf8_lossy(&pool.stdout);
-    if pool.status.success() && (!status.contains(" rw ") || status.contains("needs_check")) {
-        found.push(format!("the pool's status is {status}"));
+    if pool.status.success() {
+        if !status.contains(" rw ") || status.contains("needs_check") {
+            found.push(format!("the pool's status is {status}"));
+        }
+        // What LVM noted down for the pool is done when the pool counts it too.
+        let next = lvm(&["lvs", "--noheadings", "-o", "transaction_id", "vg/pool"]);
+        if status.split(' ').nth(3) != Some(&next) {
+            found.push(format!("the pool is behind transaction {next}"));
+        }
     }
     found
 }

@@ -387,32 +387,82 @@ async fn a_removal_that_was_cut_off_is_found_done_or_repeated_and_overwritten() 
     daemon.stop();
 }
 
+/// The transaction that the pool has reached, and the one that LVM has.
+fn transactions() -> (u64, u64) {
+    let status = run("dmsetup", &["status", "vg-pool-tpool"]);
+    let reached = status.split(' ').nth(3).unwrap().parse().unwrap();
+    let fields = ["lvs", "--noheadings", "-o", "transaction_id", "vg/pool"];
+    (reached, lvm(&fields).parse().unwrap())
+}
+
+/// Runs lvm and kills it before its `nth` ioctl.
+fn lvm_killed_at(nth: u32, args: &[&str]) {
+    let inject = format!("inject=ioctl:signal=KILL:when={nth}");
+    let strace = [
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=ioctl",
+        "-e",
+        &inject,
+        "lvm",
+    ];
+    output("strace", &[&strace[..], args].concat());
+}
+
 /// Kills lvcreate of a thin volume between its commit and the message that has the pool make the volume: LVM cannot
 /// activate it then.
 fn write_down_only(name: &str, tags: &[&str]) {
-    let number = |text: String| text.split(' ').nth(3).and_then(|n| n.parse::<u64>().ok());
-    let reached = || number(run("dmsetup", &["status", "vg-pool-tpool"])).unwrap();
-    let fields = ["lvs", "--noheadings", "-o", "transaction_id", "vg/pool"];
+    let mut args = vec!["lvcreate", "-y", "-V", "8M", "-T", "vg/pool", "-n", name];
+    for tag in tags {
+        args.extend(["--addtag", tag]);
+    }
     // Which of its ioctls comes next varies with what there is: backwards until one is right.
     for nth in (20..60).rev() {
-        let inject = format!("inject=ioctl:signal=KILL:when={nth}");
-        let mut args = vec!["-f", "-o", "/dev/null", "-e", "trace=ioctl", "-e", &inject];
-        args.extend([
-            "lvm", "lvcreate", "-y", "-V", "8M", "-T", "vg/pool", "-n", name,
-        ]);
-        for tag in tags {
-            args.extend(["--addtag", tag]);
-        }
-        output("strace", &args);
-        let next: u64 = lvm(&fields).parse().unwrap();
+        lvm_killed_at(nth, &args);
+        let (reached, next) = transactions();
         let activate = ["lvchange", "-ay", "-K", &format!("vg/{name}")];
-        if next == reached() + 1 && !output("lvm", &activate).status.success() {
+        if next == reached + 1 && !output("lvm", &activate).status.success() {
             println!("{name}: killed at ioctl {nth}");
             return;
         }
         output("lvm", &["lvremove", "-y", &format!("vg/{name}")]);
     }
     panic!("no moment is right");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_is_told_to_give_back_the_space_of_a_volume_whose_removal_was_cut_off() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    let tagged = &["basalt.lv=keep"];
+    let keep = daemon.create_tagged("keep", "thin", 8 * MIB, tagged).await;
+    std::fs::write(node(&keep.unwrap()), b"kept").unwrap();
+    let dir = daemon.stop();
+    let cut = (20..60).rev().find(|nth| {
+        lvm(&["lvcreate", "-y", "-V", "8M", "-T", "vg/pool", "-n", "gone"]);
+        run("udevadm", &["settle"]);
+        lvm_killed_at(*nth, &["lvremove", "-y", "vg/gone"]);
+        let (reached, next) = transactions();
+        if next == reached + 1 {
+            return true;
+        }
+        output("lvm", &["lvremove", "-y", "vg/gone"]);
+        false
+    });
+    println!("killed at ioctl {cut:?}");
+    cut.expect("a moment is right");
+    let daemon = Daemon::start_in(dir, BOTH).await;
+    eventually("it is told", async || {
+        let (reached, next) = transactions();
+        reached == next
+    })
+    .await;
+    daemon.stop();
+    let head = run("head", &["-c", "4", "/dev/mapper/vg-keep"]);
+    assert_eq!(head, "kept");
+    crate::whole::check_pool();
 }
 
 #[tokio::test(flavor = "multi_thread")]

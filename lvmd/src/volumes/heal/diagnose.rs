@@ -35,6 +35,14 @@ pub enum Wreck {
         /// Whether it carries a tag of ours.
         ours: bool,
     },
+    /// LVM has noted down something for the pool to do, and the pool was not told: most often
+    /// to give back the space of a volume that was removed.
+    PoolBehind {
+        /// The pool's name.
+        pool: String,
+        /// Whether it carries a tag of ours.
+        ours: bool,
+    },
     /// The volume is suspended: whatever it is asked waits.
     Suspended {
         /// Its name.
@@ -74,6 +82,7 @@ impl Wreck {
             Self::HalfPool { .. } => "half_active_pool",
             Self::StaleTable { .. } => "stale_table",
             Self::StoppedPool { .. } => "stopped_pool",
+            Self::PoolBehind { .. } => "pool_behind",
             Self::Suspended { .. } => "suspended_volume",
             Self::Inactive { .. } => "inactive_volume",
             Self::Wiping { .. } => "unfinished_wipe",
@@ -96,6 +105,9 @@ impl fmt::Display for Wreck {
             }
             Self::StoppedPool { pool, .. } => {
                 write!(f, "pool {pool} is suspended or has no table")
+            }
+            Self::PoolBehind { pool, .. } => {
+                write!(f, "pool {pool} was not told what LVM has noted down for it")
             }
             Self::Suspended { name, .. } => write!(f, "volume {name} is suspended"),
             Self::Inactive { name, .. } => write!(f, "volume {name} is not active"),
