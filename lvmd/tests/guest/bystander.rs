@@ -25,7 +25,8 @@ pub struct Bystanders {
 impl Bystanders {
     /// The volume that is written to; snapshots of it may be taken.
     pub const LIVE: &str = "live";
-    const REST: &str = "rest";
+    /// The volume at rest.
+    pub const REST: &str = "rest";
 
     /// Creates the volumes and starts to write.
     pub async fn start(daemon: &Daemon, class: &str) -> Self {

@@ -322,6 +322,26 @@ pub fn children(pid: i32) -> Vec<i32> {
         .collect()
 }
 
+/// Resident memory in KiB.
+pub fn rss(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// How many descriptors are open.
+pub fn descriptors(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .count()
+}
+
 pub fn kill9(pid: i32) {
     output("kill", &["-9", &pid.to_string()]);
 }

@@ -14,6 +14,7 @@ mod random;
 mod refusals;
 mod rpc;
 mod service;
+mod soak;
 mod udev;
 mod watching;
 mod whole;

@@ -17,4 +17,10 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0 % limit.max(1)
     }
+
+    /// One of these, or none of none.
+    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> Option<&'a T> {
+        let at = self.below(u64::try_from(among.len()).unwrap());
+        among.get(usize::try_from(at).unwrap())
+    }
 }

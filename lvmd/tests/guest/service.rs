@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use lvmd::proto::Empty;
 
-use crate::harness::{BOTH, Daemon, MIB, all, eventually, lvm, make_vg, output, run, write_config};
+use crate::harness::{
+    BOTH, Daemon, MIB, all, descriptors, eventually, lvm, make_vg, output, rss, run, write_config,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watch_tells_at_once_after_each_change_and_never_dies() {
@@ -102,24 +104,6 @@ async fn health_metrics_and_reload_tell_the_truth() {
 }
 
 /// Resident memory in KiB.
-fn rss(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
-        .unwrap()
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .unwrap()
-}
-
-fn descriptors(pid: i32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .count()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_small_and_flat_with_many_volumes() {
     make_vg(3, false);
