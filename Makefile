@@ -3,7 +3,7 @@ CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
 
-.PHONY: help setup build demo check test test-all image clean
+.PHONY: help setup build demo check test test-all cluster image clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -31,6 +31,9 @@ test: check ## Lints, unit tests, guest tests and scenarios, each once
 
 test-all: check ## The same with every long variant; goes on where it was interrupted, results in docs/results
 	$(E2E) test --all --record
+
+cluster: build ## Brings up a real Kubernetes with a node in a guest, and keeps it up: NODES=1
+	@$(E2E) cluster --nodes $(or $(NODES),1)
 
 image: setup ## Builds the node image: target/image
 	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher

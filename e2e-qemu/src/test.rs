@@ -87,6 +87,12 @@ impl Test {
                 module.build(&cache, |program| host::command(program))?;
             }
         }
+        if jobs
+            .iter()
+            .any(|job| job.name().starts_with("scenario::cluster"))
+        {
+            e2e_qemu::cluster::prepare(&options.workspace)?;
+        }
         e2e_qemu::prepare(&options.workspace, backend)?;
         let report = Pool::new(&options, jobs, record).run();
         let file = options.workspace.join("target/e2e/results.json");

@@ -35,9 +35,11 @@ const NODE: &[&str] = &[
     "xfsprogs",
 ];
 
-/// Makers of every signature that the disk rules must recognise, and tools to look into a guest.
+/// Makers of every signature that the disk rules must recognise, tools to look into a guest, and what a kubelet calls.
 const TEST_TOOLS: &[&str] = &[
     "bcache-tools",
+    "busybox-static",
+    "containernetworking-plugins",
     "cryptsetup-bin",
     "diffutils",
     "dosfstools",
@@ -56,6 +58,7 @@ const TEST_TOOLS: &[&str] = &[
     "nvme-cli",
     "ocfs2-tools",
     "parted",
+    "runc",
     "sg3-utils",
     "squashfs-tools",
     "strace",

@@ -1,3 +1,129 @@
-//! Real Kubernetes: a control plane on this machine, kubelets in guests.
+//! Real Kubernetes: a control plane on this machine, kubelets in guests, no registry.
+//!
+//! A cluster lives in a network namespace of the thread that made it ([`within`]) and in one folder; both go with it.
 
 pub mod binaries;
+mod control;
+pub mod images;
+mod network;
+mod node;
+mod pki;
+mod wait;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::host;
+use crate::spec::Spec;
+use binaries::Binaries;
+pub use control::Control;
+use extension::progress::Step;
+use extension::{Cache, Recipe};
+pub use node::Node;
+pub use wait::until;
+
+/// A control plane and its nodes.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: PathBuf,
+    binaries: Binaries,
+    archives: Vec<PathBuf>,
+    /// etcd, API server, controller manager, scheduler.
+    pub control: Control,
+}
+
+/// Builds what a cluster is made of and needs the machine's own network for: programs and trees.
+///
+/// # Errors
+/// Something cannot be built.
+pub fn prepare(workspace: &Path) -> Result<Binaries> {
+    let binaries = Binaries::build(&workspace.join(".cache"), |name| host::command(name))?;
+    let trees = Cache::of_workspace(workspace);
+    for recipe in [Recipe::node(), Recipe::guest()] {
+        trees.tree(&recipe)?;
+    }
+    Ok(binaries)
+}
+
+/// Runs `work` in a thread with a network of its own. Cluster, guests and clients belong in there.
+///
+/// # Errors
+/// The network cannot be made, or `work` fails.
+pub fn within<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("cluster".to_owned());
+        let thread = thread.spawn_scoped(scope, || {
+            network::enter_new()?;
+            work()
+        })?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(anyhow!("the cluster's thread panicked")))
+    })
+}
+
+impl Cluster {
+    /// Brings up a control plane in the empty folder `dir`, in this thread's network.
+    ///
+    /// # Errors
+    /// A program cannot be built or started.
+    pub fn start(workspace: &Path, binaries: Binaries, dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let step = Step::start("packing the images");
+        let archives = images::write(workspace, &binaries, dir)?;
+        step.done();
+        let step = Step::start("starting the control plane");
+        let control = Control::start(dir, &binaries)?;
+        step.done();
+        Ok(Self {
+            dir: dir.to_owned(),
+            binaries,
+            archives,
+            control,
+        })
+    }
+
+    /// Boots node `number`, from 1, from `spec`, and waits until it is Ready.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn node(&self, number: u8, spec: Spec) -> Result<Node> {
+        let step = Step::start(format!("booting node n{number}"));
+        let node = Node::start(
+            number,
+            spec,
+            &self.dir,
+            &self.binaries,
+            &self.archives,
+            &self.control,
+        )?;
+        step.done();
+        Ok(node)
+    }
+
+    /// Applies manifests, YAML or JSON, as the cluster's administrator; unknown fields are errors.
+    ///
+    /// # Errors
+    /// kubectl or the API server refuses them.
+    pub fn apply(&self, manifests: &str) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        file.write_all(manifests.as_bytes())?;
+        let path = file.path().to_str().context("the folder is no text")?;
+        let strict = ["apply", "--server-side", "--validate=strict", "-f", path];
+        self.control.kubectl(&strict).map(drop)
+    }
+
+    /// The folder with kubeconfigs and logs.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The programs it was started from; `kubectl` and `helm` are among them.
+    #[must_use]
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+}

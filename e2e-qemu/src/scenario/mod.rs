@@ -2,6 +2,7 @@
 //!
 //! A scenario is a function here; [`all`] is the list of them. It fails by returning an error or by panicking.
 
+mod cluster;
 mod disks;
 mod image;
 mod lvm;
@@ -95,6 +96,10 @@ pub fn all() -> Vec<Scenario> {
             pod::works(c, pod::RunLock::OwnTmpfs, None)
         }),
         Scenario::short("a_private_lock_directory_is_refused_uml", pod::refuses),
+        Scenario::short(
+            "cluster_runs_a_pod_again_after_a_power_cut_uml",
+            cluster::node,
+        ),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {

@@ -1,0 +1,124 @@
+//! The images of a cluster: ours, the CSI sidecars, and a small one for pods. Nothing comes from a registry.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use extension::image::EPOCH;
+use extension::oci::{ImageSpec, Layout};
+use extension::rootfs::{Node, Rootfs, Source};
+use extension::{Cache, Recipe, image, layer};
+
+use super::binaries::Binaries;
+
+/// The node image, as the charts are told to use it.
+pub const BASALT: &str = "basalt.test/basalt:dev";
+/// A shell and coreutils for pods.
+pub const BUSYBOX: &str = "basalt.test/busybox:1";
+/// What holds a pod's namespaces.
+pub(super) const PAUSE: &str = "basalt.test/pause:1";
+
+/// Programs of busybox that pods of tests use.
+const APPLETS: &[&str] = &[
+    "blockdev",
+    "cat",
+    "cp",
+    "dd",
+    "df",
+    "echo",
+    "head",
+    "ls",
+    "md5sum",
+    "mkdir",
+    "mount",
+    "mv",
+    "od",
+    "rm",
+    "seq",
+    "sh",
+    "sha256sum",
+    "sleep",
+    "stat",
+    "sync",
+    "tail",
+    "test",
+    "touch",
+    "true",
+    "wc",
+];
+
+/// The image of one of the sidecars: `basalt.test/<name>:1`.
+#[must_use]
+pub fn sidecar(name: &str) -> String {
+    format!("basalt.test/{name}:1")
+}
+
+/// Writes the archives that nodes import into `dir`; their paths.
+///
+/// # Errors
+/// A tree or program is missing, or `dir` cannot be written.
+pub(super) fn write(workspace: &Path, binaries: &Binaries, dir: &Path) -> Result<Vec<PathBuf>> {
+    let cache = Cache::of_workspace(workspace);
+    let mut archives = Vec::new();
+    let mut keep = |name: &str, layout: &Layout| -> Result<()> {
+        let path = dir.join(format!("{name}.tar"));
+        layout.write_archive(&path, EPOCH)?;
+        archives.push(path);
+        Ok(())
+    };
+
+    let busybox = busybox(&cache.tree(&Recipe::guest())?.join("usr/bin/busybox"))?;
+    keep("busybox", &pack(BUSYBOX, &["/bin/sh"], &busybox)?)?;
+    let wait = "trap 'exit 0' TERM INT; sleep 2147483647 & wait";
+    keep("pause", &pack(PAUSE, &["/bin/sh", "-c", wait], &busybox)?)?;
+
+    for name in [
+        "csi-provisioner",
+        "csi-resizer",
+        "csi-snapshotter",
+        "snapshot-controller",
+    ] {
+        let mut root = Rootfs::default();
+        program(&mut root, name, &binaries.path(name))?;
+        root.put(Path::new("tmp"), Node::Dir { mode: 0o1777 })?;
+        let entry = format!("/{name}");
+        keep(name, &pack(&sidecar(name), &[&entry], &root)?)?;
+    }
+
+    let root = image::rootfs(
+        &cache.tree(&Recipe::node())?,
+        &workspace.join("target/debug"),
+    )?;
+    keep("basalt", &image::layout(&root, BASALT, "0.0.0")?)?;
+    Ok(archives)
+}
+
+fn pack(reference: &str, entrypoint: &[&str], root: &Rootfs) -> Result<Layout> {
+    let spec = ImageSpec {
+        reference: reference.to_owned(),
+        architecture: "amd64",
+        entrypoint: entrypoint.iter().map(|word| (*word).to_owned()).collect(),
+        env: vec!["PATH=/bin:/".to_owned()],
+        labels: Vec::new(),
+        epoch: EPOCH,
+    };
+    Ok(Layout::new(&spec, layer::pack(root, EPOCH)?))
+}
+
+fn busybox(from: &Path) -> Result<Rootfs> {
+    let mut root = Rootfs::default();
+    program(&mut root, "bin/busybox", from)?;
+    for applet in APPLETS {
+        let target = "busybox".into();
+        root.put(&Path::new("bin").join(applet), Node::Link { target })?;
+    }
+    root.put(Path::new("tmp"), Node::Dir { mode: 0o1777 })?;
+    Ok(root)
+}
+
+fn program(root: &mut Rootfs, at: &str, from: &Path) -> Result<()> {
+    let from = from
+        .canonicalize()
+        .with_context(|| format!("no program {}", from.display()))?;
+    let from = Source::Path(from);
+    Ok(root.put(Path::new(at), Node::File { mode: 0o755, from })?)
+}

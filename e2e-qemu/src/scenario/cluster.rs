@@ -1,0 +1,66 @@
+//! A real Kubernetes: what a person does with it, from the bare disk to the pod's data.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::Context;
+use crate::cluster::{self, Cluster, images};
+use crate::spec::Backend;
+
+const READY: &str = "--timeout=180s";
+
+/// A node boots, runs a pod, loses its power, and runs it again.
+pub(super) fn node(context: &Context) -> Result<()> {
+    in_cluster(context, |cluster| {
+        let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
+        let pod = format!(
+            r#"{{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "p"}}, "spec": {{
+                "terminationGracePeriodSeconds": 1, "containers": [{{"name": "c", "image": "{}",
+                "imagePullPolicy": "Never", "command": ["sh", "-c", "trap exit TERM; sleep 1d & wait"]}}]}}}}"#,
+            images::BUSYBOX
+        );
+        cluster.apply(&pod)?;
+        let control = &cluster.control;
+        control.kubectl(&["wait", "--for=condition=Ready", "pod/p", READY])?;
+        let starts = || control.kubectl(&["get", "pod", "p", "-o", STARTS]);
+        let before = starts()?;
+        let node = node.power_cycle(control)?;
+        let took = cluster::until("the pod runs again", Duration::from_mins(3), || {
+            let now = starts()?;
+            Ok(now != before && !now.is_empty())
+        })?;
+        control.kubectl(&["wait", "--for=condition=Ready", "pod/p", READY])?;
+        context.result(format!(
+            "the pod ran again {:.0} s after its node {}'s kubelet did",
+            took.as_secs_f32(),
+            node.name()
+        ));
+        Ok(())
+    })
+}
+
+const STARTS: &str = "jsonpath={.status.containerStatuses[0].state.running.startedAt}";
+
+/// Brings up a control plane, with its logs in the scenario's folder.
+fn in_cluster(context: &Context, work: impl FnOnce(&Cluster) -> Result<()> + Send) -> Result<()> {
+    let dir = context.artifacts();
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    let binaries = cluster::prepare(&context.workspace)?;
+    cluster::within(|| {
+        let cluster = Cluster::start(&context.workspace, binaries, &dir)?;
+        let done = work(&cluster);
+        // etcd's files and images are many and big, and say nothing that the logs do not.
+        for entry in std::fs::read_dir(&dir)?.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path)?;
+            } else if path.extension().is_some_and(|ext| ext == "tar") {
+                std::fs::remove_file(path)?;
+            }
+        }
+        done
+    })
+}
