@@ -3,7 +3,7 @@ CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
 
-.PHONY: help setup build demo check test test-all cluster image clean
+.PHONY: help setup build demo check apiserver test test-all cluster image clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -19,17 +19,21 @@ demo: build ## Boots a guest, plugs a disk into it, and shows it become volumes
 
 check: build $(DENY) ## Lints, licences and unit tests, without a guest
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest,basalt-csi/apiserver -- -D warnings
 	$(DENY) check --hide-inclusion-graph bans licenses sources
 	$(CARGO) test --workspace --locked --quiet
 
 $(DENY):
 	$(CARGO) install cargo-deny --version 0.20.2 --locked --quiet --root .cache/cargo-deny
 
-test: check ## Lints, unit tests, guest tests and scenarios, each once
+apiserver: build ## Tests against a real API server on this machine
+	$(E2E) cluster --build-only
+	$(CARGO) test -p basalt-csi --features apiserver --test apiserver --locked --quiet -- --test-threads 2
+
+test: check apiserver ## Lints, unit tests, guest tests and scenarios, each once
 	$(E2E) test
 
-test-all: check ## The same with every long variant; goes on where it was interrupted, results in docs/results
+test-all: check apiserver ## The same with every long variant; goes on where it was interrupted, results in docs/results
 	$(E2E) test --all --record
 
 cluster: build ## Brings up a real Kubernetes with a node in a guest, and keeps it up: NODES=1

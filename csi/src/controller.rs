@@ -109,34 +109,18 @@ impl<S: Store> Controller<S> {
         Ok(Response::new(result?))
     }
 
-    /// The volume or snapshot of this id, if there is one.
-    async fn find(&self, kind: Kind, id: &str) -> Result<Option<Held>, Error> {
-        let all = self.store.all().await?;
-        match all
-            .held
-            .into_iter()
-            .find(|held| held.kind == kind && held.id == id)
-        {
-            Some(held) => Ok(Some(held)),
-            // It may be where nobody can look: not to be called gone.
-            None => all
-                .unseen
-                .map_or(Ok(None), |why| Err(Error::Unavailable(why))),
-        }
-    }
-
     async fn everything(&self) -> Result<Vec<Held>, Error> {
         let Listing { held, unseen } = self.store.all().await?;
         unseen.map_or(Ok(held), |why| Err(Error::Unavailable(why)))
     }
 
     async fn require(&self, kind: Kind, id: &str) -> Result<Held, Error> {
-        let found = self.find(kind, id).await?;
+        let found = self.store.by_id(kind, id).await?;
         found.ok_or_else(|| Error::NotFound(format!("there is no {} {id}", kind.name())))
     }
 
     async fn remove(self, kind: Kind, id: String) -> Result<(), Error> {
-        match self.find(kind, &id).await? {
+        match self.store.by_id(kind, &id).await? {
             Some(held) => self.store.delete(&held).await,
             None => Ok(()),
         }

@@ -63,6 +63,33 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
         }])
     }
 
+    async fn by_name(&self, kind: Kind, name: &str) -> Result<Option<Held>, Error> {
+        let all = self.all().await?.held;
+        Ok(all
+            .into_iter()
+            .find(|held| held.kind == kind && held.name == name))
+    }
+
+    async fn by_id(&self, kind: Kind, id: &str) -> Result<Option<Held>, Error> {
+        let all = self.all().await?;
+        let is_it = |held: &Held| held.kind == kind && held.id == id;
+        match all.held.into_iter().find(is_it) {
+            Some(held) => Ok(Some(held)),
+            // It may be where nobody can look: not to be called gone.
+            None => all
+                .unseen
+                .map_or(Ok(None), |why| Err(Error::Unavailable(why))),
+        }
+    }
+
+    /// A copy is grown after it is made, and that may have been cut off.
+    async fn finish(&self, mut held: Held) -> Result<Held, Error> {
+        if held.size < held.asked {
+            held.size = self.grow(&held, held.asked).await?;
+        }
+        Ok(held)
+    }
+
     async fn all(&self) -> Result<Listing, Error> {
         let mut listing = Listing::default();
         for class in self.volumes.config().classes.iter() {

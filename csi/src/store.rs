@@ -11,7 +11,7 @@ use crate::error::Error;
 /// A volume or a snapshot that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Its id, the same for all its life.
+    /// Its id, the same for all its life; empty while it is not finished.
     pub id: String,
     /// The name it was asked for by.
     pub name: String,
@@ -96,7 +96,8 @@ pub struct Capacity {
     pub free: Bytes,
 }
 
-/// See the module. Implementors: [`crate::standalone::LocalStore`].
+/// See the module. Implementors: [`crate::standalone::LocalStore`],
+/// [`crate::kubernetes::store::KubeStore`].
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The class a request means by `name`; the empty name is the default class.
     ///
@@ -109,6 +110,32 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// It cannot be told.
     fn capacities(&self, class: &str) -> impl Future<Output = Result<Vec<Capacity>, Error>> + Send;
+
+    /// What an earlier request for this name began, finished or not; `None` when nothing did.
+    ///
+    /// # Errors
+    /// It cannot be told, or what has the name is being deleted.
+    fn by_name(
+        &self,
+        kind: Kind,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<Held>, Error>> + Send;
+
+    /// What has this id; `None` when it is shown that nothing has.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn by_id(
+        &self,
+        kind: Kind,
+        id: &str,
+    ) -> impl Future<Output = Result<Option<Held>, Error>> + Send;
+
+    /// Ends what an earlier request for it began.
+    ///
+    /// # Errors
+    /// It is not what was asked for then.
+    fn finish(&self, held: Held) -> impl Future<Output = Result<Held, Error>> + Send;
 
     /// Everything there is.
     ///

@@ -35,29 +35,17 @@ impl<S: Store> Controller<S> {
         let range = Range::read(request.capacity_range.as_ref())?;
         let allowed = topology::allowed(request.accessibility_requirements.as_ref())?;
         let floor = self.minimums.of(&capabilities);
-        let all = self.store.all().await?.held;
-        let named = |held: &&Held| held.kind == Kind::Volume && held.name == request.name;
         let wanted = match &request.volume_content_source {
             Some(content) => Some(source_of(content)?),
             None => None,
         };
-        if let Some(held) = all.iter().find(named) {
-            fits(held, range, &class, wanted.as_ref(), allowed.as_deref())?;
-            let mut held = held.clone();
-            if held.size < held.asked {
-                // A copy is grown after it is made, and that may have been cut off.
-                held.size = self.store.grow(&held, held.asked).await?;
-            }
+        if let Some(held) = self.store.by_name(Kind::Volume, &request.name).await? {
+            fits(&held, range, &class, wanted.as_ref(), allowed.as_deref())?;
+            let held = self.store.finish(held).await?;
             return Ok(created(&held, parameters.context));
         }
         let source = match &wanted {
-            Some(source) => Some(find(&all, source).cloned().ok_or_else(|| {
-                Error::NotFound(format!(
-                    "the source, {} {}, is not there",
-                    source.kind.name(),
-                    source.id
-                ))
-            })?),
+            Some(source) => Some(self.source(source).await?),
             None => None,
         };
         let size = match &source {
@@ -89,28 +77,22 @@ impl<S: Store> Controller<S> {
             source_volume_id,
             ..
         } = request;
-        let all = self.store.all().await?.held;
-        let named = |held: &&Held| held.kind == Kind::Snapshot && held.name == name;
         let wanted = Source {
             kind: Kind::Volume,
             id: source_volume_id,
         };
-        let source = find(&all, &wanted);
-        if let Some(held) = all.iter().find(named) {
+        if let Some(held) = self.store.by_name(Kind::Snapshot, &name).await? {
             if held.source.as_ref() != Some(&wanted) {
                 return Err(Error::Exists(format!(
                     "snapshot {name} exists and is of another volume"
                 )));
             }
+            let held = self.store.finish(held).await?;
             return Ok(CreateSnapshotResponse {
-                snapshot: Some(snapshot(held)),
+                snapshot: Some(snapshot(&held)),
             });
         }
-        let source = source
-            .ok_or_else(|| {
-                Error::NotFound(format!("the source, volume {}, is not there", wanted.id))
-            })?
-            .clone();
+        let source = self.source(&wanted).await?;
         let new = New {
             name,
             kind: Kind::Snapshot,
@@ -123,6 +105,17 @@ impl<S: Store> Controller<S> {
         let held = self.store.create(new).await?;
         Ok(CreateSnapshotResponse {
             snapshot: Some(snapshot(&held)),
+        })
+    }
+
+    async fn source(&self, wanted: &Source) -> Result<Held, Error> {
+        let found = self.store.by_id(wanted.kind, &wanted.id).await?;
+        found.ok_or_else(|| {
+            Error::NotFound(format!(
+                "the source, {} {}, is not there",
+                wanted.kind.name(),
+                wanted.id
+            ))
         })
     }
 
@@ -162,11 +155,6 @@ fn created(
     CreateVolumeResponse {
         volume: Some(volume(held, context)),
     }
-}
-
-fn find<'a>(all: &'a [Held], source: &Source) -> Option<&'a Held> {
-    all.iter()
-        .find(|held| held.kind == source.kind && held.id == source.id)
 }
 
 fn source_of(content: &VolumeContentSource) -> Result<Source, Error> {

@@ -1,0 +1,292 @@
+//! The controller's side: CSI calls become objects, and objects answers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use csi::controller::Controller;
+use csi::kubernetes::store::KubeStore;
+use csi::proto::controller_server::Controller as Service;
+use csi::proto::volume_capability::{AccessType, BlockVolume};
+use csi::proto::{
+    CapacityRange, ControllerExpandVolumeRequest, CreateSnapshotRequest, CreateVolumeRequest,
+    DeleteSnapshotRequest, DeleteVolumeRequest, GetCapacityRequest, ListSnapshotsRequest, Volume,
+    VolumeCapability,
+};
+use csi::size::Minimums;
+use csi::topology;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use lvmd::units::GIB;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Request, Status};
+
+use crate::node::Running;
+use crate::server::{Crd, Server, eventually};
+
+struct Driver {
+    controller: Controller<KubeStore>,
+    stop: CancellationToken,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Driver {
+    fn start(server: &Server) -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let store = KubeStore::start(&server.client, &tasks, &stop);
+        Self {
+            controller: Controller::new(Arc::new(store), Minimums::default(), tasks),
+            stop,
+        }
+    }
+
+    async fn create(&self, name: &str, node: &str, size: u64) -> Result<Volume, Status> {
+        let request = CreateVolumeRequest {
+            name: name.to_owned(),
+            capacity_range: range(size),
+            volume_capabilities: vec![VolumeCapability {
+                access_type: Some(AccessType::Block(BlockVolume {})),
+                access_mode: None,
+            }],
+            parameters: [("topolvm.io/device-class".to_owned(), "ssd".to_owned())].into(),
+            accessibility_requirements: Some(csi::proto::TopologyRequirement {
+                requisite: vec![],
+                preferred: vec![topology::of_node(node)],
+            }),
+            ..CreateVolumeRequest::default()
+        };
+        let made = self.controller.create_volume(Request::new(request)).await?;
+        Ok(made.into_inner().volume.unwrap())
+    }
+
+    async fn expand(&self, id: &str, size: u64) -> Result<i64, Status> {
+        let request = ControllerExpandVolumeRequest {
+            volume_id: id.to_owned(),
+            capacity_range: range(size),
+            ..ControllerExpandVolumeRequest::default()
+        };
+        let grown = self
+            .controller
+            .controller_expand_volume(Request::new(request))
+            .await?;
+        Ok(grown.into_inner().capacity_bytes)
+    }
+
+    async fn delete(&self, id: &str) -> Result<(), Status> {
+        let request = DeleteVolumeRequest {
+            volume_id: id.to_owned(),
+            ..DeleteVolumeRequest::default()
+        };
+        self.controller
+            .delete_volume(Request::new(request))
+            .await
+            .map(drop)
+    }
+}
+
+fn range(size: u64) -> Option<CapacityRange> {
+    Some(CapacityRange {
+        required_bytes: i64::try_from(size).unwrap(),
+        limit_bytes: 0,
+    })
+}
+
+/// Ten times the goal of what the two need beside LVM.
+const LIMIT: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_made_grown_copied_and_deleted_without_polling() {
+    for crd in [Crd::Ours, Crd::Upstreams] {
+        let server = Server::start(crd).await;
+        let (driver, node) = (Driver::start(&server), Running::start(&server.client, "n1"));
+        // The first watches of a new kind start slowly.
+        let first = driver.create("first", "n1", GIB).await.unwrap();
+        driver.delete(&first.volume_id).await.unwrap();
+        let timed = Instant::now();
+        let volume = driver.create("PVC-1", "n1", GIB).await.unwrap();
+        let mut took = vec![timed.elapsed()];
+        assert_eq!(volume.accessible_topology, [topology::of_node("n1")]);
+        let again = driver.create("PVC-1", "n1", GIB).await.unwrap();
+        assert_eq!(volume, again);
+        let other = driver.create("PVC-1", "n1", 2 * GIB).await.unwrap_err();
+        assert_eq!(other.code(), Code::AlreadyExists, "{other}");
+        let timed = Instant::now();
+        let size = driver.expand(&volume.volume_id, 2 * GIB).await.unwrap();
+        took.push(timed.elapsed());
+        assert_eq!(size, 2 << 30);
+        let full = driver
+            .expand(&volume.volume_id, 11 * GIB)
+            .await
+            .unwrap_err();
+        assert_eq!(full.code(), Code::ResourceExhausted, "{full}");
+        // What failed before is no answer to what is asked now.
+        let held = driver.expand(&volume.volume_id, 2 * GIB).await.unwrap();
+        assert_eq!(held, 2 << 30);
+
+        let snapshot = CreateSnapshotRequest {
+            source_volume_id: volume.volume_id.clone(),
+            name: "snapshot-1".to_owned(),
+            ..CreateSnapshotRequest::default()
+        };
+        let timed = Instant::now();
+        let first = driver
+            .controller
+            .create_snapshot(Request::new(snapshot.clone()))
+            .await
+            .unwrap();
+        took.push(timed.elapsed());
+        let second = driver
+            .controller
+            .create_snapshot(Request::new(snapshot))
+            .await
+            .unwrap();
+        let (first, second) = (
+            first.into_inner().snapshot.unwrap(),
+            second.into_inner().snapshot.unwrap(),
+        );
+        assert_eq!(
+            first, second,
+            "its time and size are the same when asked again"
+        );
+        let list = ListSnapshotsRequest {
+            source_volume_id: volume.volume_id.clone(),
+            ..ListSnapshotsRequest::default()
+        };
+        let listed = driver
+            .controller
+            .list_snapshots(Request::new(list))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(listed.entries.len(), 1);
+        // A snapshot is no volume.
+        driver.delete(&first.snapshot_id).await.unwrap();
+        assert_eq!(node.memory.names().len(), 2);
+        let delete = DeleteSnapshotRequest {
+            snapshot_id: first.snapshot_id,
+            ..DeleteSnapshotRequest::default()
+        };
+        driver
+            .controller
+            .delete_snapshot(Request::new(delete))
+            .await
+            .unwrap();
+        let timed = Instant::now();
+        driver.delete(&volume.volume_id).await.unwrap();
+        took.push(timed.elapsed());
+        driver.delete(&volume.volume_id).await.unwrap();
+        assert_eq!(node.memory.names(), Vec::<String>::new());
+        println!("with {crd:?} CRD: create, grow, snapshot, delete took {took:.0?}");
+        assert!(took.iter().all(|took| *took < LIMIT), "{took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_cannot_make_is_taken_back_with_its_reason() {
+    let server = Server::start(Crd::Ours).await;
+    let (driver, node) = (Driver::start(&server), Running::start(&server.client, "n1"));
+    let full = driver.create("pvc-1", "n1", 11 * GIB).await.unwrap_err();
+    assert_eq!(full.code(), Code::ResourceExhausted, "{full}");
+    eventually("the object is gone", async || {
+        server
+            .volumes()
+            .get_opt("pvc-1")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    // The scheduler asks for another node then.
+    let _other = Running::start(&server.client, "n2");
+    driver.create("pvc-1", "n2", GIB).await.unwrap();
+    assert_eq!(node.memory.names(), Vec::<String>::new());
+    let bad = driver.create("pvc_1/ä", "n1", GIB).await.unwrap_err();
+    assert_eq!(bad.code(), Code::InvalidArgument, "{bad}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_controllers_make_one_volume_of_one_name() {
+    let server = Server::start(Crd::Ours).await;
+    let node = Running::start(&server.client, "n1");
+    let (one, two) = (Driver::start(&server), Driver::start(&server));
+    for round in 0..5 {
+        let name = format!("pvc-{round}");
+        let (a, b) = tokio::join!(one.create(&name, "n1", GIB), two.create(&name, "n1", GIB));
+        assert_eq!(a.unwrap(), b.unwrap());
+    }
+    assert_eq!(node.memory.names().len(), 5);
+    // One deletes what the other made and has perhaps not heard of.
+    for id in node.memory.names() {
+        two.delete(&id).await.unwrap();
+    }
+    assert_eq!(node.memory.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_outlives_a_node_and_an_api_server_that_are_away() {
+    let mut server = Server::start(Crd::Ours).await;
+    let driver = Arc::new(Driver::start(&server));
+    let asked = driver.clone();
+    let call = tokio::spawn(async move { asked.create("pvc-1", "n1", GIB).await });
+    eventually("the object is there", async || {
+        server.volumes().get_opt("pvc-1").await.unwrap()
+    })
+    .await;
+    // Nobody answers for the node yet, and then for the API server.
+    let busy = driver.create("pvc-1", "n1", GIB).await.unwrap_err();
+    assert_eq!(busy.code(), Code::Aborted, "{busy}");
+    server.restart(Duration::from_secs(2)).await;
+    let node = Running::start(&server.client, "n1");
+    let volume = call.await.unwrap().unwrap();
+    assert_eq!(node.memory.names(), [volume.volume_id]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn capacity_is_what_the_nodes_annotations_say() {
+    let server = Server::start(Crd::Ours).await;
+    let driver = Driver::start(&server);
+    let nodes: Api<Node> = Api::all(server.client.clone());
+    for (name, ssd, default) in [("n1", "10", "1"), ("n2", "30", "x")] {
+        let patch = json!({"metadata": {"annotations": {
+            "capacity.topolvm.io/ssd": ssd, "capacity.topolvm.io/00default": default
+        }}});
+        nodes
+            .patch(name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .unwrap();
+    }
+    let capacity = async |class: &str, node: Option<&str>| {
+        let request = GetCapacityRequest {
+            parameters: [("topolvm.io/device-class".to_owned(), class.to_owned())].into(),
+            accessible_topology: node.map(topology::of_node),
+            ..GetCapacityRequest::default()
+        };
+        let told = driver
+            .controller
+            .get_capacity(Request::new(request))
+            .await
+            .unwrap()
+            .into_inner();
+        (told.available_capacity, told.maximum_volume_size)
+    };
+    eventually("the annotations are seen", async || {
+        (capacity("ssd", None).await == (40, Some(30))).then_some(())
+    })
+    .await;
+    assert_eq!(capacity("ssd", Some("n1")).await, (10, Some(10)));
+    assert_eq!(
+        capacity("", None).await,
+        (1, Some(1)),
+        "a number that is none does not count"
+    );
+    assert_eq!(capacity("hdd", None).await.0, 0);
+    assert_eq!(capacity("ssd", Some("n3")).await.0, 0);
+}

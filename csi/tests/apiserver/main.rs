@@ -1,0 +1,9 @@
+//! What goes over the wire between controller, node and a real API server. The node's LVM
+//! is played here; the guest scenarios have the real one.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod controller;
+mod node;
+mod server;

@@ -1,0 +1,259 @@
+//! A real API server on this machine: etcd and kube-apiserver, on loopback, for one test.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use csi::kubernetes::logical_volume::LogicalVolume;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Config, CustomResourceExt, ResourceExt};
+use serde_json::json;
+
+/// Where `e2e-qemu cluster --build-only` left the programs, or where `BASALT_CLUSTER` says.
+fn program(module: &str, name: &str) -> PathBuf {
+    let told = std::env::vars().find(|(key, _)| key == "BASALT_CLUSTER");
+    let there = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
+    let cache = told.map_or_else(there, |(_, dir)| PathBuf::from(dir));
+    let path = cache.join(module).join("current").join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there: `e2e-qemu cluster --build-only` builds it",
+        path.display()
+    );
+    path
+}
+
+fn start(program: &Path, args: &[String], log: &Path) -> Child {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log)
+        .unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the door of these tests")]
+    Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Waits until `done`, at most a minute.
+pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = done().await {
+            return value;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "not yet: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Upstream's source, of the version that its programs are built from.
+fn upstream() -> PathBuf {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e-qemu/kubernetes/sidecars");
+    #[expect(clippy::disallowed_methods, reason = "the door of these tests")]
+    let told = Command::new("go")
+        .args(["mod", "download", "-json", "github.com/topolvm/topolvm"])
+        .current_dir(module)
+        .output()
+        .unwrap();
+    assert!(told.status.success(), "{told:?}");
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    PathBuf::from(told["Dir"].as_str().unwrap())
+}
+
+/// Which CRD there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crd {
+    Ours,
+    Upstreams,
+}
+
+impl Crd {
+    fn read(self) -> CustomResourceDefinition {
+        match self {
+            Self::Ours => LogicalVolume::crd(),
+            Self::Upstreams => {
+                let file = upstream().join("config/crd/bases/topolvm.io_logicalvolumes.yaml");
+                serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+            }
+        }
+    }
+}
+
+pub struct Server {
+    etcd: Child,
+    api: Child,
+    port: u16,
+    args: Vec<String>,
+    dir: tempfile::TempDir,
+    pub client: Client,
+}
+
+impl Server {
+    /// An API server with a CRD for LogicalVolumes and the nodes `n1` and `n2`.
+    pub async fn start(crd: Crd) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let (client_port, peer_port, port) = (free_port(), free_port(), free_port());
+        let etcd_url = format!("http://127.0.0.1:{client_port}");
+        let peer_url = format!("http://127.0.0.1:{peer_port}");
+        let etcd: Vec<String> = [
+            ("--data-dir", at("etcd")),
+            ("--listen-client-urls", etcd_url.clone()),
+            ("--advertise-client-urls", etcd_url.clone()),
+            ("--listen-peer-urls", peer_url.clone()),
+            ("--initial-advertise-peer-urls", peer_url.clone()),
+            ("--initial-cluster", format!("default={peer_url}")),
+            ("--unsafe-no-fsync", "true".to_owned()),
+        ]
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+        let etcd = start(
+            &program("etcd", "server"),
+            &etcd,
+            &dir.path().join("etcd.log"),
+        );
+        #[expect(clippy::disallowed_methods, reason = "the door of these tests")]
+        let made = Command::new("openssl")
+            .args(["ecparam", "-name", "prime256v1", "-genkey", "-noout"])
+            .args(["-out", &at("sa.key")])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        std::fs::write(at("tokens"), "admin,admin,admin,system:masters\n").unwrap();
+        let args: Vec<String> = [
+            ("--etcd-servers", etcd_url),
+            ("--bind-address", "127.0.0.1".to_owned()),
+            ("--secure-port", port.to_string()),
+            ("--cert-dir", at("certs")),
+            (
+                "--service-account-issuer",
+                "https://kubernetes.default.svc".to_owned(),
+            ),
+            ("--service-account-key-file", at("sa.key")),
+            ("--service-account-signing-key-file", at("sa.key")),
+            ("--service-cluster-ip-range", "10.96.0.0/16".to_owned()),
+            ("--endpoint-reconciler-type", "none".to_owned()),
+            ("--token-auth-file", at("tokens")),
+            ("--authorization-mode", "RBAC".to_owned()),
+            ("--disable-admission-plugins", "ServiceAccount".to_owned()),
+        ]
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+        let api = start(
+            &program("control", "kube-apiserver"),
+            &args,
+            &dir.path().join("api.log"),
+        );
+        let mut config = Config::new(format!("https://127.0.0.1:{port}").parse().unwrap());
+        config.accept_invalid_certs = true;
+        config.auth_info.token = Some("admin".to_owned().into());
+        let client = Client::try_from(config).unwrap();
+        let mut this = Self {
+            etcd,
+            api,
+            port,
+            args,
+            dir,
+            client,
+        };
+        this.ready().await;
+        this.install(crd).await;
+        let nodes: Api<Node> = Api::all(this.client.clone());
+        for name in ["n1", "n2"] {
+            let node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+            nodes.create(&PostParams::default(), &node).await.unwrap();
+        }
+        this
+    }
+
+    async fn ready(&mut self) {
+        let (api, client) = (&mut self.api, &self.client);
+        eventually("the API server is ready", async || {
+            assert_eq!(api.try_wait().unwrap(), None, "it has ended");
+            client.apiserver_version().await.ok()
+        })
+        .await;
+    }
+
+    /// Puts a CRD in the place of another; the objects are kept.
+    pub async fn install(&self, crd: Crd) {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let mut wanted = crd.read();
+        let name = wanted.name_any();
+        if let Some(there) = api.get_opt(&name).await.unwrap() {
+            wanted.metadata.resource_version = there.resource_version();
+            api.replace(&name, &PostParams::default(), &wanted)
+                .await
+                .unwrap();
+        } else {
+            // Strict: what the server does not know is an error.
+            let strict = PatchParams::apply("test").validation_strict();
+            api.patch(&name, &strict, &Patch::Apply(&wanted))
+                .await
+                .unwrap();
+        }
+        eventually("the CRD is served", async || {
+            let volumes: Api<LogicalVolume> = Api::all(self.client.clone());
+            volumes.list(&Default::default()).await.ok()
+        })
+        .await;
+    }
+
+    pub fn volumes(&self) -> Api<LogicalVolume> {
+        Api::all(self.client.clone())
+    }
+
+    pub async fn delete(&self, name: &str) {
+        self.volumes()
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    /// Kills the API server and starts it again on the same etcd.
+    pub async fn restart(&mut self, away: Duration) {
+        self.api.kill().unwrap();
+        self.api.wait().unwrap();
+        tokio::time::sleep(away).await;
+        let log = self.dir.path().join("api.log");
+        self.api = start(&program("control", "kube-apiserver"), &self.args, &log);
+        self.ready().await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join("api.log")).unwrap_or_default();
+            let lines: Vec<_> = log.lines().collect();
+            let last = lines.len().saturating_sub(20);
+            eprintln!(
+                "--- log of the API server at {}\n{}",
+                self.port,
+                lines[last..].join("\n")
+            );
+        }
+        for child in [&mut self.api, &mut self.etcd] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
