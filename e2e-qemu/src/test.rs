@@ -37,6 +37,9 @@ pub(crate) struct Test {
     /// After how many seconds one test is killed; 300, and 3600 with --all.
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
+    /// Builds the guest tests as what ships is built, for those that measure. What scenarios start stays as it is.
+    #[arg(long, conflicts_with = "record")]
+    release: bool,
     /// Prints the names and runs nothing.
     #[arg(long)]
     list: bool,
@@ -51,6 +54,7 @@ impl Test {
             backend,
             jobs,
             timeout,
+            release,
             list,
         } = self;
         let workspace = workspace()?;
@@ -58,6 +62,7 @@ impl Test {
         let options = Options {
             filter: name,
             all,
+            release,
             backend,
             jobs: jobs.unwrap_or(processors.min(4)),
             limit: timeout.map_or(if all { LIMIT_OF_ALL } else { LIMIT }, Duration::from_secs),

@@ -71,11 +71,12 @@ struct Target {
 }
 
 /// Builds every guest test of the workspace and lists its functions.
-pub(super) fn guest_tests(workspace: &Path) -> Result<Found, BuildError> {
+pub(super) fn guest_tests(workspace: &Path, release: bool) -> Result<Found, BuildError> {
     let step = Step::start("building the guest tests");
     let messages = host::capture(
         host::command("cargo")
             .args(["test", "--workspace", "--features", "guest", "--no-run"])
+            .args(release.then_some("--release"))
             .arg("--message-format=json-render-diagnostics")
             .current_dir(workspace),
     )

@@ -29,6 +29,8 @@ pub struct Options {
     /// Long variants too: tests marked `#[ignore]`, slow scenarios, and the full counts of the others, which find
     /// `$BASALT_ALL` set.
     pub all: bool,
+    /// Are guest tests built for release?
+    pub release: bool,
     /// What runs the guests of guest tests.
     pub backend: Backend,
     /// How many guests at once.
@@ -48,7 +50,7 @@ pub fn find(options: &Options) -> Result<Vec<Job>, BuildError> {
         .map(Job::Scenario)
         .collect();
     if !only_scenarios(options.filter.as_deref()) {
-        let found = build::guest_tests(&options.workspace)?;
+        let found = build::guest_tests(&options.workspace, options.release)?;
         jobs.extend(found.into_tests(options.all).map(Job::Guest));
     }
     if let Some(filter) = &options.filter {
@@ -72,6 +74,7 @@ mod tests {
             workspace: PathBuf::from("/nonexistent"),
             filter: Some("scenario::two_guests".to_owned()),
             all: false,
+            release: false,
             backend: Backend::Uml,
             jobs: 1,
             limit: Duration::from_secs(1),
