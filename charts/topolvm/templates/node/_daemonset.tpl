@@ -11,14 +11,16 @@
   hostPath: {path: {{ $kubelet }}/plugins/kubernetes.io/csi, type: DirectoryOrCreate}
 - name: pod-volumes-dir
   hostPath: {path: {{ $kubelet }}/pods/, type: DirectoryOrCreate}
-- name: run-dir
-  hostPath: {path: /run/topolvm, type: DirectoryOrCreate}
 {{- if $node.lvmdEmbedded }}
 - name: config
   configMap: {name: {{ include "topolvm.fullname" .root }}-lvmd-{{ .index }}}
-{{- else if ne (dir $node.lvmdSocket) "/run/topolvm" }}
+{{- else }}
 - name: lvmd-socket-dir
   hostPath: {path: {{ dir $node.lvmdSocket }}, type: DirectoryOrCreate}
+{{- end }}
+{{- if or $node.lvmdEmbedded (ne (dir $node.lvmdSocket) "/run/topolvm") }}
+- name: run-dir
+  hostPath: {path: /run/topolvm, type: DirectoryOrCreate}
 {{- end }}
 {{- end -}}
 
@@ -36,14 +38,16 @@
 - name: pod-volumes-dir
   mountPath: {{ $kubelet }}/pods
   mountPropagation: Bidirectional
-- name: run-dir
-  mountPath: /run/topolvm
 {{- if $node.lvmdEmbedded }}
 - name: config
   mountPath: /etc/topolvm
-{{- else if ne (dir $node.lvmdSocket) "/run/topolvm" }}
+{{- else }}
 - name: lvmd-socket-dir
   mountPath: {{ dir $node.lvmdSocket }}
+{{- end }}
+{{- if or $node.lvmdEmbedded (ne (dir $node.lvmdSocket) "/run/topolvm") }}
+- name: run-dir
+  mountPath: /run/topolvm
 {{- end }}
 {{- end -}}
 

@@ -1,0 +1,106 @@
+//! charts/disk-watcher: values and what becomes of them.
+
+use clap::Parser;
+use disk_watcher::args::Cli;
+use disk_watcher::compat;
+use disk_watcher::config::{Config, Mode};
+
+use crate::helm::{argv, container, disk_watcher, pod};
+
+const VALUES: &str = include_str!("values/disk-watcher.yaml");
+
+#[test]
+fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
+    let spec = "select: {media: [ssd]}, volumeGroup: {name: vg}";
+    for (values, words) in [
+        (
+            format!("values: {{classes: [{{name: a, spec: {{{spec}}}}}]}}"),
+            "Take that line out",
+        ),
+        ("clases: []".to_owned(), "clases"),
+        (
+            format!("classes: [{{name: a, spec: {{mode: Force, {spec}}}}}]"),
+            "mode",
+        ),
+        (
+            "classes: [{name: a, spec: {select: {media: [ssd]}}}]".to_owned(),
+            "volumeGroup",
+        ),
+        (
+            "image: {repository: example.org/containerforge/lvm-disk-watcher}".to_owned(),
+            "Take image.repository",
+        ),
+        (
+            "compat: {diskConfig: 'a: all', existingConfigMap: b}".to_owned(),
+            "Keep one",
+        ),
+        (
+            "nodeSelector: {a: b}\nnodeGroups: [{name: x, nodeSelector: {c: d}}]".to_owned(),
+            "may be on one node",
+        ),
+    ] {
+        let refusal = disk_watcher(&values).refusal();
+        assert!(refusal.contains(words), "{words:?} is not in {refusal}");
+    }
+}
+
+#[test]
+fn the_watcher_takes_its_files_and_arguments() {
+    let objects = disk_watcher(VALUES).objects();
+    for (suffix, class) in [("", "fast"), ("-bulk", "bulk")] {
+        let map = objects.one("ConfigMap", &format!("disk-watcher-classes{suffix}"));
+        let config = Config::load(map["data"]["config.yaml"].as_str().unwrap()).unwrap();
+        let names: Vec<_> = config.classes.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, [class]);
+        let watcher = objects.one("DaemonSet", &format!("disk-watcher{suffix}"));
+        Cli::try_parse_from(argv(container(watcher, "disk-watcher"))).unwrap();
+    }
+    let text = objects.one("ConfigMap", "disk-config")["data"]["disk-config"]
+        .as_str()
+        .unwrap();
+    let class = compat::class("disk-config", text, "k8s-control-1", Mode::Enforce).unwrap();
+    assert!(class.is_some_and(|class| class.mode == Mode::Enforce));
+}
+
+#[test]
+fn without_values_it_runs_and_wants_no_disk() {
+    let objects = disk_watcher("{}").objects();
+    let map = objects.one("ConfigMap", "disk-watcher-classes");
+    let config = Config::load(map["data"]["config.yaml"].as_str().unwrap()).unwrap();
+    assert!(config.classes.is_empty());
+    assert!(objects.find("ConfigMap", "disk-config").is_none());
+    let plan = disk_watcher("compat: {diskConfig: 'n: all'}").objects();
+    let argv = argv(container(
+        plan.one("DaemonSet", "disk-watcher"),
+        "disk-watcher",
+    ));
+    assert!(argv.contains(&"--compat-mode=Plan".to_owned()), "{argv:?}");
+}
+
+#[test]
+fn the_pod_sees_the_host_and_has_no_token() {
+    let objects = disk_watcher("{}").objects();
+    let watcher = objects.one("DaemonSet", "disk-watcher");
+    assert_eq!(pod(watcher)["hostPID"], true);
+    assert_eq!(pod(watcher)["automountServiceAccountToken"], false);
+    let mounts = container(watcher, "disk-watcher")["volumeMounts"]
+        .as_array()
+        .unwrap();
+    for path in [
+        "/dev",
+        "/run/udev",
+        "/run/lock/lvm",
+        "/host/run",
+        "/sys",
+        "/run/disk-watcher",
+        "/var/lib/disk-watcher",
+    ] {
+        let mount = mounts
+            .iter()
+            .find(|m| m["mountPath"] == path)
+            .unwrap_or_else(|| panic!("no {path}"));
+        let volumes = pod(watcher)["volumes"].as_array().unwrap();
+        let volume = volumes.iter().find(|v| v["name"] == mount["name"]).unwrap();
+        assert_eq!(volume["hostPath"]["path"], path.trim_start_matches("/host"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Alerts and the dashboard: that they are read, and speak of metrics that our programs have.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::helm::{disk_watcher, topolvm, workspace};
+
+/// Metrics of ours that stand in a text.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| {
+            ["topolvm_", "lvmd_", "diskwatcher_"]
+                .iter()
+                .any(|p| word.starts_with(p))
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What the programs export, by the names in their sources; the library adds what belongs to a type.
+fn exported(name: &str) -> bool {
+    let sources = [
+        "lvmd/src/metrics.rs",
+        "lvmd/src/metrics/classes.rs",
+        "disk-watcher/src/metrics.rs",
+    ];
+    let base = ["_total", "_count", "_bucket", "_sum"]
+        .iter()
+        .find_map(|end| name.strip_suffix(end));
+    sources.iter().any(|path| {
+        let source = std::fs::read_to_string(workspace().join(path)).unwrap();
+        [Some(name), base]
+            .into_iter()
+            .flatten()
+            .any(|name| source.contains(&format!("\"{name}\"")))
+    })
+}
+
+#[test]
+fn alerts_and_dashboard_speak_of_metrics_that_exist() {
+    let on = "prometheusRule: {enabled: true}";
+    let ours = topolvm(&format!("{on}\ndashboard: {{enabled: true}}")).objects();
+    let watcher = disk_watcher(on).objects();
+    let rules = [
+        ours.one("PrometheusRule", "topolvm"),
+        watcher.one("PrometheusRule", "disk-watcher"),
+    ];
+    let mut used = BTreeSet::new();
+    for rule in rules {
+        for alert in rule["spec"]["groups"][0]["rules"].as_array().unwrap() {
+            assert!(
+                alert["labels"]["severity"].is_string()
+                    && alert["annotations"]["description"].is_string()
+            );
+            used.extend(metrics_in(alert["expr"].as_str().unwrap()));
+        }
+    }
+    let board = ours.one("ConfigMap", "topolvm-dashboard")["data"]["topolvm.json"]
+        .as_str()
+        .unwrap();
+    let board: Value = serde_json::from_str(board).unwrap();
+    for panel in board["panels"].as_array().unwrap() {
+        used.extend(metrics_in(panel["targets"][0]["expr"].as_str().unwrap()));
+    }
+    assert!(used.len() > 10, "{used:?}");
+    let unknown: Vec<_> = used.iter().filter(|name| !exported(name)).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+    assert!(!exported("topolvm_no_such_metric"));
+}

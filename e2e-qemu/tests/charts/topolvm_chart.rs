@@ -1,0 +1,258 @@
+//! charts/topolvm: values and what becomes of them.
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use crate::helm::{argv, container, pod, topolvm, workspace};
+use crate::inventory::facts;
+
+const GUIDE: &str = include_str!("values/guide.yaml");
+
+fn words(value: &Value, key: &str) -> Vec<String> {
+    let list = value.as_array().into_iter().flatten();
+    list.map(|entry| entry[key].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
+    let nested = format!("values:\n{}", GUIDE.replace("\n", "\n  "));
+    for (render, words) in [
+        (topolvm(&nested), "Take that line out"),
+        (topolvm("lvmd: {deviceClases: []}"), "deviceClases"),
+        (
+            topolvm("lvmd: {deviceClasses: [{name: x, volume-group: y, spare-gbs: 1}]}"),
+            "spare-gbs",
+        ),
+        (
+            topolvm("lvmd: {deviceClasses: [{name: x, volume-group: y, type: thin}]}"),
+            "thin-pool",
+        ),
+        (
+            topolvm("node: {lvmdEmbedded: true}"),
+            "Set lvmd.managed=false",
+        ),
+        (topolvm("useLegacy: true"), "topolvm.cybozu.com"),
+        (
+            topolvm("webhook: {podMutatingWebhook: {enabled: true}}"),
+            "controller.storageCapacityTracking.enabled=true",
+        ),
+        (
+            topolvm("cert-manager: {enabled: true}"),
+            "Install cert-manager by itself",
+        ),
+        (
+            topolvm("image: {repository: ghcr.io/topolvm/topolvm-with-sidecar}"),
+            "Take image.repository",
+        ),
+        (
+            topolvm("image: {csi: {csiResizer: ''}}"),
+            "image.csi.csiResizer is empty",
+        ),
+        (
+            topolvm("scheduler: {type: job}"),
+            "write daemonset or deployment",
+        ),
+        (
+            topolvm(GUIDE).set("lvmd.additionalConfigs[0].nodeSelector.disks=hdd"),
+            "node groups 0 and 1",
+        ),
+    ] {
+        let refusal = render.refusal();
+        assert!(refusal.contains(words), "{words:?} is not in {refusal}");
+    }
+}
+
+#[test]
+fn the_values_of_charts_15_4_to_17_1_are_taken() {
+    let old = "image: {tag: 0.1.0}\nwebhook: {pvcMutatingWebhook: {enabled: true, objectSelector: {}}, caBundle: null}\n";
+    let new = "crd: {annotations: {a: b}}\nimage: {reference: '0.1.0@sha256:00'}\nnode: {podAnnotations: {a: b}}\n";
+    for (values, image) in [(old, "basalt:0.1.0"), (new, "basalt:0.1.0@sha256:00")] {
+        let objects = topolvm(values).objects();
+        let node = objects.one("DaemonSet", "topolvm-node");
+        assert_eq!(container(node, "topolvm-node")["image"], image);
+    }
+    let number = topolvm("{}").set("image.tag=0.41").objects();
+    let node = number.one("DaemonSet", "topolvm-node");
+    assert_eq!(container(node, "topolvm-node")["image"], "basalt:0.41");
+}
+
+#[test]
+fn the_environment_of_lvmd_reaches_it_where_it_runs() {
+    let set = "env.topolvm_node[0].name=LVM_SYSTEM_DIR";
+    let objects = topolvm(GUIDE)
+        .set(set)
+        .set("env.topolvm_node[0].value=/x")
+        .objects();
+    let node = container(objects.one("DaemonSet", "topolvm-node"), "topolvm-node");
+    let env = node["env"].as_array().unwrap();
+    assert_eq!(words(&node["env"], "name"), ["NODE_NAME", "LVM_SYSTEM_DIR"]);
+    assert_eq!(env[1]["value"], "/x", "what is said of the container wins");
+    let guide = topolvm(GUIDE).objects();
+    let node = container(guide.one("DaemonSet", "topolvm-node"), "topolvm-node");
+    assert_eq!(node["env"][1]["value"], "/tmp");
+    let managed = topolvm("lvmd: {env: [{name: A, value: b}]}").objects();
+    let lvmd = container(managed.one("DaemonSet", "topolvm-lvmd-0"), "lvmd");
+    assert_eq!(lvmd["env"][0]["name"], "A");
+    let node = container(managed.one("DaemonSet", "topolvm-node"), "topolvm-node");
+    assert_eq!(words(&node["env"], "name"), ["NODE_NAME"]);
+}
+
+#[test]
+fn lvmd_takes_the_configuration() {
+    let values = format!(
+        "{GUIDE}\n{}",
+        "scheduler: {enabled: true, schedulerOptions: {default-divisor: 2, divisors: {main-thin: 4}}}"
+    );
+    let set = "lvmd.additionalLVMDYamlContent.lvm-system-dir=user";
+    let objects = topolvm(&values).set(set).objects();
+    let text = objects.one("ConfigMap", "topolvm-lvmd-0")["data"]["lvmd.yaml"].as_str();
+    let config = lvmd::config::Config::parse(text.unwrap(), "lvmd.yaml".as_ref()).unwrap();
+    assert_eq!(config.lvm_system_dir, lvmd::config::LvmSystemDir::User);
+    assert_eq!(config.classes.volume_groups(), ["topolvm_vg"]);
+    let options = objects.one("ConfigMap", "topolvm-scheduler-options");
+    let text = options["data"]["scheduler-options.yaml"].as_str().unwrap();
+    assert!(scheduler::config::Config::parse(text).is_ok(), "{text}");
+}
+
+#[test]
+fn the_programs_know_their_arguments() {
+    let objects = topolvm(
+        "scheduler: {enabled: true}\nlvmd: {args: [--v=4], profiling: {bindAddress: ':1'}}",
+    )
+    .objects();
+    let lvmd = argv(container(
+        objects.one("DaemonSet", "topolvm-lvmd-0"),
+        "lvmd",
+    ));
+    lvmd::args::Cli::try_parse_from(lvmd).unwrap();
+    let scheduler = objects.one("DaemonSet", "topolvm-scheduler");
+    scheduler::Cli::try_parse_from(argv(container(scheduler, "topolvm-scheduler"))).unwrap();
+}
+
+#[test]
+fn a_pod_with_lvm_has_what_proves_the_lock_directory_also_beside_volumes_of_a_user() {
+    let own = "volumeMounts: {topolvmNode: [{name: mine, mountPath: /dev/}, {name: pod-volumes-dir, mountPath: /elsewhere}]}";
+    let values = format!("node: {{volumes: [{{name: mine, hostPath: {{path: /dev}}}}], {own}}}\n");
+    for (values, dev) in [("{}", "devices-dir"), (values.as_str(), "mine")] {
+        let objects = topolvm(values).objects();
+        for (workload, name) in [("topolvm-node", "topolvm-node"), ("topolvm-lvmd-0", "lvmd")] {
+            let workload = objects.one("DaemonSet", workload);
+            let mounts = &container(workload, name)["volumeMounts"];
+            let paths = words(mounts, "mountPath");
+            for path in [
+                "/run/udev",
+                "/run/lock/lvm",
+                "/host/run",
+                "/sys",
+                "/run/topolvm",
+            ] {
+                assert!(
+                    paths.iter().any(|p| p == path),
+                    "{path} is not in {paths:?}"
+                );
+            }
+            let volumes = words(&pod(workload)["volumes"], "name");
+            let unknown: Vec<_> = words(mounts, "name")
+                .into_iter()
+                .filter(|m| !volumes.contains(m))
+                .collect();
+            assert!(unknown.is_empty(), "{unknown:?}");
+            let mut unique = paths
+                .iter()
+                .map(|p| p.trim_end_matches('/'))
+                .collect::<Vec<_>>();
+            unique.sort_unstable();
+            unique.dedup();
+            assert_eq!(unique.len(), paths.len(), "{paths:?}");
+            assert!(pod(workload).get("hostPID").is_none());
+        }
+        let mounts =
+            container(objects.one("DaemonSet", "topolvm-node"), "topolvm-node")["volumeMounts"]
+                .clone();
+        let at_dev = mounts
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|m| m["mountPath"].as_str().unwrap().trim_end_matches('/') == "/dev");
+        assert_eq!(at_dev.unwrap()["name"], dev);
+    }
+}
+
+#[test]
+fn each_node_group_with_an_embedded_lvmd_is_a_daemon_set_of_its_own() {
+    let values = format!(
+        "{}\n  additionalConfigs:\n  - {{nodeSelector: {{disks: hdd}}, deviceClasses: [{{name: slow, volume-group: slow}}]}}\n",
+        "node: {lvmdEmbedded: true}\nlvmd:\n  managed: false\n  nodeSelector: {disks: ssd}"
+    );
+    let objects = topolvm(&values).objects();
+    assert_eq!(objects.count("DaemonSet"), 2);
+    for (index, suffix, disks) in [(0, "", "ssd"), (1, "-1", "hdd")] {
+        let node = objects.one("DaemonSet", &format!("topolvm-node{suffix}"));
+        assert_eq!(pod(node)["nodeSelector"]["disks"], disks);
+        let component = &node["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"];
+        assert_eq!(*component, format!("node{suffix}"));
+        let config = pod(node)["volumes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|v| v["name"] == "config");
+        assert_eq!(
+            config.unwrap()["configMap"]["name"],
+            format!("topolvm-lvmd-{index}")
+        );
+    }
+}
+
+#[test]
+fn the_crd_is_that_of_the_types_and_outlives_the_release() {
+    let read = |path: &str| -> Value {
+        serde_saphyr::from_str(&std::fs::read_to_string(workspace().join(path)).unwrap()).unwrap()
+    };
+    let file = "crds/topolvm.io_logicalvolumes.yaml";
+    let types = read(&format!("csi/{file}"));
+    assert_eq!(
+        read(&format!("charts/topolvm/files/{file}")),
+        types,
+        "copy csi/{file} to charts/topolvm/files"
+    );
+    let objects = topolvm("crd: {annotations: {a: b}}").objects();
+    let crd = objects.one("CustomResourceDefinition", "logicalvolumes.topolvm.io");
+    let spec = |crd: &Value| facts(&json!({"crd": crd["spec"]}));
+    assert_eq!(spec(crd), spec(&types));
+    assert_eq!(
+        crd["metadata"]["annotations"]["helm.sh/resource-policy"],
+        "keep"
+    );
+    assert_eq!(crd["metadata"]["annotations"]["a"], "b");
+}
+
+#[test]
+fn the_controller_may_delete_claims_only_where_deleting_a_node_shall() {
+    for (skipped, may) in [("true", false), ("false", true)] {
+        let objects = topolvm("{}")
+            .set(&format!("controller.nodeFinalize.skipped={skipped}"))
+            .objects();
+        let controller = container(
+            objects.one("Deployment", "topolvm-controller"),
+            "topolvm-controller",
+        );
+        assert_eq!(
+            argv(controller).contains(&"--skip-node-finalize".to_owned()),
+            !may
+        );
+        let role = objects.one("ClusterRole", "topolvm-system:controller");
+        let rules = role["rules"].as_array().unwrap();
+        let claims = rules
+            .iter()
+            .find(|r| r["resources"][0] == "persistentvolumeclaims")
+            .unwrap();
+        assert_eq!(
+            claims["verbs"]
+                .as_array()
+                .unwrap()
+                .contains(&"delete".into()),
+            may
+        );
+    }
+}
