@@ -23,15 +23,18 @@
 {{- if not (has (lower .Values.scheduler.type) (list "daemonset" "deployment")) -}}
 {{- fail (printf "\n\nscheduler.type=%s: write daemonset or deployment." .Values.scheduler.type) -}}
 {{- end -}}
-{{- if .Values.node.lvmdEmbedded -}}
-{{- if .Values.lvmd.managed -}}
-{{- fail "\n\nnode.lvmdEmbedded=true and lvmd.managed=true: lvmd would run twice on each node. Set lvmd.managed=false." -}}
+{{- if not (or .Values.lvmd.managed .Values.node.lvmdEmbedded) -}}
+{{- fail "\n\nlvmd.managed=false and node.lvmdEmbedded=false: the node cannot use an lvmd that the host runs. Give the chart that lvmd's device classes in lvmd.deviceClasses, set node.lvmdEmbedded=true, and stop the host's lvmd." -}}
+{{- end -}}
+{{- range $key := list "initContainers" "additionalContainers" "additionalVolumes" "volumes" "volumeMounts" "args" -}}
+{{- if index $.Values.lvmd $key -}}
+{{- fail (printf "\n\nlvmd.%s: lvmd has no pod of its own here, it runs in the node's. Move what is needed to node.%s." $key (ternary "volumeMounts.topolvmNode" $key (eq $key "volumeMounts"))) -}}
+{{- end -}}
 {{- end -}}
 {{- include "topolvm.checkGroups" . -}}
 {{- end -}}
-{{- end -}}
 
-{{/* With an embedded lvmd two groups on one node would be two CSI nodes on it, so selectors must differ in a key. */}}
+{{/* Two groups on one node would be two CSI nodes on it, so selectors must differ in a key. */}}
 {{- define "topolvm.checkGroups" -}}
 {{- $groups := concat (list .Values.lvmd) (.Values.lvmd.additionalConfigs | default list) -}}
 {{- if gt (len $groups) 1 -}}

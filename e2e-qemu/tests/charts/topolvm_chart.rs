@@ -1,5 +1,7 @@
 //! charts/topolvm: values and what becomes of them.
 
+use std::collections::BTreeMap;
+
 use clap::Parser;
 use serde_json::{Value, json};
 
@@ -29,8 +31,12 @@ fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
             "thin-pool",
         ),
         (
-            topolvm("node: {lvmdEmbedded: true}"),
-            "Set lvmd.managed=false",
+            topolvm("lvmd: {managed: false}"),
+            "set node.lvmdEmbedded=true, and stop the host's lvmd",
+        ),
+        (
+            topolvm("lvmd: {volumeMounts: [{name: a, mountPath: /a}]}"),
+            "to node.volumeMounts.topolvmNode",
         ),
         (topolvm("useLegacy: true"), "topolvm.cybozu.com"),
         (
@@ -91,11 +97,6 @@ fn the_environment_of_lvmd_reaches_it_where_it_runs() {
     let guide = topolvm(GUIDE).objects();
     let node = container(guide.one("DaemonSet", "topolvm-node"), "topolvm-node");
     assert_eq!(node["env"][1]["value"], "/tmp");
-    let managed = topolvm("lvmd: {env: [{name: A, value: b}]}").objects();
-    let lvmd = container(managed.one("DaemonSet", "topolvm-lvmd-0"), "lvmd");
-    assert_eq!(lvmd["env"][0]["name"], "A");
-    let node = container(managed.one("DaemonSet", "topolvm-node"), "topolvm-node");
-    assert_eq!(words(&node["env"], "name"), ["NODE_NAME"]);
 }
 
 #[test]
@@ -117,73 +118,52 @@ fn lvmd_takes_the_configuration() {
 
 #[test]
 fn the_programs_know_their_arguments() {
-    let objects = topolvm(
-        "scheduler: {enabled: true}\nlvmd: {args: [--v=4], profiling: {bindAddress: ':1'}}",
-    )
-    .objects();
-    let lvmd = argv(container(
-        objects.one("DaemonSet", "topolvm-lvmd-0"),
-        "lvmd",
-    ));
-    lvmd::args::Cli::try_parse_from(lvmd).unwrap();
-    let scheduler = objects.one("DaemonSet", "topolvm-scheduler");
-    scheduler::Cli::try_parse_from(argv(container(scheduler, "topolvm-scheduler"))).unwrap();
-}
-
-#[test]
-fn a_pod_with_lvm_has_what_proves_the_lock_directory_also_beside_volumes_of_a_user() {
-    let own = "volumeMounts: {topolvmNode: [{name: mine, mountPath: /dev/}, {name: pod-volumes-dir, mountPath: /elsewhere}]}";
-    let values = format!("node: {{volumes: [{{name: mine, hostPath: {{path: /dev}}}}], {own}}}\n");
-    for (values, dev) in [("{}", "devices-dir"), (values.as_str(), "mine")] {
-        let objects = topolvm(values).objects();
-        for (workload, name) in [("topolvm-node", "topolvm-node"), ("topolvm-lvmd-0", "lvmd")] {
-            let workload = objects.one("DaemonSet", workload);
-            let mounts = &container(workload, name)["volumeMounts"];
-            let paths = words(mounts, "mountPath");
-            for path in [
-                "/run/udev",
-                "/run/lock/lvm",
-                "/host/run",
-                "/sys",
-                "/run/topolvm",
-            ] {
-                assert!(
-                    paths.iter().any(|p| p == path),
-                    "{path} is not in {paths:?}"
-                );
-            }
-            let volumes = words(&pod(workload)["volumes"], "name");
-            let unknown: Vec<_> = words(mounts, "name")
-                .into_iter()
-                .filter(|m| !volumes.contains(m))
-                .collect();
-            assert!(unknown.is_empty(), "{unknown:?}");
-            let mut unique = paths
-                .iter()
-                .map(|p| p.trim_end_matches('/'))
-                .collect::<Vec<_>>();
-            unique.sort_unstable();
-            unique.dedup();
-            assert_eq!(unique.len(), paths.len(), "{paths:?}");
-            assert!(pod(workload).get("hostPID").is_none());
-        }
-        let mounts =
-            container(objects.one("DaemonSet", "topolvm-node"), "topolvm-node")["volumeMounts"]
-                .clone();
-        let at_dev = mounts
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|m| m["mountPath"].as_str().unwrap().trim_end_matches('/') == "/dev");
-        assert_eq!(at_dev.unwrap()["name"], dev);
+    for kind in ["DaemonSet", "Deployment"] {
+        let values = format!("scheduler: {{enabled: true, type: {kind}}}");
+        let objects = topolvm(&values).objects();
+        let scheduler = container(objects.one(kind, "topolvm-scheduler"), "topolvm-scheduler");
+        scheduler::Cli::try_parse_from(argv(scheduler)).unwrap();
     }
 }
 
 #[test]
-fn each_node_group_with_an_embedded_lvmd_is_a_daemon_set_of_its_own() {
+fn the_pod_with_lvm_has_what_proves_the_lock_directory_also_beside_volumes_of_a_user() {
+    let own = "volumeMounts: {topolvmNode: [{name: mine, mountPath: /dev/}, {name: pod-volumes-dir, mountPath: /elsewhere}]}";
+    let values = format!("node: {{volumes: [{{name: mine, hostPath: {{path: /dev}}}}], {own}}}\n");
+    for (values, dev) in [("{}", "devices-dir"), (values.as_str(), "mine")] {
+        let objects = topolvm(values).objects();
+        let node = objects.one("DaemonSet", "topolvm-node");
+        let mounts = container(node, "topolvm-node")["volumeMounts"]
+            .as_array()
+            .unwrap();
+        let volumes = words(&pod(node)["volumes"], "name");
+        let mut at = BTreeMap::new();
+        for mount in mounts {
+            let [name, path] = ["name", "mountPath"].map(|key| mount[key].as_str().unwrap());
+            assert!(volumes.contains(&name.to_owned()), "no volume {name}");
+            let before = at.insert(path.trim_end_matches('/'), name);
+            assert_eq!(before, None, "two mounts at {path}");
+        }
+        for path in [
+            "/run/udev",
+            "/run/lock/lvm",
+            "/host/run",
+            "/sys",
+            "/run/topolvm",
+            "/var/lib/kubelet/plugins_registry",
+        ] {
+            assert!(at.contains_key(path), "{path} is not in {at:?}");
+        }
+        assert_eq!(at["/dev"], dev);
+        assert!(pod(node).get("hostPID").is_none());
+    }
+}
+
+#[test]
+fn each_node_group_is_a_daemon_set_of_its_own() {
     let values = format!(
         "{}\n  additionalConfigs:\n  - {{nodeSelector: {{disks: hdd}}, deviceClasses: [{{name: slow, volume-group: slow}}]}}\n",
-        "node: {lvmdEmbedded: true}\nlvmd:\n  managed: false\n  nodeSelector: {disks: ssd}"
+        "lvmd:\n  nodeSelector: {disks: ssd}"
     );
     let objects = topolvm(&values).objects();
     assert_eq!(objects.count("DaemonSet"), 2);

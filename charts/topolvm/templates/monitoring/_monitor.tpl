@@ -1,16 +1,11 @@
-{{/* topolvm.components: what serves metrics, with the labels of its pods; a node group of an embedded lvmd is a component. */}}
+{{/* topolvm.components: what serves metrics, with the labels of its pods; each node group has its own. */}}
 {{- define "topolvm.components" -}}
 controller: [controller]
 node:
   - node
-  {{- if .Values.node.lvmdEmbedded }}
   {{- range $at, $_ := .Values.lvmd.additionalConfigs }}
   - node-{{ add $at 1 }}
   {{- end }}
-  {{- end }}
-{{- if .Values.lvmd.managed }}
-lvmd: [lvmd]
-{{- end }}
 {{- end -}}
 
 {{/* topolvm.podsOf: the selector of a component's pods; `.` is [context, its labels]. */}}

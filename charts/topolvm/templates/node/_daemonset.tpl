@@ -11,17 +11,10 @@
   hostPath: {path: {{ $kubelet }}/plugins/kubernetes.io/csi, type: DirectoryOrCreate}
 - name: pod-volumes-dir
   hostPath: {path: {{ $kubelet }}/pods/, type: DirectoryOrCreate}
-{{- if $node.lvmdEmbedded }}
-- name: config
-  configMap: {name: {{ include "topolvm.fullname" .root }}-lvmd-{{ .index }}}
-{{- else }}
-- name: lvmd-socket-dir
-  hostPath: {path: {{ dir $node.lvmdSocket }}, type: DirectoryOrCreate}
-{{- end }}
-{{- if or $node.lvmdEmbedded (ne (dir $node.lvmdSocket) "/run/topolvm") }}
 - name: run-dir
   hostPath: {path: /run/topolvm, type: DirectoryOrCreate}
-{{- end }}
+- name: config
+  configMap: {name: {{ include "topolvm.fullname" .root }}-lvmd-{{ .index }}}
 {{- end -}}
 
 {{- define "topolvm.nodeMounts" -}}
@@ -38,26 +31,17 @@
 - name: pod-volumes-dir
   mountPath: {{ $kubelet }}/pods
   mountPropagation: Bidirectional
-{{- if $node.lvmdEmbedded }}
-- name: config
-  mountPath: /etc/topolvm
-{{- else }}
-- name: lvmd-socket-dir
-  mountPath: {{ dir $node.lvmdSocket }}
-{{- end }}
-{{- if or $node.lvmdEmbedded (ne (dir $node.lvmdSocket) "/run/topolvm") }}
 - name: run-dir
   mountPath: /run/topolvm
-{{- end }}
+- name: config
+  mountPath: /etc/topolvm
 {{- end -}}
 
 {{- define "topolvm.nodeEnv" -}}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
-{{- if .Values.node.lvmdEmbedded }}
 {{- with .Values.lvmd.env }}
 {{ toYaml . }}
-{{- end }}
 {{- end }}
 {{- with .Values.env.topolvm_node }}
 {{ toYaml . }}
@@ -65,15 +49,14 @@
 {{- end -}}
 
 {{/*
-topolvm.nodeDaemonSet: the nodes of one group. Group 0 is lvmd itself, the others its additionalConfigs; only an
-embedded lvmd, whose configuration is in the node's pod, has more than one. Each group is a component of its own, so
-that no DaemonSet's selector matches another's pods.
+topolvm.nodeDaemonSet: the nodes of one group: 0 is lvmd itself, the others its additionalConfigs. Each group is a
+component of its own, so that no DaemonSet's selector matches another's pods.
 */}}
 {{- define "topolvm.nodeDaemonSet" -}}
 {{- $root := .root -}}
 {{- $node := $root.Values.node -}}
 {{- $suffix := ternary "" (printf "-%d" .index) (eq .index 0) -}}
-{{- $group := ternary .group dict $node.lvmdEmbedded -}}
+{{- $group := .group -}}
 {{- $socket := printf "%s/csi-topolvm.sock" (include "topolvm.pluginDir" $root) -}}
 apiVersion: apps/v1
 kind: DaemonSet
@@ -106,7 +89,7 @@ spec:
       {{- end }}
     spec:
       serviceAccountName: {{ include "topolvm.fullname" $root }}-node
-      {{- with $node.priorityClassName }}
+      {{- with $node.priorityClassName | default $root.Values.lvmd.priorityClassName }}
       priorityClassName: {{ . }}
       {{- end }}
       {{- with $root.Values.image.pullSecrets }}
@@ -115,7 +98,7 @@ spec:
       {{- with $node.podSecurityContext }}
       securityContext: {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- if and $node.lvmdEmbedded (hasKey ($group.additionalLVMDYamlContent | default dict) "lvm-command-prefix") }}
+      {{- if hasKey ($group.additionalLVMDYamlContent | default dict) "lvm-command-prefix" }}
       # For nsenter in lvm-command-prefix.
       hostPID: true
       {{- end }}
@@ -134,11 +117,7 @@ spec:
           command:
             - /topolvm-node
             - --csi-socket={{ $socket }}
-            {{- if $node.lvmdEmbedded }}
             - --embed-lvmd
-            {{- else }}
-            - --lvmd-socket={{ $node.lvmdSocket }}
-            {{- end }}
             {{- with $node.profiling.bindAddress }}
             - --profiling-bind-address={{ . }}
             {{- end }}
