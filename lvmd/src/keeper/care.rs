@@ -9,12 +9,16 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::cmd::Runner;
-use crate::volumes::{NodeState, Volumes};
+use crate::volumes::{NodeState, Volumes, Wreck};
 
 /// After how long what failed is tried again the first time; doubled each time.
 const AGAIN: Duration = Duration::from_secs(5);
 /// The longest such pause.
 const AGAIN_MAX: Duration = Duration::from_secs(300);
+
+/// What is seen again after this was not left by a command that is still at work. (One that
+/// is makes a device wait for milliseconds.)
+const LASTING: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ struct Patient {
     job: Option<JoinHandle<bool>>,
     failures: u32,
     not_before: Option<Instant>,
+    /// What looks cut off, and since when.
+    cut_off: Vec<(Wreck, Instant)>,
 }
 
 impl<R: Runner + Clone> Care<R> {
@@ -58,7 +64,9 @@ impl<R: Runner + Clone> Care<R> {
             if !patient.is_free().await {
                 continue;
             }
-            let heal = !self.volumes.engine().is_sound(vg) || patient.failures > 0;
+            let found = self.volumes.cut_off(vg).await.unwrap_or_default();
+            let lasting = patient.lasting(found, Instant::now());
+            let heal = lasting || !self.volumes.engine().is_sound(vg) || patient.failures > 0;
             if heal || !rearm.is_empty() {
                 let (volumes, vg) = (self.volumes.clone(), vg.to_owned());
                 let work = async move { treat(&volumes, &vg, heal, &rearm).await };
@@ -69,6 +77,19 @@ impl<R: Runner + Clone> Care<R> {
 }
 
 impl Patient {
+    /// Whether something of what looks cut off now has looked so for long.
+    fn lasting(&mut self, found: Vec<Wreck>, now: Instant) -> bool {
+        let before = std::mem::take(&mut self.cut_off);
+        let since = |wreck: &Wreck| before.iter().find(|(seen, _)| seen == wreck);
+        let aged = found.into_iter().map(|wreck| {
+            let first = since(&wreck).map_or(now, |(_, first)| *first);
+            (wreck, first)
+        });
+        self.cut_off = aged.collect();
+        let mut all = self.cut_off.iter();
+        all.any(|(_, first)| now.duration_since(*first) >= LASTING)
+    }
+
     /// Whether something may begin; notes how the last thing ended.
     async fn is_free(&mut self) -> bool {
         if let Some(job) = self.job.take_if(|job| job.is_finished()) {
@@ -107,4 +128,25 @@ async fn treat<R: Runner + Clone>(
         }
     }
     well
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_again_later_has_lasted_and_what_comes_and_goes_has_not() {
+        let suspended = |name: &str| Wreck::Suspended {
+            name: name.into(),
+            ours: true,
+        };
+        let (mut patient, start) = (Patient::default(), Instant::now());
+        assert!(!patient.lasting(vec![suspended("a")], start));
+        let both = vec![suspended("a"), suspended("b")];
+        assert!(!patient.lasting(both, start + LASTING / 2));
+        assert!(patient.lasting(vec![suspended("a")], start + LASTING));
+        // Another time, it begins anew.
+        assert!(!patient.lasting(vec![], start + LASTING));
+        assert!(!patient.lasting(vec![suspended("a")], start + LASTING * 2));
+    }
 }

@@ -5,8 +5,8 @@
 //! active, which makes every later lvm command fail. Volumes without a tag of ours and
 //! pools of no class of ours are named, never touched.
 //!
-//! A VG is looked at before the first change, when it comes back, and after each command
-//! that did not end by itself.
+//! A VG is looked at before the first change, when it comes back, after each command of
+//! ours that did not end by itself, and when what another tool left stays.
 
 mod diagnose;
 
@@ -98,27 +98,44 @@ impl<R: Runner + Clone> Volumes<R> {
         reports
     }
 
-    /// Heals one wreck if that is ours to do, and says what became of it.
-    async fn treat(&self, lane: &Lane<'_, R>, view: &VgView, wreck: &Wreck) -> String {
+    /// What looks cut off in a VG now and is ours to heal; no lvm runs for it. A command of
+    /// any tool that is at work looks like this for a moment. A volume that is merely
+    /// inactive is left out: somebody may have taken it down to work on it.
+    ///
+    /// # Errors
+    /// When state cannot be told.
+    pub async fn cut_off(&self, name: &str) -> Result<Vec<Wreck>, VolumeError> {
+        let snapshot = self.inner.engine.snapshot().await?;
+        let Some(view) = snapshot.vg(name) else {
+            return Ok(Vec::new());
+        };
+        let mut wrecks = diagnose(&view.vg, &devices_of(&view.vg)?);
+        wrecks.retain(|wreck| wreck.stops_work() && self.is_ours(name, wreck));
+        Ok(wrecks)
+    }
+
+    fn is_ours(&self, vg: &str, wreck: &Wreck) -> bool {
         let classes = &self.config().classes;
-        let ours = match wreck {
+        match wreck {
             // That a class names the pool is authority enough.
             Wreck::HalfPool {
                 pool: name, ours, ..
             }
             | Wreck::StoppedPool { pool: name, ours }
             | Wreck::PoolBehind { pool: name, ours }
-            | Wreck::StaleTable { name, ours, .. } => {
-                *ours || classes.thin(&view.vg.name, name).is_some()
-            }
+            | Wreck::StaleTable { name, ours, .. } => *ours || classes.thin(vg, name).is_some(),
             Wreck::Suspended { ours, .. }
             | Wreck::Inactive { ours, .. }
             | Wreck::Unfinished { ours, .. }
             | Wreck::Wiping { ours, .. } => *ours,
             // LVM itself does it with the next change it is asked for.
             Wreck::CopiesDiffer => true,
-        };
-        if !ours {
+        }
+    }
+
+    /// Heals one wreck if that is ours to do, and says what became of it.
+    async fn treat(&self, lane: &Lane<'_, R>, view: &VgView, wreck: &Wreck) -> String {
+        if !self.is_ours(&view.vg.name, wreck) {
             return "named".into();
         }
         let healed = match wreck {

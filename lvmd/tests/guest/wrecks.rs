@@ -497,3 +497,64 @@ async fn a_thin_volume_that_its_pool_never_made_is_made_anew() {
     daemon.stop();
     crate::whole::check_pool();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_active_pool_is_cleared_at_start() {
+    make_vg(1, true);
+    let is_half_active = || {
+        let devices = run("dmsetup", &["ls"]);
+        devices.contains("vg-pool_tdata") && !devices.contains("vg-pool\t")
+    };
+    let cut = (5..60).find(|nth| {
+        lvm(&["vgchange", "-an", "vg"]);
+        lvm_killed_at(*nth, &["lvchange", "-ay", "vg/pool"]);
+        is_half_active()
+    });
+    println!("killed at ioctl {cut:?}");
+    cut.expect("a moment is right");
+    run("udevadm", &["settle"]);
+    let create = ["lvcreate", "-y", "-V", "4M", "-n", "x", "-T", "vg/pool"];
+    let refused = output("lvm", &create);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("prohibited"), "no command works: {said}");
+    let daemon = Daemon::start(BOTH).await;
+    eventually("the pool works", async || {
+        daemon.create("v", "thin", 8 * MIB).await.is_ok()
+    })
+    .await;
+    let page = daemon.page("/metrics").1;
+    assert!(page.contains("half_active_pool"), "{page}");
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_tool_left_when_it_was_cut_off_is_healed_without_a_restart() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    for (name, class) in [("thick", "thick"), ("thin", "thin")] {
+        let tag = format!("basalt.lv={name}");
+        let made = daemon.create_tagged(name, class, 8 * MIB, &[&tag]).await;
+        made.unwrap();
+    }
+    run("udevadm", &["settle"]);
+    let tables = || {
+        let columns = "name,suspended,tables_loaded";
+        run("dmsetup", &["info", "-c", "--noheadings", "-o", columns])
+    };
+    let is_whole = || !tables().contains("Suspended") && !tables().contains("Both");
+    // A growth of a volume and one of the pool, which disk-watcher does.
+    for grow in ["vg/thick", "vg/pool"] {
+        let cut = (5..80).find(|nth| {
+            lvm_killed_at(*nth, &["lvextend", "-l", "+1", grow]);
+            !is_whole()
+        });
+        println!("{grow}: killed at ioctl {cut:?}: {}", tables());
+        cut.expect("a moment is right");
+        eventually("it is healed", async || is_whole()).await;
+    }
+    for (name, class) in [("thick", "thick"), ("thin", "thin")] {
+        daemon.resize(name, class, 64 * MIB).await.unwrap();
+    }
+    daemon.stop();
+    crate::whole::check_pool();
+}

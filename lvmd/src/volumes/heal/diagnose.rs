@@ -76,6 +76,17 @@ pub enum Wreck {
 }
 
 impl Wreck {
+    /// Whether it makes volumes wait or fail, or the next command do harm.
+    pub fn stops_work(&self) -> bool {
+        matches!(
+            self,
+            Self::HalfPool { .. }
+                | Self::StaleTable { .. }
+                | Self::StoppedPool { .. }
+                | Self::Suspended { .. }
+        )
+    }
+
     /// The stable kind, for metrics.
     pub fn kind(&self) -> &'static str {
         match self {
