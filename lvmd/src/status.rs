@@ -26,6 +26,7 @@ pub fn code(error: &VolumeError) -> Code {
         VolumeError::RemovalWithoutClass { .. }
         | VolumeError::OtherClass { .. }
         | VolumeError::InUse { .. }
+        | VolumeError::NotGrowable { .. }
         | VolumeError::PoolUnusable { .. }
         | VolumeError::LockDir(_)
         | VolumeError::Engine(EngineError::Frozen { .. }) => Code::FailedPrecondition,

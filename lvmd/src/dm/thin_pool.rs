@@ -106,6 +106,8 @@ pub struct PoolTable {
     pub chunk_sectors: u64,
     /// With so many free chunks an event comes; 0: never.
     pub low_water: u64,
+    /// New chunks come zeroed.
+    pub zeroing: bool,
 }
 
 impl PoolTable {
@@ -115,6 +117,7 @@ impl PoolTable {
         let table = Self {
             chunk_sectors: words.next()?.parse().ok()?,
             low_water: words.next()?.parse().ok()?,
+            zeroing: !words.any(|feature| feature == "skip_block_zeroing"),
         };
         (table.chunk_sectors > 0).then_some(table)
     }
@@ -179,9 +182,12 @@ mod tests {
             PoolTable::parse("254:0 254:1 128 384 0 "),
             Some(PoolTable {
                 chunk_sectors: 128,
-                low_water: 384
+                low_water: 384,
+                zeroing: true,
             })
         );
+        let bare = PoolTable::parse("254:0 254:1 128 0 2 skip_block_zeroing error_if_no_space ");
+        assert!(!bare.unwrap().zeroing);
         assert_eq!(PoolTable::parse("254:0"), None);
         assert_eq!(PoolTable::parse("254:0 254:1 0 0"), None);
     }

@@ -52,14 +52,19 @@ pub fn lv_name(vg: &str, name: &str) -> Result<(), Invalid> {
     if name.starts_with(names::WIPING_PREFIX) {
         return invalid("this prefix marks removed volumes that are being overwritten");
     }
-    // device-mapper's name is vg-lv with each hyphen doubled, at most 127 bytes.
-    let mapped = |s: &str| s.len() + s.bytes().filter(|b| *b == b'-').count();
-    if mapped(vg) + 1 + mapped(name) > 127 {
+    if !is_mappable(vg, name) {
         return invalid(
             "with its volume group it is longer than device-mapper's 127 bytes (hyphens count twice)",
         );
     }
     Ok(())
+}
+
+/// Whether the volume's name is not too long for device-mapper, where it is vg-lv with each
+/// hyphen doubled, at most 127 bytes.
+pub fn is_mappable(vg: &str, name: &str) -> bool {
+    let mapped = |s: &str| s.len() + s.bytes().filter(|b| *b == b'-').count();
+    mapped(vg) + 1 + mapped(name) <= 127
 }
 
 /// Checks a tag.

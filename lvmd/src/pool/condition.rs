@@ -83,6 +83,15 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
             format!("when pool {name} is full, writes fail at once instead of waiting for space"),
         );
     }
+    if !active.table.zeroing {
+        add(
+            "PoolBlocksNotZeroed",
+            false,
+            format!(
+                "pool {name} does not zero new blocks: a new volume may show what a removed one had; lvchange --zero y changes that"
+            ),
+        );
+    }
     if let Some(closed) = closed(Some(status), gate).filter(|c| c.is_full()) {
         add(
             "PoolFull",

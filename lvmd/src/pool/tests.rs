@@ -21,6 +21,7 @@ fn active(status: &str, low_water: u64) -> Active {
         table: PoolTable {
             chunk_sectors: 128,
             low_water,
+            zeroing: true,
         },
     }
 }
@@ -181,6 +182,10 @@ fn each_state_has_its_conditions() {
     let rw = "1 20/1024 0/2048 - rw discard_passdown queue_if_no_space - 256";
     assert_eq!(codes(&pool, rw, 614), [""; 0]);
     assert_eq!(codes(&pool, rw, 0), ["PoolLowWaterNotArmed"]);
+    let mut bare = active(rw, 614);
+    bare.table.zeroing = false;
+    let found = conditions(&pool, Some(&bare), 95);
+    assert_eq!(found[0].code, "PoolBlocksNotZeroed");
     let error = "1 20/1024 0/2048 - rw discard_passdown error_if_no_space - 256";
     assert_eq!(codes(&pool, error, 614), ["PoolErrorIfNoSpace"]);
     let nearly = "1 20/1024 2000/2048 - rw discard_passdown queue_if_no_space - 256";

@@ -203,6 +203,15 @@ async fn create<R: Runner + Clone>(
     let Some(lv) = after.vg.lv(&request.name) else {
         return Err(match said {
             Err(error) if error::says_no_space(&error) => no_space(error.stderr().to_owned()),
+            // What is not an option was checked above.
+            Err(error) if error::says_invalid(&error) && !options.args().is_empty() => {
+                VolumeError::InvalidArgument(format!(
+                    "LVM does not take the lvcreate options {:?} for a volume of device class {}: {}",
+                    options.args().join(" "),
+                    class.name,
+                    error.stderr()
+                ))
+            }
             Err(error) => failed(&format!("creating volume {}", request.name), &error),
             Ok(()) => VolumeError::Unverified {
                 what: format!("creating volume {}", request.name),

@@ -108,6 +108,14 @@ pub enum VolumeError {
         /// What holds it.
         why: String,
     },
+    /// The volume cannot be grown as it is.
+    #[error("volume {name} is not grown: {why}")]
+    NotGrowable {
+        /// The volume.
+        name: String,
+        /// What has to be done first.
+        why: String,
+    },
     /// Snapshots of thick volumes.
     #[error("device class {0} is thick: snapshots need a thin class")]
     ThickSnapshot(String),
@@ -147,6 +155,15 @@ impl From<ReadError> for VolumeError {
     fn from(error: ReadError) -> Self {
         Self::Engine(EngineError::Read(error))
     }
+}
+
+/// LVM's code for a command line that it does not take (lvm2 `tools/errors.h`,
+/// `EINVALID_CMD_LINE`).
+const INVALID_COMMAND_LINE: i32 = 3;
+
+/// Whether LVM refused the command line itself.
+pub(super) fn says_invalid(error: &CmdError) -> bool {
+    matches!(error, CmdError::Failed { code, .. } if *code == INVALID_COMMAND_LINE)
 }
 
 /// Whether lvm's words say that space is what is missing. Only an explanation: that the

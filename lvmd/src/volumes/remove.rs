@@ -39,7 +39,13 @@ impl<R: Runner + Clone> Volumes<R> {
         let view = lane.view().await?;
         // A removal that was cut between its two steps left the tag, but not the name.
         let lv = match view.vg.lv(name) {
-            Some(lv) if lv.is_wiping() && class.pool().is_none() && wipe::name(lv) != lv.name => lv,
+            Some(lv)
+                if lv.is_wiping()
+                    && class.pool().is_none()
+                    && wipe::name(&view.vg, lv) != lv.name =>
+            {
+                lv
+            }
             _ => match resize::member(&view.vg, class, name) {
                 Err(error @ VolumeError::VolumeMissing { .. }) => {
                     return Err(self.elsewhere(name, class).await?.unwrap_or(error));
@@ -52,7 +58,7 @@ impl<R: Runner + Clone> Volumes<R> {
         // Or the rename would make it live, and what it maps would be overwritten.
         stale::drop_of(&lane, &view, name).await?;
         if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) && !lv.is_unfinished() {
-            let wiping = wipe::name(lv);
+            let wiping = wipe::name(&view.vg, lv);
             // It is an order to overwrite.
             let tag = Mutation::Retag {
                 name: name.to_owned(),
@@ -65,16 +71,13 @@ impl<R: Runner + Clone> Volumes<R> {
                 to: wiping.clone(),
             };
             let changes = [tag, rename];
+            let needed = usize::from(lv.is_wiping())..1 + usize::from(wiping != name);
             let said = lane
-                .run_all(
-                    &view,
-                    &changes[usize::from(lv.is_wiping())..],
-                    pool::DEFAULT_THRESHOLD,
-                )
+                .run_all(&view, &changes[needed], pool::DEFAULT_THRESHOLD)
                 .await;
             let after = lane.view().await?;
             let renamed = after.vg.lv(&wiping).is_some_and(Lv::is_wiping);
-            if !renamed || after.vg.lv(name).is_some() {
+            if !renamed || wiping != name && after.vg.lv(name).is_some() {
                 let what = format!("removing volume {name}");
                 let untouched = after.vg.lv(name).is_some_and(|lv| !lv.is_wiping());
                 return Err(match said {

@@ -43,6 +43,14 @@ impl<R: Runner + Clone> Volumes<R> {
                 "volume {name} is a thick snapshot; its size follows its origin"
             )));
         }
+        if let Some(snapshot) = snapshot_of(&view.vg, name) {
+            return Err(VolumeError::NotGrowable {
+                name: name.to_owned(),
+                why: format!(
+                    "{snapshot} is a thick snapshot of it, and LVM grows an origin only while all of them are inactive; remove it first"
+                ),
+            });
+        }
         grow(&lane, &view, class, name, size)
             .await
             .map(Outcome::Changed)
@@ -74,6 +82,13 @@ pub(super) fn member<'a>(
             class: class.name.clone(),
         }),
     }
+}
+
+/// The name of a thick snapshot of this volume.
+fn snapshot_of<'a>(vg: &'a Vg, origin: &str) -> Option<&'a str> {
+    let mut lvs = vg.lvs.iter();
+    let snapshot = lvs.find(|lv| lv.is_thick_snapshot() && lv.origin == origin);
+    snapshot.map(|lv| lv.name.as_str())
 }
 
 /// Grows the volume and shows that both the metadata and device-mapper have it.

@@ -22,7 +22,8 @@ use tracing::{info, warn};
 use super::{VolumeError, Volumes, activate, remove, resize};
 use crate::cmd::Runner;
 use crate::dm;
-use crate::lvm::model::Lv;
+use crate::lvm::model::{Lv, Vg};
+use crate::lvm::valid;
 use crate::names;
 use crate::units::Bytes;
 
@@ -42,9 +43,15 @@ pub(super) fn is_wipeable(lv: &Lv) -> bool {
     !lv.is_thin() && !lv.is_pool() && !lv.is_thick_snapshot()
 }
 
-/// The name of a removed volume while it is overwritten.
-pub(super) fn name(lv: &Lv) -> String {
-    format!("{}{}", names::WIPING_PREFIX, lv.uuid)
+/// The name of a removed volume while it is overwritten; its own where the VG's name leaves
+/// no room for another.
+pub(super) fn name(vg: &Vg, lv: &Lv) -> String {
+    let name = format!("{}{}", names::WIPING_PREFIX, lv.uuid);
+    if valid::is_mappable(&vg.name, &name) {
+        name
+    } else {
+        lv.name.clone()
+    }
 }
 
 /// Which volumes are to be overwritten, and whose turn it is.

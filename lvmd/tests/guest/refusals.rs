@@ -126,6 +126,10 @@ async fn an_open_volume_and_an_origin_of_thick_snapshots_are_not_removed() {
         code(lvmd.remove("origin", "thick").await),
         Code::FailedPrecondition
     );
+    assert_eq!(
+        code(lvmd.resize("origin", "thick", 16 * MIB).await),
+        Code::FailedPrecondition
+    );
     lvmd.create_tagged("foreign", "thick", 4 * MIB, &["basalt.owner=somebody"])
         .await
         .unwrap();
@@ -133,6 +137,54 @@ async fn an_open_volume_and_an_origin_of_thick_snapshots_are_not_removed() {
         code(lvmd.remove("foreign", "thick").await),
         Code::FailedPrecondition
     );
+    lvmd.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_lvm_does_not_take_for_a_thin_volume_are_an_invalid_argument() {
+    make_vg(2, true);
+    let options = "lvcreate-option-classes:
+- {name: raid1, options: [--type=raid1]}
+- {name: mirrors, options: [--mirrors=1]}
+";
+    let lvmd = Daemon::start(&format!("{BOTH}{options}")).await;
+    for class in ["raid1", "mirrors"] {
+        let request = lvmd::proto::CreateLvRequest {
+            name: "v".into(),
+            device_class: "thin".into(),
+            size_bytes: 8 * MIB,
+            lvcreate_option_class: class.into(),
+            ..Default::default()
+        };
+        let refused = lvmd.lv().create_lv(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{class}: {refused}");
+        println!("{class}: {refused}");
+    }
+    assert!(lvmd.names("thin").await.is_empty());
+    lvmd.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_of_a_group_with_a_long_name_is_overwritten_and_removed() {
+    make_vg(1, false);
+    let group = format!("a-{}", "g".repeat(80));
+    lvm(&["vgrename", "vg", &group]);
+    let config = format!(
+        "device-classes:\n- {{name: a, volume-group: {group}, default: true, spare-gb: 0}}\n"
+    );
+    let lvmd = Daemon::start(&config).await;
+    lvmd.create("v", "a", 8 * MIB).await.unwrap();
+    lvmd.remove("v", "a").await.unwrap();
+    assert!(
+        lvmd.names("a").await.is_empty(),
+        "it is out of sight at once"
+    );
+    assert_eq!(code(lvmd.remove("v", "a").await), Code::NotFound);
+    eventually("it is overwritten and gone", async || {
+        lvm(&["lvs", "--noheadings", "-o", "lv_name", &group]).is_empty()
+    })
+    .await;
+    assert!(lvmd.log().contains("overwritten"));
     lvmd.stop();
 }
 
