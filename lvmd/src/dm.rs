@@ -21,7 +21,11 @@ pub use thin_pool::{PoolMode, PoolStatus, PoolTable};
 pub const CONTROL: &str = "/dev/mapper/control";
 
 const HEADER: usize = 312;
-const SMALL: usize = 16 << 10;
+/// The kernel clears and copies the whole buffer, so each question begins with what usually
+/// suffices: a list of 100 devices, the table of an LV, a device without anything.
+const LIST_SIZE: usize = 16 << 10;
+const TABLE_SIZE: usize = 2 << 10;
+const DEVICE_SIZE: usize = 512;
 const LARGEST: usize = 16 << 20;
 const NAME_LEN: usize = 128;
 const UUID_LEN: usize = 129;
@@ -165,6 +169,15 @@ impl Control {
     /// # Errors
     /// When the kernel refuses.
     pub fn status(&self, uuid: &str) -> io::Result<Option<Vec<Target>>> {
+        let answer = self.device_and_status(uuid)?;
+        Ok(answer.map(|(_, targets)| targets))
+    }
+
+    /// The device with this uuid and the status of its targets, in one question.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn device_and_status(&self, uuid: &str) -> io::Result<Option<(Device, Vec<Target>)>> {
         self.targets(uuid, NOFLUSH_FLAG)
     }
 
@@ -173,7 +186,8 @@ impl Control {
     /// # Errors
     /// When the kernel refuses.
     pub fn table(&self, uuid: &str) -> io::Result<Option<Vec<Target>>> {
-        self.targets(uuid, NOFLUSH_FLAG | STATUS_TABLE_FLAG)
+        let answer = self.targets(uuid, NOFLUSH_FLAG | STATUS_TABLE_FLAG)?;
+        Ok(answer.map(|(_, targets)| targets))
     }
 
     /// Lets [`Self::as_fd`] poll readable at the next event of any device: a table came or
@@ -230,8 +244,8 @@ impl Control {
         self.ask(TABLE_CLEAR, uuid, 0).map(drop)
     }
 
-    fn targets(&self, uuid: &str, flags: u32) -> io::Result<Option<Vec<Target>>> {
-        let (_, data, count) = match self.ask_counted(TABLE_STATUS, uuid, flags) {
+    fn targets(&self, uuid: &str, flags: u32) -> io::Result<Option<(Device, Vec<Target>)>> {
+        let (device, data, count) = match self.ask_counted(TABLE_STATUS, uuid, flags) {
             Ok(answer) => answer,
             Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => return Ok(None),
             Err(error) => return Err(error),
@@ -251,7 +265,7 @@ impl Control {
             // `next` counts from the start of the data, not from this target.
             at = usize_at(spec, 20);
         }
-        Ok(Some(targets))
+        Ok(Some((device, targets)))
     }
 
     fn ask(&self, command: u64, uuid: &str, flags: u32) -> io::Result<(Device, Vec<u8>)> {
@@ -271,7 +285,11 @@ impl Control {
                 "a device-mapper uuid has at most 128 bytes",
             ));
         }
-        let mut size = SMALL;
+        let mut size = match command {
+            TABLE_STATUS => TABLE_SIZE,
+            DEV_STATUS | DEV_REMOVE | TABLE_CLEAR => DEVICE_SIZE,
+            _ => LIST_SIZE,
+        };
         loop {
             let mut buffer = vec![0u8; size];
             buffer[0..4].copy_from_slice(&4u32.to_le_bytes());

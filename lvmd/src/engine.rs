@@ -26,8 +26,9 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, watch};
 use tracing::warn;
 
 use crate::cmd::{Cmd, CmdError, Output, Runner};
+use crate::lvm::model::Vg;
 use crate::lvm::mutation::Mutation;
-use crate::lvm::reader::{ReadError, Reader};
+use crate::lvm::reader::{Checked, ReadError, ReadObserver, Reader};
 use crate::lvm::script::Script;
 use crate::lvm::snapshot::{Freeze, Snapshot, VgView};
 use crate::lvm::tool::Tool;
@@ -35,7 +36,7 @@ use crate::patience::Patience;
 use seen::Seen;
 
 /// Told of each command that ended, for metrics.
-pub trait Observer: Send + Sync + std::fmt::Debug + 'static {
+pub trait Observer: ReadObserver {
     /// `verb` ended after `seconds` with `result` (`ok`, `failed`, `signalled`, `stuck`, `not_started`).
     fn command_ended(&self, verb: &str, result: &str, seconds: f64);
 
@@ -48,6 +49,8 @@ pub trait Observer: Send + Sync + std::fmt::Debug + 'static {
 /// An observer that does not care.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unobserved;
+
+impl ReadObserver for Unobserved {}
 
 impl Observer for Unobserved {
     fn command_ended(&self, _: &str, _: &str, _: f64) {}
@@ -98,7 +101,7 @@ impl<R: Runner + Clone> Engine<R> {
     pub fn new(runner: R, tool: Tool, observer: Arc<dyn Observer>) -> Self {
         let runner = Observed { runner, observer };
         Self {
-            reader: Reader::new(runner.clone(), tool.clone()),
+            reader: Reader::new(runner.clone(), tool.clone()).observed(runner.observer.clone()),
             runner,
             tool,
             lanes: Mutex::default(),
@@ -127,6 +130,24 @@ impl<R: Runner + Clone> Engine<R> {
                 .for_each(|view| view.frozen.push(Freeze::StuckCommand(what.clone())));
         }
         Ok(snapshot)
+    }
+
+    /// What lvm says of one VG, where device-mapper shows what only lvm can judge; `code`
+    /// is the reason, for metrics.
+    ///
+    /// # Errors
+    /// When lvm fails or no longer knows it.
+    pub async fn ask_lvm(&self, view: &VgView, code: &'static str) -> Result<Vg, ReadError> {
+        self.reader.ask_lvm(view, code).await
+    }
+
+    /// Compares what is read directly with what lvm says; see [`Reader::self_check`].
+    ///
+    /// # Errors
+    /// When state cannot be told, or lvm fails.
+    pub async fn self_check(&self) -> Result<Checked, ReadError> {
+        let wanted = lock(&self.wanted).clone();
+        self.reader.self_check(&wanted).await
     }
 
     /// A channel that moves after each change made here.

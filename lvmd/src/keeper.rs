@@ -5,6 +5,7 @@
 //! before anything is healed, so that a wreck never delays the news of another.
 
 mod care;
+mod compare;
 mod health;
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use care::Care;
+pub use compare::compare;
 pub use health::KeptHealth;
 
 use crate::cmd::{Host, Runner};
 use crate::config::watch::Watching;
 use crate::engine::Observer;
 use crate::events;
+use crate::lvm::reader::{ReadObserver, Source};
 use crate::lvm::tool::Version;
 use crate::metrics::{ClassSample, Metrics, PoolSample};
 use crate::names;
@@ -31,6 +34,20 @@ use crate::volumes::{NodeState, Volumes};
 /// How long after a look that failed nothing is looked at: looking may run an lvm, whose
 /// lock is an event in itself.
 const PAUSE: Duration = Duration::from_secs(1);
+
+impl ReadObserver for Metrics {
+    fn read(&self, source: Source) {
+        Metrics::read(self, source.word());
+    }
+
+    fn fell_back(&self, code: &'static str) {
+        self.read_fallback(code);
+    }
+
+    fn distrusted(&self, vg: &str) {
+        Metrics::distrusted(self, vg);
+    }
+}
 
 impl Observer for Metrics {
     fn command_ended(&self, verb: &str, result: &str, seconds: f64) {

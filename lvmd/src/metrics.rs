@@ -63,6 +63,16 @@ struct Fallback {
     reason: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Read {
+    source: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Distrusted {
+    volume_group_uuid: String,
+}
+
 /// Handles to every metric of lvmd. Clones write to the same metrics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -76,6 +86,8 @@ pub struct Metrics {
     reloads: Family<Reload, Counter>,
     heals: Family<Heal, Counter>,
     fallbacks: Family<Fallback, Counter>,
+    reads: Family<Read, Counter>,
+    distrusted: Family<Distrusted, Gauge>,
 }
 
 fn histogram() -> Histogram {
@@ -105,6 +117,8 @@ impl Metrics {
             reloads: Family::default(),
             heals: Family::default(),
             fallbacks: Family::default(),
+            reads: Family::default(),
+            distrusted: Family::default(),
         };
         let gauges = Box::new(Arc::clone(&metrics.classes));
         match node {
@@ -150,6 +164,16 @@ impl Metrics {
             "lvmd_read_fallback",
             "Reads that had to ask lvm because the direct reader was not certain, by reason",
             metrics.fallbacks.clone(),
+        );
+        registry.register(
+            "lvmd_reads",
+            "Questions for state, by where the answer came from: metadata on the disks, or an lvm process",
+            metrics.reads.clone(),
+        );
+        registry.register(
+            "lvmd_read_distrusted",
+            "1 for each volume group the direct reader was wrong about; lvm is asked instead",
+            metrics.distrusted.clone(),
         );
         metrics
     }
@@ -226,6 +250,22 @@ impl Metrics {
             result: result.to_owned(),
         };
         self.heals.get_or_create(&labels).inc();
+    }
+
+    /// Counts a question for state; `source` is `metadata` or `lvm`.
+    pub fn read(&self, source: &str) {
+        let labels = Read {
+            source: source.to_owned(),
+        };
+        self.reads.get_or_create(&labels).inc();
+    }
+
+    /// Says that the direct reader was wrong about a VG, which lvm is asked about since.
+    pub fn distrusted(&self, volume_group: &str) {
+        let labels = Distrusted {
+            volume_group_uuid: volume_group.to_owned(),
+        };
+        self.distrusted.get_or_create(&labels).set(1);
     }
 
     /// Counts a read that had to ask lvm.

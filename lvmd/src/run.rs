@@ -25,7 +25,7 @@ use crate::cmd::Host;
 use crate::config::watch::{Pace, Watching};
 use crate::config::{Config, LvmSystemDir};
 use crate::engine::Engine;
-use crate::keeper::{Follower, Keeper, KeptHealth};
+use crate::keeper::{self, Follower, Keeper, KeptHealth};
 use crate::lvm::tool::{SystemDir, Tool};
 use crate::metrics::{Metrics, Page};
 use crate::proto::health::health_server::HealthServer;
@@ -107,6 +107,7 @@ pub struct Embedded {
 pub struct Kept {
     volumes: Volumes<Host>,
     keeper: JoinHandle<()>,
+    check: JoinHandle<()>,
 }
 
 impl Embedded {
@@ -146,6 +147,7 @@ impl Embedded {
     /// ours alone, because it heals what it finds.
     pub fn start(self, stop: CancellationToken) -> Kept {
         Kept {
+            check: tokio::spawn(keeper::compare(self.volumes.clone(), stop.clone())),
             volumes: self.volumes,
             keeper: tokio::spawn(self.keeper.run(stop)),
         }
@@ -156,6 +158,7 @@ impl Kept {
     /// Waits until all work has come to a safe end, after the stop.
     pub async fn end(self) {
         let _ = self.keeper.await;
+        let _ = self.check.await;
         self.volumes.drain().await;
     }
 }

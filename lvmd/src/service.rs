@@ -345,7 +345,7 @@ fn message(volume: Volume) -> LogicalVolume {
         tags: volume.tags,
         size_bytes: signed(volume.size),
         path: volume.path,
-        attr: volume.attr,
+        attr: volume.attr.to_string(),
         conditions: volume.conditions.iter().map(condition).collect(),
     }
 }

@@ -12,6 +12,7 @@ mod heal;
 mod pool;
 mod remove;
 mod resize;
+mod seen;
 mod snapshot;
 mod stale;
 mod state;
@@ -37,7 +38,8 @@ use crate::cmd::Runner;
 use crate::config::{Config, DeviceClass};
 use crate::dm;
 use crate::engine::{Engine, Lane};
-use crate::lvm::attr::Mapped;
+use crate::lvm::attr::LvAttr;
+use crate::lvm::health::Verdict;
 use crate::lvm::lock_dir::{self, Places};
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::valid;
@@ -77,8 +79,10 @@ pub struct Volume {
     /// `/dev/<vg>/<lv>`.
     pub path: String,
     /// lvs' ten attribute characters.
-    pub attr: String,
-    /// What is wrong with its pool.
+    pub attr: LvAttr,
+    /// What is wrong with it; `None` when nothing is.
+    pub verdict: Option<Verdict>,
+    /// The same for people, and what is wrong with its pool.
     pub conditions: Vec<Condition>,
 }
 
@@ -177,21 +181,17 @@ impl<R: Runner + Clone> Volumes<R> {
             .vg(&class.volume_group)
             .ok_or_else(|| missing(class))?;
         require_pool(&view.vg, class)?;
-        let vg = &view.vg;
-        let control = open_mapper()?;
-        let conditions = match class.pool().and_then(|name| vg.pool(name)) {
-            Some(lv) => pool::conditions(self.inner.engine.patience(), vg, lv, class).await,
+        let conditions = match class.pool().and_then(|name| view.vg.pool(name)) {
+            Some(lv) => pool::conditions(self.inner.engine.patience(), &view.vg, lv, class).await,
             None => Vec::new(),
         };
-        vg.lvs
-            .iter()
-            .filter(|lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished())
-            .map(|lv| {
-                let mut volume = volume(&control, vg, lv)?;
-                volume.conditions.clone_from(&conditions);
-                Ok(volume)
-            })
-            .collect()
+        let class = class.clone();
+        let listed = move |lv: &Lv| belongs(lv, &class) && !lv.is_wiping() && !lv.is_unfinished();
+        let mut volumes = self.seen(view, listed).await?;
+        for volume in &mut volumes {
+            volume.conditions.extend_from_slice(&conditions);
+        }
+        Ok(volumes)
     }
 
     /// What a class can still give, in bytes; nothing while its VG must not be changed or its
@@ -322,24 +322,6 @@ fn device(control: &dm::Control, vg: &Vg, lv: &Lv) -> Result<Option<dm::Device>,
     control
         .device(&lv.dm_uuid(vg, suffix))
         .map_err(|error| VolumeError::Mapper(error.to_string()))
-}
-
-fn volume(control: &dm::Control, vg: &Vg, lv: &Lv) -> Result<Volume, VolumeError> {
-    let device = device(control, vg, lv)?;
-    let mapped = device.as_ref().map(|d| Mapped {
-        live: d.live,
-        suspended: d.suspended,
-        open: d.open_count > 0,
-    });
-    Ok(Volume {
-        name: lv.name.clone(),
-        size: lv.visible_size(),
-        devno: device.filter(|d| d.live).map_or((0, 0), |d| d.devno),
-        tags: lv.tags.clone(),
-        path: lv.path.clone(),
-        attr: lv.attr.with_device(mapped).to_string(),
-        conditions: Vec::new(),
-    })
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::lvm::percent::Percent;
+
 /// What a pool does with writes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PoolMode {
@@ -78,14 +80,28 @@ impl PoolStatus {
         })
     }
 
-    /// Used data in percent, 0 to 100.
-    pub fn data_percent(&self) -> f64 {
-        percent(self.data_chunks)
+    /// Used data; `None` when the pool is lost.
+    pub fn data(&self) -> Option<Percent> {
+        self.share(self.data_chunks)
     }
 
-    /// Used metadata in percent, 0 to 100.
+    /// Used metadata; `None` when the pool is lost.
+    pub fn metadata(&self) -> Option<Percent> {
+        self.share(self.metadata_blocks)
+    }
+
+    fn share(&self, (used, total): (u64, u64)) -> Option<Percent> {
+        (self.mode != PoolMode::Failed).then(|| Percent::of(used, total))
+    }
+
+    /// Used data in percent, 0 to 100, rounded as lvs does; 0 when the pool is lost.
+    pub fn data_percent(&self) -> f64 {
+        self.data().map_or(0.0, Percent::rounded)
+    }
+
+    /// Used metadata in percent, 0 to 100, rounded as lvs does; 0 when the pool is lost.
     pub fn metadata_percent(&self) -> f64 {
-        percent(self.metadata_blocks)
+        self.metadata().map_or(0.0, Percent::rounded)
     }
 
     /// The larger of both, in percent.
@@ -128,15 +144,6 @@ fn fraction(text: &str) -> Option<(u64, u64)> {
     Some((used.parse().ok()?, total.parse().ok()?))
 }
 
-fn percent((used, total): (u64, u64)) -> f64 {
-    if total == 0 {
-        return 0.0;
-    }
-    // Hundredths of a percent, as lvs prints them; exact for every pool LVM can make.
-    let hundredths = u128::from(used) * 10_000 / u128::from(total);
-    f64::from(u32::try_from(hundredths).unwrap_or(u32::MAX)) / 100.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +156,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             (pool.data_percent(), pool.metadata_percent()),
-            (50.0, 10.93)
+            (50.0, 10.94)
         );
         assert!(pool.is_writable() && !pool.error_if_no_space);
         let full = PoolStatus::parse(

@@ -32,6 +32,44 @@ impl LvAttr {
         char::from(self.0[4])
     }
 
+    /// Open: `o` when somebody has it open.
+    pub fn open(self) -> char {
+        char::from(self.0[5])
+    }
+
+    /// Health: `-` when nothing is known to be wrong.
+    pub fn health(self) -> char {
+        char::from(self.0[8])
+    }
+
+    /// The same with these state and open characters.
+    #[must_use]
+    pub(super) fn with_state(mut self, state: char, open: bool) -> Self {
+        self.put(4, state);
+        self.0[5] = if open { b'o' } else { b'-' };
+        self
+    }
+
+    /// The same for a device that is read-only; `R` where the metadata lets it be written.
+    #[must_use]
+    pub(super) fn read_only_device(mut self) -> Self {
+        if self.0[1] != b'r' {
+            self.0[1] = b'R';
+        }
+        self
+    }
+
+    /// The same with this health character.
+    #[must_use]
+    pub(super) fn with_health(mut self, health: char) -> Self {
+        self.put(8, health);
+        self
+    }
+
+    fn put(&mut self, at: usize, mark: char) {
+        self.0[at] = u8::try_from(mark).unwrap_or(b'X');
+    }
+
     /// Activation is skipped unless `-K` is given.
     pub fn skips_activation(self) -> bool {
         self.0[9] == b'k'

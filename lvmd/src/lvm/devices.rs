@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 
 use crate::dm;
-use crate::lvm::label::{self, CommitKey, HEAD, Label, MDA_HEADER};
+use crate::lvm::label::{self, Area, CommitKey, HEAD, Label, MDA_HEADER};
+use crate::lvm::metadata::ring;
 
 /// A device with a PV label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct Labelled {
 }
 
 /// How far a device is trusted to hold this node's own VGs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rank {
     /// A disk, a partition, or a mapping of one (multipath, encryption, RAID).
     Disk,
@@ -157,11 +158,7 @@ pub fn sort(candidates: &[Candidate], read: Vec<Read>, mapped: &[dm::Listed]) ->
 /// # Errors
 /// When it cannot be read, or when there is a label that cannot be trusted.
 pub fn read_label(path: &Path) -> Read {
-    let file = File::options()
-        .read(true)
-        // O_DIRECT: the page cache may be older than what another node or lvm wrote.
-        .custom_flags(libc::O_DIRECT | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path)?;
+    let file = open(path)?;
     let mut head = Aligned::new(HEAD);
     let length = file.read_at(head.bytes(), 0)?;
     let head = &head.bytes()[..length];
@@ -191,6 +188,39 @@ pub fn read_label(path: &Path) -> Read {
         keys.push(key.map_err(io::Error::other)?);
     }
     Ok(Some((label, keys)))
+}
+
+/// Reads the committed text of a metadata area of the device at `path`, and checks it.
+///
+/// # Errors
+/// When it cannot be read, or is not the text that `key` names.
+pub fn read_text(path: &Path, area: Area, key: &CommitKey) -> io::Result<Vec<u8>> {
+    let pieces = ring::pieces(area, key).map_err(io::Error::other)?;
+    let file = open(path)?;
+    let mut text = Vec::new();
+    for piece in pieces {
+        let from = piece.offset & !4095;
+        let length = (piece.offset - from) + piece.size;
+        // Reads of whole 4 KiB, so that it also works with 4 KiB sectors.
+        let length = usize::try_from(length.next_multiple_of(4096)).map_err(io::Error::other)?;
+        let mut block = Aligned::new(length);
+        let read = file.read_at(block.bytes(), from)?;
+        let begin = usize::try_from(piece.offset - from).map_err(io::Error::other)?;
+        let end = begin + usize::try_from(piece.size).map_err(io::Error::other)?;
+        let piece = block.bytes()[..read].get(begin..end);
+        text.extend_from_slice(piece.ok_or(io::ErrorKind::UnexpectedEof)?);
+    }
+    let length = ring::check(&text, key).map_err(io::Error::other)?.len();
+    text.truncate(length);
+    Ok(text)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        // O_DIRECT: the page cache may be older than what another node or lvm wrote.
+        .custom_flags(libc::O_DIRECT | libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path)
 }
 
 /// Whether another device (multipath, RAID, encryption, any mapping but an LV) sits on

@@ -5,6 +5,7 @@
 //! writes over.
 
 use crate::lvm::attr::LvAttr;
+use crate::lvm::live::{Mapping, Shown};
 use crate::names;
 use crate::units::Bytes;
 
@@ -35,6 +36,8 @@ pub struct Vg {
     pub system_id: String,
     /// Shared by lvmlockd or clvmd: not ours to change.
     pub shared: bool,
+    /// lvm described it; else it was read from the disks.
+    pub by_lvm: bool,
     /// Its PVs.
     pub pvs: Vec<Pv>,
     /// Its LVs, hidden ones included.
@@ -79,7 +82,8 @@ pub struct Lv {
     pub pool: String,
     /// Its tags.
     pub tags: Vec<String>,
-    /// Its attributes; state and open follow device-mapper when joined with it.
+    /// Its attributes: as reported by lvm, or, read from the metadata, as if it were not
+    /// active. [`crate::lvm::live::show`] says what they are now.
     pub attr: LvAttr,
     /// Its segment type, e.g. `linear`, `striped`, `thin`, `thin-pool`, `raid1`.
     pub segtype: String,
@@ -87,9 +91,33 @@ pub struct Lv {
     pub metadata_size: Bytes,
     /// For a thin volume, the transaction of its pool that makes it; for a thin pool, the next one; else 0.
     pub transaction: u64,
+    /// For a thin pool, how it was made.
+    pub thin_pool: Option<PoolFacts>,
+    /// What its device must look like; `None` when lvm described it.
+    pub mapping: Option<Mapping>,
+    /// What lvm showed when it described it; `None` when it is read from the metadata.
+    pub shown: Option<Shown>,
+}
+
+/// What the metadata says of a thin pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolFacts {
+    /// The unit it gives space in, in bytes.
+    pub chunk: Bytes,
+    /// Whether new chunks are zeroed.
+    pub zero: bool,
+    /// What a discard does: `ignore`, `nopassdown` or `passdown`.
+    pub discards: String,
+    /// Whether writes fail at once when it is full, instead of waiting for space.
+    pub error_when_full: bool,
 }
 
 impl Vg {
+    /// What the device-mapper uuids of its LVs begin with.
+    pub fn dm_prefix(&self) -> String {
+        format!("LVM-{}", self.uuid.replace('-', ""))
+    }
+
     /// Free space in bytes.
     pub fn free(&self) -> Bytes {
         Bytes(self.free_count.saturating_mul(self.extent_size.0))
@@ -176,10 +204,7 @@ impl Lv {
     /// The device-mapper uuid: `LVM-`, the VG's and the LV's uuid without dashes, and
     /// `suffix` (e.g. `tpool` for the device that carries a pool's status).
     pub fn dm_uuid(&self, vg: &Vg, suffix: &str) -> String {
-        let mut text = format!("LVM-{}{}", vg.uuid, self.uuid)
-            .replacen('-', "\u{0}", 1)
-            .replace('-', "")
-            .replace('\u{0}', "-");
+        let mut text = vg.dm_prefix() + &self.uuid.replace('-', "");
         if !suffix.is_empty() {
             text.push('-');
             text.push_str(suffix);

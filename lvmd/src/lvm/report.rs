@@ -12,7 +12,9 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::lvm::attr::LvAttr;
-use crate::lvm::model::{Lv, Pv, Vg};
+use crate::lvm::live::Shown;
+use crate::lvm::model::{Lv, PoolFacts, Pv, Vg};
+use crate::lvm::percent::Percent;
 use crate::units::Bytes;
 
 /// The arguments after `lvm`, without `--devices`. No lock is taken: one VG whose lock
@@ -24,9 +26,9 @@ pub fn args() -> Vec<String> {
         "fullreport", "--nolocking", "--foreign", "--shared", "-a", "--reportformat", "json", "--units", "b", "--nosuffix",
         "--configreport", "vg", "-o", "vg_name,vg_uuid,vg_size,vg_extent_size,vg_extent_count,vg_free_count,vg_tags,vg_seqno,vg_missing_pv_count,vg_exported,vg_systemid,vg_lock_type,vg_clustered",
         "--configreport", "pv", "-o", "pv_name,pv_uuid,pv_pe_count,pv_pe_alloc_count,pv_missing,pv_duplicate",
-        "--configreport", "lv", "-o", "lv_uuid,lv_name,lv_path,lv_size,origin,origin_size,pool_lv,lv_tags,lv_attr,lv_metadata_size",
+        "--configreport", "lv", "-o", "lv_uuid,lv_name,lv_path,lv_size,origin,origin_size,pool_lv,lv_tags,lv_attr,lv_metadata_size,lv_kernel_major,lv_kernel_minor,data_percent,metadata_percent,lv_when_full",
         "--configreport", "pvseg", "-o", "pvseg_start",
-        "--configreport", "seg", "-o", "lv_uuid,segtype,transaction_id",
+        "--configreport", "seg", "-o", "lv_uuid,segtype,chunk_size,transaction_id,zero,discards",
     ]
     .map(str::to_owned)
     .to_vec()
@@ -114,14 +116,21 @@ struct LvRow {
     lv_tags: String,
     lv_attr: String,
     lv_metadata_size: String,
+    lv_kernel_major: String,
+    lv_kernel_minor: String,
+    data_percent: String,
+    metadata_percent: String,
+    lv_when_full: String,
 }
 
 #[derive(Deserialize)]
 struct SegRow {
     lv_uuid: String,
     segtype: String,
-    #[serde(default)]
+    chunk_size: String,
     transaction_id: String,
+    zero: String,
+    discards: String,
 }
 
 /// Reads the JSON of a report that ended with exit code 0. Orphan PVs are left out.
@@ -164,7 +173,6 @@ pub fn read(json: &[u8]) -> Result<(Vec<Vg>, Vec<String>), ReportError> {
 
 fn vg(row: VgRow, pvs: Vec<PvRow>, lvs: Vec<LvRow>, segs: &[SegRow]) -> Result<Vg, ReportError> {
     let name = row.vg_name;
-    // All segments of an LV have one type.
     let segs: HashMap<&str, &SegRow> = segs.iter().map(|seg| (seg.lv_uuid.as_str(), seg)).collect();
     Ok(Vg {
         uuid: row.vg_uuid,
@@ -178,6 +186,7 @@ fn vg(row: VgRow, pvs: Vec<PvRow>, lvs: Vec<LvRow>, segs: &[SegRow]) -> Result<V
         exported: !row.vg_exported.is_empty(),
         system_id: row.vg_systemid,
         shared: !row.vg_clustered.is_empty() || !matches!(row.vg_lock_type.as_str(), "" | "none"),
+        by_lvm: true,
         pvs: pvs.into_iter().map(pv).collect::<Result<_, _>>()?,
         lvs: lvs
             .into_iter()
@@ -215,6 +224,32 @@ fn lv(row: LvRow, segs: &HashMap<&str, &SegRow>) -> Result<Lv, ReportError> {
     let seg = segs
         .get(row.lv_uuid.as_str())
         .ok_or_else(|| bad("segtype", ""))?;
+    let thin_pool = if seg.segtype == "thin-pool" {
+        Some(PoolFacts {
+            chunk: Bytes(number("chunk_size", &name, &seg.chunk_size)?),
+            zero: seg.zero == "zero",
+            discards: seg.discards.clone(),
+            error_when_full: row.lv_when_full == "error",
+        })
+    } else {
+        None
+    };
+    let percent = |field, text: &str| match text {
+        "" => Ok(None),
+        text => Percent::parse(text)
+            .map(Some)
+            .ok_or_else(|| bad(field, text)),
+    };
+    let shown = Shown {
+        attr,
+        devno: row
+            .lv_kernel_major
+            .parse()
+            .ok()
+            .zip(row.lv_kernel_minor.parse().ok()),
+        data: percent("data_percent", &row.data_percent)?,
+        metadata: percent("metadata_percent", &row.metadata_percent)?,
+    };
     Ok(Lv {
         hidden,
         path: row.lv_path,
@@ -230,6 +265,9 @@ fn lv(row: LvRow, segs: &HashMap<&str, &SegRow>) -> Result<Lv, ReportError> {
         tags: tags(&row.lv_tags),
         segtype: seg.segtype.clone(),
         transaction: number_or_zero("transaction_id", &name, &seg.transaction_id)?,
+        thin_pool,
+        mapping: None,
+        shown: Some(shown),
         uuid: row.lv_uuid,
         attr,
         name,

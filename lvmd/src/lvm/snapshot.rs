@@ -185,6 +185,7 @@ mod tests {
             pv_uuid: pv_uuid.into(),
             device_size: 0,
             mdas: vec![],
+            partitioned: false,
         };
         Labelled {
             path: path.into(),

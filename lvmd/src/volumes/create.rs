@@ -3,8 +3,8 @@
 use tracing::warn;
 
 use super::{
-    Outcome, Volume, VolumeError, Volumes, activate, belongs, error, open_mapper, pool, remove,
-    unfinished, volume, whereabouts,
+    Outcome, Volume, VolumeError, Volumes, activate, belongs, error, pool, remove, seen,
+    unfinished, whereabouts,
 };
 use crate::capacity::{self, Layout};
 use crate::cmd::{CmdError, Runner};
@@ -282,7 +282,7 @@ pub(super) fn found(vg: &Vg, name: &str) -> Result<Volume, VolumeError> {
         what: format!("finding volume {name}"),
         why: "it is gone from the metadata".into(),
     })?;
-    volume(&open_mapper()?, vg, lv)
+    seen::made(vg, lv)
 }
 
 /// Adds tags and shows that they are there.

@@ -1,8 +1,6 @@
 //! Finding one volume by its name alone, and making it usable: what a CSI node asks.
 
-use super::{
-    Volume, VolumeError, Volumes, activate, belongs, create, open_mapper, pool, resize, volume,
-};
+use super::{Volume, VolumeError, Volumes, activate, belongs, create, pool, resize};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::lvm::model::Lv;
@@ -41,8 +39,13 @@ impl<R: Runner + Clone> Volumes<R> {
             };
             let is_it = |lv: &&Lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished();
             if let Some(lv) = view.vg.lv(name).filter(is_it) {
+                let uuid = lv.uuid.clone();
+                let seen = self.seen(view, move |lv| lv.uuid == uuid).await?;
                 let patience = self.inner.engine.patience();
-                return found(patience, view, class, lv).await.map(Some);
+                return Ok(match seen.into_iter().next() {
+                    Some(volume) => Some(found(patience, view, class, lv, volume).await),
+                    None => None,
+                });
             }
         }
         away.map_or(Ok(None), Err)
@@ -69,15 +72,15 @@ async fn found(
     view: &VgView,
     class: &DeviceClass,
     lv: &Lv,
-) -> Result<Found, VolumeError> {
-    let volume = volume(&open_mapper()?, &view.vg, lv)?;
-    Ok(Found {
+    volume: Volume,
+) -> Found {
+    Found {
         class: class.name.clone(),
         sick: sick(patience, view, lv, &volume, class.gate_percent).await,
         dm_uuid: lv.dm_uuid(&view.vg, ""),
         is_thin: lv.is_thin(),
         volume,
-    })
+    }
 }
 
 /// What is wrong with a volume, from the metadata and device-mapper: its disks, its
@@ -92,8 +95,8 @@ async fn sick(
     if let Some(freeze) = view.frozen.first() {
         return Some(format!("volume group {}: {freeze}", view.vg.name));
     }
-    if let Some(words) = words(&volume.attr) {
-        return Some(words.to_owned());
+    if let Some(verdict) = volume.verdict {
+        return Some(verdict.to_string());
     }
     let pool = view.vg.pool(&lv.pool)?;
     match pool::look(patience, &view.vg, pool).await {
@@ -102,47 +105,5 @@ async fn sick(
             .find(|condition| condition.abnormal)
             .map(|condition| condition.message),
         Err(error) => Some(error.to_string()),
-    }
-}
-
-/// What the state and health letters of lvs(8) mean when they mean something bad.
-fn words(attr: &str) -> Option<&'static str> {
-    let letter = |at: usize| attr.as_bytes().get(at).copied();
-    let health = match letter(8) {
-        Some(b'p') => Some("disks of it are missing"),
-        Some(b'X') => Some("its state is unknown"),
-        Some(b'F') => Some("its pool or its device has failed"),
-        Some(b'E') => Some("its write cache has an error"),
-        Some(b'r') => Some("a copy has to be refreshed"),
-        Some(b'm') => Some("its copies differ"),
-        _ => None,
-    };
-    health.or(match letter(4) {
-        Some(b's' | b'S') => Some("its device is suspended"),
-        Some(b'd' | b'i') => Some("its device has no live table"),
-        Some(b'I') => Some("its snapshot is invalid"),
-        Some(b'X') => Some("its state is unknown"),
-        _ => None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_inactive_volume_is_well_and_one_without_its_disk_is_not() {
-        for well in ["-wi-a-----", "Vwi---tz--", "Vwi-aotz--", "rwi-a-r---"] {
-            assert_eq!(words(well), None, "{well}");
-        }
-        for sick in [
-            "-wi-a---p-",
-            "Vwi-aotzF-",
-            "Vwi-sotz--",
-            "-wi-d-----",
-            "rwi-a-r-r-",
-        ] {
-            assert!(words(sick).is_some(), "{sick}");
-        }
     }
 }

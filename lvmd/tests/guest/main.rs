@@ -9,6 +9,7 @@ mod faults;
 mod hangs;
 mod harness;
 mod kills;
+mod layouts;
 mod pools;
 mod random;
 mod refusals;

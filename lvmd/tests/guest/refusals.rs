@@ -3,10 +3,12 @@
 use tonic::Code;
 
 use crate::harness::{
-    BOTH, Daemon, GIB, MIB, code, disks, eventually, lvm, make_vg, node, output, write_config,
+    BOTH, Daemon, GIB, MIB, code, disks, eventually, lvm, make_vg, node, output, run, write_config,
 };
 
 fn layout() -> String {
+    // udevd opens a new device to look at it, which lvs shows.
+    run("udevadm", &["settle"]);
     lvm(&[
         "lvs",
         "-a",

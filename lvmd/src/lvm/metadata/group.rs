@@ -108,7 +108,13 @@ impl Group {
             });
         };
         let mut head = Fields::new("the text", &root);
-        head.skip(&["description", "creation_host", "creation_time", name]);
+        head.skip(&[
+            "description",
+            "creation_host",
+            "creation_host_system_id",
+            "creation_time",
+            name,
+        ]);
         if head.text("contents")? != "Text Format Volume Group" || head.number("version")? != 1 {
             return Err(head.bad("contents"));
         }

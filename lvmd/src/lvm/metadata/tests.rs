@@ -35,7 +35,8 @@ fn reads_a_vg_with_every_kind_of_segment() {
         pool: "pool".into(),
         origin: "t1".into(),
         external_origin: String::new(),
-        device_id: snapshot.device_id,
+        device_id: 4,
+        transaction_id: 3,
         merging: false,
     };
     assert_eq!(snapshot, expected);

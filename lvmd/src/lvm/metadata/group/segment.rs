@@ -89,6 +89,8 @@ pub struct Thin {
     pub external_origin: String,
     /// Its number in the pool.
     pub device_id: u64,
+    /// The pool's transaction that makes it.
+    pub transaction_id: u64,
     /// Whether it is being merged into another volume.
     pub merging: bool,
 }
@@ -192,13 +194,13 @@ fn pool(fields: &mut Fields<'_, '_>) -> Result<Kind, MetadataError> {
 }
 
 fn thin(fields: &mut Fields<'_, '_>) -> Result<Kind, MetadataError> {
-    fields.number("transaction_id")?;
     let merge = fields.text_or_none("merge")?;
     Ok(Kind::Thin(Thin {
         pool: fields.text("thin_pool")?,
         origin: fields.text_or_none("origin")?,
         external_origin: fields.text_or_none("external_origin")?,
         device_id: fields.number("device_id")?,
+        transaction_id: fields.number("transaction_id")?,
         merging: !merge.is_empty(),
     }))
 }
