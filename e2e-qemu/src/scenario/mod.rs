@@ -4,6 +4,7 @@
 
 mod cluster;
 mod disks;
+mod histories;
 mod image;
 mod lvm;
 mod onboarding;
@@ -105,6 +106,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {
             onboarding::power_cuts(c, if c.all { 20 } else { 2 })
         }),
+        Scenario::short(
+            "reader_equals_lvm_without_device_mapper",
+            histories::without_device_mapper,
+        ),
         Scenario::short("two_guests_at_once_uml", |c| power::two_guests(c, Uml)),
     ]
 }

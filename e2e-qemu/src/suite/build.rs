@@ -71,7 +71,10 @@ struct Target {
 }
 
 /// Builds every guest test of the workspace and lists its functions.
-pub(super) fn guest_tests(workspace: &Path, release: bool) -> Result<Found, BuildError> {
+///
+/// # Errors
+/// They do not compile, or do not say what is in them.
+pub fn guest_tests(workspace: &Path, release: bool) -> Result<Found, BuildError> {
     let step = Step::start("building the guest tests");
     let messages = host::capture(
         host::command("cargo")

@@ -11,7 +11,7 @@ mod report;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use build::{BuildError, Found, GuestTest};
+pub use build::{BuildError, Found, GuestTest, guest_tests};
 pub use pool::{Job, Pool, disk_list};
 pub use record::{Origin, Record, RecordError};
 pub use report::{Outcome, Report};

@@ -5,9 +5,14 @@
 pub struct Random(u64);
 
 impl Random {
+    /// Of this moment and process, or of `$BASALT_SEED`.
     pub fn new() -> Self {
+        if let Some((_, seed)) = std::env::vars().find(|(key, _)| key == "BASALT_SEED") {
+            return Self(seed.parse().expect("BASALT_SEED is a number"));
+        }
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Self((now.unwrap().as_secs() * 1_000_000_007) | 1)
+        let now = u64::try_from(now.unwrap().as_micros()).unwrap();
+        Self((now ^ u64::from(std::process::id()) << 32) | 1)
     }
 
     /// Less than `limit`, or 0 (xorshift64, Marsaglia 2003).
