@@ -133,6 +133,12 @@ impl Control {
         command
     }
 
+    /// The program of that name that it was started from, or that belongs to it.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.binaries.path(name)
+    }
+
     fn add(&mut self, name: &'static str, program: &str, args: &[String]) -> Result<()> {
         let program = self.binaries.path(program);
         self.daemons

@@ -2,6 +2,7 @@
 //!
 //! A scenario is a function here; [`all`] is the list of them. It fails by returning an error or by panicking.
 
+mod charts;
 mod cluster;
 mod disks;
 mod histories;
@@ -101,6 +102,7 @@ pub fn all() -> Vec<Scenario> {
             "cluster_runs_a_pod_again_after_a_power_cut_uml",
             cluster::node,
         ),
+        Scenario::short("cluster_takes_the_charts", charts::taken),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {

@@ -1,0 +1,334 @@
+//! The charts on a real API server, without nodes: whether it takes each manifest, what a node's token may do, and the
+//! way from TopoLVM's chart to ours and out of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use super::Context;
+use crate::cluster::{self, Control};
+use crate::host;
+
+const NAMESPACE: &str = "topolvm-system";
+const GUIDE: &str = "e2e-qemu/tests/charts/values/guide.yaml";
+
+/// See the module.
+pub(super) fn taken(context: &Context) -> Result<()> {
+    let dir = context.artifacts();
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+    }
+    std::fs::create_dir_all(&dir)?;
+    let binaries = cluster::prepare(&context.workspace)?;
+    cluster::within(|| {
+        let bench = Bench {
+            context,
+            helm: binaries.path("helm"),
+            control: Control::start(&dir, &binaries)?,
+            dir: dir.clone(),
+        };
+        for namespace in [NAMESPACE, "lvm-disk-watcher"] {
+            bench.kubectl(&["create", "namespace", namespace])?;
+            let privileged = "pod-security.kubernetes.io/enforce=privileged";
+            bench.kubectl(&["label", "namespace", namespace, privileged])?;
+        }
+        bench.every_manifest_is_taken()?;
+        bench.topolvm_is_replaced()?;
+        bench.tokens_are_for_their_own_node()?;
+        let done = bench.volumes_outlive_the_release();
+        for folder in ["etcd", "upstream"] {
+            std::fs::remove_dir_all(dir.join(folder))?;
+        }
+        done
+    })
+}
+
+/// An API server, and the programs to talk to it with.
+struct Bench<'a> {
+    context: &'a Context,
+    helm: PathBuf,
+    control: Control,
+    dir: PathBuf,
+}
+
+impl Bench<'_> {
+    fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.control.kubectl(args)
+    }
+
+    fn helm(&self, args: &[&str]) -> Result<String> {
+        let mut helm = host::command(&self.helm);
+        helm.args(args)
+            .current_dir(&self.context.workspace)
+            .env("KUBECONFIG", self.dir.join("admin.conf"))
+            .env("HELM_DATA_HOME", &self.dir)
+            .env("HELM_CACHE_HOME", &self.dir)
+            .env("HELM_CONFIG_HOME", &self.dir);
+        Ok(String::from_utf8(host::capture(&mut helm)?)?)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_str().context("the folder is no text")?.to_owned())
+    }
+
+    /// Each manifest, with everything on that the API server knows the kinds of, in a strict dry run.
+    fn every_manifest_is_taken(&self) -> Result<()> {
+        let client = self.module("github.com/kubernetes-csi/external-snapshotter/client/v8")?;
+        let crd = client.join("config/crd/snapshot.storage.k8s.io_volumesnapshotclasses.yaml");
+        self.kubectl(&["apply", "-f", crd.to_str().context("no text")?])?;
+        let all = "scheduler: {enabled: true, type: deployment}\nnetworkPolicy: {enabled: true}\n\
+            dashboard: {enabled: true}\nsnapshot: {volumeSnapshotClasses: [{name: thin, isDefaultClass: true}]}\n\
+            lvmd:\n  nodeSelector: {disks: ssd}\n  additionalConfigs:\n  \
+            - {nodeSelector: {disks: hdd}, deviceClasses: [{name: hdd, volume-group: hdd}]}\n";
+        let all = self.write("all.yaml", all)?;
+        let watcher = "e2e-qemu/tests/charts/values/disk-watcher.yaml";
+        let mut taken = 0;
+        for (chart, namespace, values) in [
+            ("topolvm", NAMESPACE, GUIDE),
+            ("topolvm", NAMESPACE, &all),
+            ("disk-watcher", "lvm-disk-watcher", watcher),
+        ] {
+            let path = format!("charts/{chart}");
+            let manifests = self.helm(&[
+                "template",
+                chart,
+                &path,
+                "-n",
+                namespace,
+                "-f",
+                values,
+                "--set",
+                "networkPolicy.enabled=true",
+                "--kube-version=1.35.0",
+            ])?;
+            let file = self.write("manifests.yaml", &manifests)?;
+            let strict = [
+                "apply",
+                "--server-side",
+                "--dry-run=server",
+                "--validate=strict",
+            ];
+            let lines = self.kubectl(&[&strict[..], &["-f", &file]].concat())?;
+            taken += lines.lines().count();
+        }
+        self.context
+            .result(format!("{taken} manifests taken in a strict dry run"));
+        Ok(())
+    }
+
+    /// TopoLVM's own chart is installed, a volume made, and ours takes its place; the volume is there.
+    fn topolvm_is_replaced(&self) -> Result<()> {
+        let topolvm = self.module("github.com/topolvm/topolvm")?;
+        let chart = self.without_dependencies(&topolvm.join("charts/topolvm"))?;
+        self.helm(&["install", "topolvm", &chart, "-n", NAMESPACE, "-f", GUIDE])?;
+        self.make_volume("theirs", "n1")?;
+        self.helm(&[
+            "upgrade",
+            "topolvm",
+            "charts/topolvm",
+            "-n",
+            NAMESPACE,
+            "-f",
+            GUIDE,
+        ])?;
+        self.kubectl(&["get", "logicalvolume", "theirs"])?;
+        self.make_volume("ours", "n2")?;
+        let pods = "jsonpath={.spec.template.spec.containers[*].name}";
+        let node = self.kubectl(&["get", "-n", NAMESPACE, "daemonset/topolvm-node", "-o", pods])?;
+        ensure!(node == "topolvm-node", "the node's pod has {node}");
+        Ok(())
+    }
+
+    /// The token of a pod on n1 may say n1's capacity and what became of n1's volumes, and nothing else.
+    fn tokens_are_for_their_own_node(&self) -> Result<()> {
+        let account = "topolvm-node";
+        let meta = |name: &str| json!({"name": name, "namespace": NAMESPACE});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta("on-n1"), "spec": {
+            "nodeName": "n1", "serviceAccountName": account, "containers": [{"name": "c", "image": "none"}]}});
+        let nodes = ["n1", "n2"]
+            .map(|n| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": n}}));
+        for object in nodes.iter().chain([&pod]) {
+            let file = self.write("object.json", &object.to_string())?;
+            self.kubectl(&["create", "-f", &file])?;
+        }
+        let create = ["create", "token", account, "-n", NAMESPACE];
+        let bound = ["--bound-object-kind=Pod", "--bound-object-name=on-n1"];
+        let on_n1 = self.kubectl(&[&create[..], &bound].concat())?;
+        let nowhere = self.kubectl(&create)?;
+        let capacity = r#"{"metadata": {"annotations": {"capacity.topolvm.io/thin": "1"}}}"#;
+        let other = r#"{"metadata": {"annotations": {"other": "1"}}}"#;
+        let label = r#"{"metadata": {"labels": {"other": "1"}}}"#;
+        let taint = r#"{"spec": {"unschedulable": true}}"#;
+        let finalizer = r#"{"metadata": {"finalizers": ["topolvm.io/node"]}}"#;
+        let status = r#"{"status": {"volumeID": "1"}}"#;
+        let kept = r#"{"metadata": {"finalizers": ["topolvm.io/logicalvolume"]}}"#;
+        let size = r#"{"spec": {"size": "2Gi"}}"#;
+        let moved = r#"{"spec": {"nodeName": "n1"}}"#;
+        let policy = "ValidatingAdmissionPolicy";
+        // The policy is in force a moment after it is made.
+        cluster::until(
+            "the policy is in force",
+            std::time::Duration::from_mins(1),
+            || Ok(self.patch(&nowhere, &["node", "n2"], capacity).is_err()),
+        )?;
+        for (token, object, patch, refused_by) in [
+            (&on_n1, &["node", "n1"][..], capacity, ""),
+            (&on_n1, &["node", "n1"], finalizer, ""),
+            (&on_n1, &["node", "n2"], capacity, policy),
+            (&on_n1, &["node", "n1"], other, policy),
+            (&on_n1, &["node", "n1"], label, policy),
+            (&on_n1, &["node", "n1"], taint, policy),
+            (&nowhere, &["node", "n1"], capacity, policy),
+            (&on_n1, &["logicalvolume", "theirs"], kept, ""),
+            (
+                &on_n1,
+                &["logicalvolume", "theirs", "--subresource=status"],
+                status,
+                "",
+            ),
+            (&on_n1, &["logicalvolume", "theirs"], size, policy),
+            (&on_n1, &["logicalvolume", "ours"], kept, policy),
+            (
+                &on_n1,
+                &["logicalvolume", "ours", "--subresource=status"],
+                status,
+                policy,
+            ),
+            (&on_n1, &["logicalvolume", "ours"], moved, policy),
+            (
+                &nowhere,
+                &["logicalvolume", "theirs", "--subresource=status"],
+                status,
+                policy,
+            ),
+            (
+                &on_n1,
+                &["node", "n1", "--subresource=status"],
+                r#"{"status": {}}"#,
+                "is forbidden",
+            ),
+        ] {
+            match (self.patch(token, object, patch), refused_by) {
+                (Ok(_), "") => {}
+                (Ok(_), _) => anyhow::bail!("{object:?} could be patched with {patch}"),
+                (Err(error), "") => return Err(error),
+                (Err(error), words) => {
+                    let text = format!("{error:#}");
+                    ensure!(text.contains(words), "{object:?} {patch}: {text}");
+                }
+            }
+        }
+        let delete = self.as_token(
+            &on_n1,
+            &["delete", "logicalvolume", "theirs", "--wait=false"],
+        );
+        ensure!(delete.is_err(), "a node may delete a LogicalVolume");
+        let admin = self.kubectl(&["patch", "node", "n2", "--type=merge", "-p", label]);
+        admin.context("the policies are for nodes alone")?;
+        let warnings = "jsonpath={.items[*].status.typeChecking.expressionWarnings}";
+        let warnings = self.kubectl(&["get", "validatingadmissionpolicies", "-o", warnings])?;
+        ensure!(warnings.is_empty(), "{warnings}");
+        self.context
+            .result("a node's token: 4 things of its own node allowed, 12 others refused");
+        Ok(())
+    }
+
+    /// `helm uninstall` leaves CRD and volumes, and the next release takes them over.
+    fn volumes_outlive_the_release(&self) -> Result<()> {
+        self.helm(&["uninstall", "topolvm", "-n", NAMESPACE])?;
+        self.kubectl(&["get", "logicalvolume", "theirs", "ours"])?;
+        self.helm(&[
+            "install",
+            "topolvm",
+            "charts/topolvm",
+            "-n",
+            NAMESPACE,
+            "-f",
+            GUIDE,
+        ])?;
+        self.kubectl(&["get", "logicalvolume", "theirs", "ours"])?;
+        self.context
+            .result("helm uninstall and install: both LogicalVolumes are there");
+        Ok(())
+    }
+
+    fn make_volume(&self, name: &str, node: &str) -> Result<()> {
+        let volume = json!({"apiVersion": "topolvm.io/v1", "kind": "LogicalVolume", "metadata": {"name": name},
+            "spec": {"name": name, "nodeName": node, "size": "1Gi", "deviceClass": "main-thin"}});
+        let file = self.write("volume.json", &volume.to_string())?;
+        let wait = [
+            "wait",
+            "--for=condition=Established",
+            "crd/logicalvolumes.topolvm.io",
+        ];
+        self.kubectl(&wait)?;
+        self.kubectl(&["create", "-f", &file]).map(drop)
+    }
+
+    fn patch(&self, token: &str, object: &[&str], patch: &str) -> Result<String> {
+        self.as_token(
+            token,
+            &[&["patch"], object, &["--type=merge", "-p", patch]].concat(),
+        )
+    }
+
+    /// kubectl with a service account's token instead of the administrator's certificate.
+    fn as_token(&self, token: &str, args: &[&str]) -> Result<String> {
+        let view = self.kubectl(&[
+            "config",
+            "view",
+            "--raw",
+            "-o",
+            "jsonpath={.clusters[0].cluster.server}",
+        ])?;
+        let authority = self.dir.join("ca.crt");
+        let mut kubectl = host::command(self.control.program("kubectl"));
+        kubectl
+            .args([
+                "--kubeconfig=/dev/null",
+                "--server",
+                &view,
+                "--token",
+                token,
+            ])
+            .arg(format!("--certificate-authority={}", authority.display()))
+            .args(args);
+        Ok(String::from_utf8(host::capture(&mut kubectl)?)?)
+    }
+
+    /// Where the sources of a Go module are that the sidecars are built from.
+    fn module(&self, name: &str) -> Result<PathBuf> {
+        let mut go = host::command("go");
+        go.args(["mod", "download", "-json", name])
+            .current_dir(self.context.workspace.join("e2e-qemu/kubernetes/sidecars"));
+        let found: serde_json::Value = serde_json::from_slice(&host::capture(&mut go)?)?;
+        let dir = found["Dir"].as_str().context("go names no folder")?;
+        Ok(dir.into())
+    }
+
+    /// A copy of a chart whose dependencies, which are not installed anyway, need not be there.
+    fn without_dependencies(&self, chart: &Path) -> Result<String> {
+        let copy = self.dir.join("upstream");
+        host::capture(
+            host::command("cp")
+                .args(["-r", "--no-preserve=mode"])
+                .arg(chart)
+                .arg(&copy),
+        )?;
+        let file = copy.join("Chart.yaml");
+        let text = std::fs::read_to_string(&file)?;
+        let (before, after) = text
+            .split_once("dependencies:")
+            .context("no dependencies")?;
+        let (_, after) = after
+            .split_once("\nannotations:")
+            .context("nothing after them")?;
+        std::fs::write(&file, format!("{before}annotations:{after}"))?;
+        let lock = copy.join("Chart.lock");
+        std::fs::remove_file(lock)?;
+        Ok(copy.to_str().context("the folder is no text")?.to_owned())
+    }
+}
