@@ -1,4 +1,4 @@
-//! Prints the CRD, as it is kept in `csi/crds`.
+//! Prints the CRD, as it is kept in `charts/topolvm/files/crds`.
 
 use kube::CustomResourceExt;
 

@@ -1,10 +1,12 @@
 //! The command lines of the CSI programs: upstream's flags, and our own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::BoolishValueParser;
 use lvmd::args::LogArgs;
-use lvmd::names::{CSI_SOCKET, LVMD_CONFIG};
+use lvmd::names::{CSI_SOCKET, LVMD_CONFIG, LVMD_SOCKET};
 use lvmd::runtime::Bind;
 use lvmd::units::Bytes;
 
@@ -44,9 +46,176 @@ pub struct NodeCli {
     #[command(flatten)]
     pub minimums: MinimumArgs,
 
+    /// lvmd runs in this program: needed unless --standalone, which has it anyway
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub embed_lvmd: bool,
+
+    /// The socket of an lvmd of its own, which this version cannot use; see --embed-lvmd
+    #[arg(long, value_name = "SOCKET", default_value = LVMD_SOCKET)]
+    pub lvmd_socket: PathBuf,
+
+    /// Deprecated: path of lvm on the host, reached through nsenter; excludes
+    /// lvm-command-prefix in the configuration, which replaces it
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub lvm_path: String,
+
+    /// Flags without effect.
+    #[command(flatten)]
+    pub without_effect: WithoutEffect,
+
     /// What to log.
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// The CSI controller: makes, grows, copies and deletes the volumes of a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "topolvm-controller", version)]
+pub struct ControllerCli {
+    /// Where the CSI services are served
+    #[arg(long, value_name = "SOCKET", default_value = CSI_SOCKET)]
+    pub csi_socket: PathBuf,
+
+    /// Where to serve /metrics, /healthz and /readyz; 0 or empty for nowhere
+    #[arg(long, value_name = "ADDRESS", default_value = ":8080")]
+    pub metrics_bind_address: Bind,
+
+    /// Where to serve them too, as upstream serves /healthz and /readyz
+    #[arg(long, value_name = "ADDRESS", default_value = ":8081")]
+    pub health_probe_bind_address: Bind,
+
+    /// The least a volume gets, by its kind.
+    #[command(flatten)]
+    pub minimums: MinimumArgs,
+
+    /// Who leads.
+    #[command(flatten)]
+    pub election: ElectionArgs,
+
+    /// Do not delete the PersistentVolumeClaims and LogicalVolumes of a Node that is deleted
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub skip_node_finalize: bool,
+
+    /// Flags without effect.
+    #[command(flatten)]
+    pub without_effect: WithoutEffect,
+
+    /// Without effect: there is no webhook; kube-scheduler knows the capacity itself
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub enable_webhooks: Option<bool>,
+    /// Without effect: there is no webhook
+    #[arg(long, value_name = "ADDRESS")]
+    pub webhook_addr: Option<String>,
+    /// Without effect: there is no webhook
+    #[arg(long, value_name = "FOLDER")]
+    pub cert_dir: Option<PathBuf>,
+
+    /// What to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Which of several controllers cleans up after Nodes and tells kubelets of growth. All
+/// of them answer CSI calls.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ElectionArgs {
+    /// Only the one that holds the Lease does what one is enough for
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub leader_election: bool,
+    /// The Lease's name
+    #[arg(long, value_name = "NAME", default_value = "topolvm")]
+    pub leader_election_id: String,
+    /// The Lease's namespace; this pod's if not given
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub leader_election_namespace: String,
+    /// How long a Lease that is not renewed is waited for
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub leader_election_lease_duration: Duration,
+    /// How long a leader that cannot renew its Lease goes on
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub leader_election_renew_deadline: Duration,
+    /// How often the Lease is asked for and renewed
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub leader_election_retry_period: Duration,
+}
+
+/// A duration as Go programs take it: `15s`, `1m30s`, `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let fail = || format!("{text:?} is not a duration such as 15s, 1m30s or 500ms");
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(fail)?;
+        let number: u64 = rest[..digits].parse().map_err(|_| fail())?;
+        let (unit, millis) = UNITS
+            .iter()
+            .find(|(unit, _)| rest[digits..].starts_with(unit))
+            .ok_or_else(fail)?;
+        let part = number.checked_mul(*millis).ok_or_else(fail)?;
+        total = total
+            .checked_add(Duration::from_millis(part))
+            .ok_or_else(fail)?;
+        rest = &rest[digits + unit.len()..];
+    }
+    Some(total)
+        .filter(|total| !total.is_zero())
+        .ok_or_else(fail)
+}
+
+impl ControllerCli {
+    /// The flags that were given and have no effect, one sentence each.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = self.without_effect.notices();
+        let webhook = self.webhook_addr.is_some() || self.cert_dir.is_some();
+        if webhook || self.enable_webhooks == Some(true) {
+            notices.push(
+                "--enable-webhooks, --webhook-addr, --cert-dir: there is no webhook".to_owned(),
+            );
+        }
+        notices
+    }
+}
+
+/// Upstream's flags that are accepted and named in the log.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WithoutEffect {
+    /// Without effect: metrics are served without TLS
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub secure_metrics_server: bool,
+
+    /// Without effect: profiles are not served
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub profiling_bind_address: String,
+}
+
+impl WithoutEffect {
+    /// Those that were given, one sentence each.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        if self.secure_metrics_server {
+            notices.push("--secure-metrics-server: metrics are served without TLS".to_owned());
+        }
+        if !self.profiling_bind_address.is_empty() {
+            notices.push("--profiling-bind-address: profiles are not served".to_owned());
+        }
+        notices
+    }
 }
 
 /// The least a volume gets, by its kind.
@@ -93,5 +262,37 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(cli.minimums.minimums().xfs, Bytes(64 << 20));
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, millis) in [
+            ("15s", Some(15_000)),
+            ("1m30s", Some(90_000)),
+            ("500ms", Some(500)),
+            ("2h", Some(7_200_000)),
+            ("15", None),
+            ("", None),
+            ("0s", None),
+            ("s", None),
+            ("1d", None),
+        ] {
+            let read = duration(text).ok();
+            assert_eq!(read, millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn upstreams_command_lines_are_understood() {
+        let line = "topolvm-controller --csi-socket=/run/topolvm/csi-topolvm.sock --leader-election-namespace=ns \
+                    --leader-election=false --enable-webhooks=false --skip-node-finalize --cert-dir=/certs --v=4 \
+                    --leader-election-lease-duration=15s --webhook-addr=:9443 --minimum-allocation-xfs=64Mi";
+        let cli = ControllerCli::try_parse_from(line.split_whitespace()).unwrap();
+        assert!(cli.skip_node_finalize && !cli.election.leader_election);
+        assert_eq!(cli.notices().len(), 1);
+        let line = "topolvm-node --csi-socket=/s --embed-lvmd --secure-metrics-server=false --nodename=n \
+                    --lvmd-socket=/l --lvm-path= --profiling-bind-address=";
+        let cli = NodeCli::try_parse_from(line.split_whitespace()).unwrap();
+        assert!(cli.embed_lvmd && cli.without_effect.notices().is_empty());
     }
 }

@@ -2,8 +2,12 @@
 //! the node that each of them names. They are upstream's, so either side may be upstream.
 
 pub mod cache;
+pub mod claims;
+pub mod cleanup;
+pub mod leader;
 pub mod local;
 pub mod logical_volume;
+pub mod node_object;
 pub mod reconciler;
 pub mod size;
 pub mod store;

@@ -6,7 +6,8 @@
 //! The CSI driver: [`size`], [`capability`], [`topology`], [`parameters`] and
 //! [`filesystem`] are its rules; [`controller`] and [`node`] are the services that apply
 //! them; a [`store`] is what the controller keeps volumes in, [`standalone`] the one of
-//! LVM tags; [`run`] starts it all.
+//! LVM tags, [`kubernetes`] the one of LogicalVolume objects; [`registration`] tells the
+//! kubelet; [`run`] starts it all.
 
 pub mod args;
 pub mod capability;
@@ -20,6 +21,7 @@ pub mod multicall;
 pub mod node;
 pub mod parameters;
 pub mod proto;
+pub mod registration;
 pub mod run;
 pub mod size;
 pub mod standalone;

@@ -98,7 +98,8 @@ fn start(program: Program, args: Vec<OsString>) -> anyhow::Result<ExitCode> {
         Program::Lvmd => with_arguments(args, lvmd::main),
         Program::Scheduler => with_arguments(args, |cli| block_on(scheduler::run(cli))),
         Program::Node => with_arguments(args, |cli| block_on(crate::run::node(cli))),
-        Program::Controller | Program::LivenessProbe | Program::Registrar => {
+        Program::Controller => with_arguments(args, |cli| block_on(crate::run::controller(cli))),
+        Program::LivenessProbe | Program::Registrar => {
             let name = PROGRAMS.iter().find(|(p, ..)| *p == program);
             let name = name.map_or("this program", |(_, name, _)| name);
             bail!("{name} is not built yet in this version")
@@ -186,10 +187,11 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_built_says_so() {
-        let error = start(Program::Controller, vec!["topolvm-controller".into()]).unwrap_err();
+        let error =
+            start(Program::Registrar, vec!["csi-node-driver-registrar".into()]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "topolvm-controller is not built yet in this version"
+            "csi-node-driver-registrar is not built yet in this version"
         );
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, reflector as reflect};
@@ -65,9 +65,19 @@ where
         }
     }
 
+    /// Whether the watch told of everything once.
+    pub fn is_filled(&self) -> bool {
+        self.store.wait_until_ready().now_or_never().is_some()
+    }
+
     /// What the watch told last.
     pub fn store(&self) -> &Store<K> {
         &self.store
+    }
+
+    /// Moves with each thing the watch tells.
+    pub fn told(&self) -> watch::Receiver<u64> {
+        self.ticks.clone()
     }
 
     /// Looks after each thing the watch tells, until `look` has an answer.

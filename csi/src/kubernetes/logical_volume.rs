@@ -179,7 +179,8 @@ mod tests {
     use kube::CustomResourceExt;
     use serde_json::{Value, json};
 
-    const FILE: &str = include_str!("../../crds/topolvm.io_logicalvolumes.yaml");
+    const FILE: &str =
+        include_str!("../../../charts/topolvm/files/crds/topolvm.io_logicalvolumes.yaml");
 
     #[test]
     fn the_crd_that_ships_is_the_types() {
@@ -187,7 +188,7 @@ mod tests {
         let types = serde_json::to_value(LogicalVolume::crd()).unwrap();
         assert_eq!(
             file, types,
-            "cargo run -p basalt-csi --example crds >csi/crds/topolvm.io_logicalvolumes.yaml"
+            "cargo run -p basalt-csi --example crds >charts/topolvm/files/crds/topolvm.io_logicalvolumes.yaml"
         );
     }
 

@@ -56,6 +56,11 @@ impl KubeStore {
         }
     }
 
+    /// Whether all LogicalVolumes were listed once.
+    pub fn is_watching(&self) -> bool {
+        self.volumes.is_filled()
+    }
+
     /// Nodes as the watch told of them.
     pub fn nodes(&self) -> &Cache<PartialObjectMeta<Node>> {
         &self.nodes

@@ -5,5 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod controller;
+mod duties;
 mod node;
+mod programs;
 mod server;

@@ -128,7 +128,7 @@ impl Drop for Running {
 }
 
 /// An object as upstream's controller writes it.
-fn theirs(name: &str, node: &str, size: &str) -> LogicalVolume {
+pub fn theirs(name: &str, node: &str, size: &str) -> LogicalVolume {
     serde_json::from_value(json!({
         "apiVersion": "topolvm.io/v1", "kind": "LogicalVolume",
         "metadata": {"name": name},
@@ -137,7 +137,7 @@ fn theirs(name: &str, node: &str, size: &str) -> LogicalVolume {
     .unwrap()
 }
 
-async fn made(api: &Api<LogicalVolume>, name: &str) -> LogicalVolume {
+pub async fn made(api: &Api<LogicalVolume>, name: &str) -> LogicalVolume {
     eventually("it is made", async || {
         let object = api.get(name).await.unwrap();
         object.volume_id().is_some().then_some(object)

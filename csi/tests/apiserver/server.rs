@@ -26,7 +26,11 @@ fn program(module: &str, name: &str) -> PathBuf {
     path
 }
 
-fn start(program: &Path, args: &[String], log: &Path) -> Child {
+pub fn start(program: &Path, args: &[String], log: &Path) -> Child {
+    start_with(program, args, &[], log)
+}
+
+pub fn start_with(program: &Path, args: &[String], env: &[(&str, &Path)], log: &Path) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -35,6 +39,7 @@ fn start(program: &Path, args: &[String], log: &Path) -> Child {
     #[expect(clippy::disallowed_methods, reason = "the door of these tests")]
     Command::new(program)
         .args(args)
+        .envs(env.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)
@@ -215,6 +220,22 @@ impl Server {
             volumes.list(&Default::default()).await.ok()
         })
         .await;
+    }
+
+    /// A kubeconfig for programs.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let file = self.dir.path().join("kubeconfig");
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port),
+                "insecure-skip-tls-verify": true,
+            }}],
+            "users": [{"name": "test", "user": {"token": "admin"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        });
+        std::fs::write(&file, config.to_string()).unwrap();
+        file
     }
 
     pub fn volumes(&self) -> Api<LogicalVolume> {

@@ -9,4 +9,5 @@ mod formatting;
 mod harness;
 mod publish;
 #[path = "../../../lvmd/tests/guest/random.rs"]
+#[allow(dead_code, reason = "the guest tests of lvmd use the rest")]
 mod random;

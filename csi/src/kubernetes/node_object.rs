@@ -1,0 +1,225 @@
+//! What the Node object says of this node's classes: upstream's annotations, one for each
+//! class with the bytes it can give, which the controller, GetCapacity and the scheduler
+//! extender read; and upstream's finalizer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::{Config, watcher};
+use kube::{Api, Client, ResourceExt};
+use lvmd::names;
+use lvmd::volumes::NodeState;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::cache::Cache;
+
+/// At least this long between two writes, so that a burst of volumes is few of them.
+const PAUSE: Duration = Duration::from_millis(500);
+/// When a failed write is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub struct NodeObject {
+    name: String,
+    api: Api<Node>,
+    cache: Cache<PartialObjectMeta<Node>>,
+    stop: CancellationToken,
+}
+
+impl NodeObject {
+    /// Starts to watch the Node of this name.
+    pub fn start(
+        client: &Client,
+        name: String,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let nodes: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
+        let own = Config::default().fields(&format!("metadata.name={name}"));
+        Self {
+            cache: Cache::follow(watcher(nodes, own), tasks, stop),
+            api: Api::all(client.clone()),
+            stop: stop.clone(),
+            name,
+        }
+    }
+
+    /// Keeps the object true until the program or `states` ends: writes when there is a new
+    /// state, and when somebody else changed the object.
+    pub async fn run(self, states: impl Stream<Item = Arc<NodeState>> + Send) {
+        let mut states = std::pin::pin!(states);
+        let mut told = self.cache.told();
+        let mut last = None;
+        loop {
+            tokio::select! {
+                state = states.next() => match state {
+                    Some(state) => last = Some(state),
+                    None => return,
+                },
+                _ = told.changed() => {}
+                () = tokio::time::sleep(AGAIN) => {}
+                () = self.stop.cancelled() => return,
+            }
+            if let Some(state) = &last {
+                self.write(state).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn write(&self, state: &NodeState) {
+        let Some(node) = self.cache.store().get(&ObjectRef::new(&self.name)) else {
+            return;
+        };
+        let Some(patch) = patch(&node, &wanted(state)) else {
+            return;
+        };
+        let params = PatchParams::default();
+        let written = self
+            .api
+            .patch_metadata(&self.name, &params, &Patch::Merge(&patch))
+            .await;
+        if let Err(error) = written {
+            warn!(node = self.name, %error, "what the classes can give is not written to the Node yet");
+        }
+    }
+}
+
+/// The annotations for a state. A class whose VG or pool is away gives nothing.
+fn wanted(state: &NodeState) -> BTreeMap<String, String> {
+    let key = |class: &str| format!("{}{class}", names::CAPACITY_PREFIX);
+    let present = state
+        .classes
+        .iter()
+        .map(|class| (key(&class.class), class.free.0.to_string()));
+    let absent = state
+        .absent
+        .iter()
+        .map(|(class, _)| (key(class), "0".to_owned()));
+    let default = (
+        key(names::CAPACITY_DEFAULT),
+        state.default_free().0.to_string(),
+    );
+    present.chain(absent).chain([default]).collect()
+}
+
+/// The patch that makes a Node say so; `None` when it does, or when it is being deleted:
+/// then a finalizer must not come back. Annotations of classes that are gone go too.
+fn patch(node: &PartialObjectMeta<Node>, wanted: &BTreeMap<String, String>) -> Option<Value> {
+    if node.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let there = node.annotations();
+    let gone = there
+        .keys()
+        .filter(|key| key.starts_with(names::CAPACITY_PREFIX) && !wanted.contains_key(*key))
+        .map(|key| (key.clone(), Value::Null));
+    let new = wanted
+        .iter()
+        .filter(|(key, value)| there.get(*key) != Some(*value))
+        .map(|(key, value)| (key.clone(), json!(value)));
+    let annotations: serde_json::Map<_, _> = gone.chain(new).collect();
+    let mut metadata = serde_json::Map::new();
+    if !annotations.is_empty() {
+        metadata.insert("annotations".into(), annotations.into());
+    }
+    let is_finalizer = |name: &String| name == names::FINALIZER_NODE;
+    if !node.finalizers().iter().any(is_finalizer) {
+        // The list is written whole, so only if nobody changed it since.
+        let mut all = node.finalizers().to_vec();
+        all.push(names::FINALIZER_NODE.to_owned());
+        metadata.insert("finalizers".into(), json!(all));
+        metadata.insert("resourceVersion".into(), json!(node.resource_version()));
+    }
+    (!metadata.is_empty()).then(|| json!({"metadata": metadata}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lvmd::units::Bytes;
+    use lvmd::volumes::ClassState;
+
+    fn state() -> NodeState {
+        let class = |name: &str, free, is_default| ClassState {
+            class: name.into(),
+            volume_group: "vg".into(),
+            is_default,
+            free: Bytes(free),
+            vg_free: Bytes(0),
+            vg_size: Bytes(0),
+            pool: None,
+            frozen: Vec::new(),
+            conditions: Vec::new(),
+        };
+        NodeState {
+            classes: vec![class("ssd", 10, true), class("hdd", 20, false)],
+            absent: vec![("tape".into(), "volume group t is not there".into())],
+        }
+    }
+
+    fn node(metadata: Value) -> PartialObjectMeta<Node> {
+        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    #[test]
+    fn every_class_has_upstreams_annotation_and_an_absent_one_gives_nothing() {
+        let expected = [
+            ("00default", "10"),
+            ("hdd", "20"),
+            ("ssd", "10"),
+            ("tape", "0"),
+        ];
+        let expected = expected
+            .map(|(class, bytes)| (format!("capacity.topolvm.io/{class}"), bytes.to_owned()));
+        assert_eq!(wanted(&state()), BTreeMap::from(expected));
+        let none = wanted(&NodeState::default());
+        assert_eq!(none["capacity.topolvm.io/00default"], "0");
+    }
+
+    #[test]
+    fn a_node_gets_what_is_new_and_loses_what_is_gone_and_nothing_else() {
+        let wanted = wanted(&state());
+        let metadata = json!({
+            "name": "n1", "resourceVersion": "7", "finalizers": ["other/x"],
+            "annotations": {
+                "capacity.topolvm.io/ssd": "10", "capacity.topolvm.io/old": "5",
+                "capacity.topolvm.io/hdd": "1", "someone/else": "1"
+            }
+        });
+        assert_eq!(
+            patch(&node(metadata), &wanted).unwrap(),
+            json!({"metadata": {
+                "annotations": {
+                    "capacity.topolvm.io/old": null, "capacity.topolvm.io/hdd": "20",
+                    "capacity.topolvm.io/tape": "0", "capacity.topolvm.io/00default": "10"
+                },
+                "finalizers": ["other/x", "topolvm.io/node"],
+                "resourceVersion": "7"
+            }})
+        );
+        let mut all = json!({"finalizers": ["topolvm.io/node"], "annotations": wanted});
+        assert_eq!(patch(&node(all.clone()), &wanted), None);
+        all["annotations"]["capacity.topolvm.io/ssd"] = json!("9");
+        let only = patch(&node(all.clone()), &wanted).unwrap();
+        assert_eq!(
+            only,
+            json!({"metadata": {"annotations": {"capacity.topolvm.io/ssd": "10"}}})
+        );
+        all["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(patch(&node(all), &wanted), None);
+    }
+}
