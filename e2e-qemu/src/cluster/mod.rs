@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 
+use serde_json::Value;
+
 use crate::host;
 use crate::spec::Spec;
 use binaries::Binaries;
@@ -27,6 +29,7 @@ pub use wait::until;
 /// A control plane and its nodes.
 #[derive(Debug)]
 pub struct Cluster {
+    workspace: PathBuf,
     dir: PathBuf,
     binaries: Binaries,
     archives: Vec<PathBuf>,
@@ -78,6 +81,7 @@ impl Cluster {
         let control = Control::start(dir, &binaries)?;
         step.done();
         Ok(Self {
+            workspace: workspace.to_owned(),
             dir: dir.to_owned(),
             binaries,
             archives,
@@ -113,6 +117,31 @@ impl Cluster {
         let path = file.path().to_str().context("the folder is no text")?;
         let strict = ["apply", "--server-side", "--validate=strict", "-f", path];
         self.control.kubectl(&strict).map(drop)
+    }
+
+    /// Installs the chart `charts/<name>` under its own name, with these values, into a namespace that it makes.
+    ///
+    /// # Errors
+    /// helm or the API server refuses it.
+    pub fn helm_install(&self, name: &str, namespace: &str, values: &Value) -> Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        file.write_all(values.to_string().as_bytes())?;
+        let mut helm = host::command(self.binaries.path("helm"));
+        helm.env("KUBECONFIG", self.dir.join("admin.conf"))
+            .env("HELM_CACHE_HOME", self.dir.join("helm-home"))
+            .env("HELM_CONFIG_HOME", self.dir.join("helm-home"))
+            .args([
+                "install",
+                name,
+                "--create-namespace",
+                "--namespace",
+                namespace,
+            ])
+            .arg("--values")
+            .arg(file.path())
+            .arg(self.workspace.join("charts").join(name));
+        host::capture(&mut helm)?;
+        Ok(())
     }
 
     /// The folder with kubeconfigs and logs.

@@ -1,5 +1,7 @@
 //! A real Kubernetes: what a person does with it, from the bare disk to the pod's data.
 
+pub(super) mod path;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};

@@ -103,6 +103,15 @@ pub fn all() -> Vec<Scenario> {
             cluster::node,
         ),
         Scenario::short("cluster_takes_the_charts", charts::taken),
+        Scenario::short("cluster_takes_a_plugged_disk_by_node_label_uml", |c| {
+            cluster::path::disk(c, cluster::path::Chosen::NodeLabel)
+        }),
+        Scenario::slow("cluster_takes_a_plugged_disk_by_path_uml", |c| {
+            cluster::path::disk(c, cluster::path::Chosen::Path)
+        }),
+        Scenario::slow("cluster_takes_a_plugged_disk_by_disk_config_uml", |c| {
+            cluster::path::disk(c, cluster::path::Chosen::DiskConfig)
+        }),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {
