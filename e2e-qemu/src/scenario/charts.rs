@@ -1,6 +1,8 @@
 //! The charts on a real API server, without nodes: whether it takes each manifest, what a node's token may do, and the
 //! way from TopoLVM's chart to ours and out of it.
 
+mod token;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -142,100 +144,6 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The token of a pod on n1 may say n1's capacity and what became of n1's volumes, and nothing else.
-    fn tokens_are_for_their_own_node(&self) -> Result<()> {
-        let account = "topolvm-node";
-        let meta = |name: &str| json!({"name": name, "namespace": NAMESPACE});
-        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta("on-n1"), "spec": {
-            "nodeName": "n1", "serviceAccountName": account, "containers": [{"name": "c", "image": "none"}]}});
-        let nodes = ["n1", "n2"]
-            .map(|n| json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": n}}));
-        for object in nodes.iter().chain([&pod]) {
-            let file = self.write("object.json", &object.to_string())?;
-            self.kubectl(&["create", "-f", &file])?;
-        }
-        let create = ["create", "token", account, "-n", NAMESPACE];
-        let bound = ["--bound-object-kind=Pod", "--bound-object-name=on-n1"];
-        let on_n1 = self.kubectl(&[&create[..], &bound].concat())?;
-        let nowhere = self.kubectl(&create)?;
-        let capacity = r#"{"metadata": {"annotations": {"capacity.topolvm.io/thin": "1"}}}"#;
-        let other = r#"{"metadata": {"annotations": {"other": "1"}}}"#;
-        let label = r#"{"metadata": {"labels": {"other": "1"}}}"#;
-        let taint = r#"{"spec": {"unschedulable": true}}"#;
-        let finalizer = r#"{"metadata": {"finalizers": ["topolvm.io/node"]}}"#;
-        let status = r#"{"status": {"volumeID": "1"}}"#;
-        let kept = r#"{"metadata": {"finalizers": ["topolvm.io/logicalvolume"]}}"#;
-        let size = r#"{"spec": {"size": "2Gi"}}"#;
-        let moved = r#"{"spec": {"nodeName": "n1"}}"#;
-        let policy = "ValidatingAdmissionPolicy";
-        // The policy is in force a moment after it is made.
-        cluster::until(
-            "the policy is in force",
-            std::time::Duration::from_mins(1),
-            || Ok(self.patch(&nowhere, &["node", "n2"], capacity).is_err()),
-        )?;
-        for (token, object, patch, refused_by) in [
-            (&on_n1, &["node", "n1"][..], capacity, ""),
-            (&on_n1, &["node", "n1"], finalizer, ""),
-            (&on_n1, &["node", "n2"], capacity, policy),
-            (&on_n1, &["node", "n1"], other, policy),
-            (&on_n1, &["node", "n1"], label, policy),
-            (&on_n1, &["node", "n1"], taint, policy),
-            (&nowhere, &["node", "n1"], capacity, policy),
-            (&on_n1, &["logicalvolume", "theirs"], kept, ""),
-            (
-                &on_n1,
-                &["logicalvolume", "theirs", "--subresource=status"],
-                status,
-                "",
-            ),
-            (&on_n1, &["logicalvolume", "theirs"], size, policy),
-            (&on_n1, &["logicalvolume", "ours"], kept, policy),
-            (
-                &on_n1,
-                &["logicalvolume", "ours", "--subresource=status"],
-                status,
-                policy,
-            ),
-            (&on_n1, &["logicalvolume", "ours"], moved, policy),
-            (
-                &nowhere,
-                &["logicalvolume", "theirs", "--subresource=status"],
-                status,
-                policy,
-            ),
-            (
-                &on_n1,
-                &["node", "n1", "--subresource=status"],
-                r#"{"status": {}}"#,
-                "is forbidden",
-            ),
-        ] {
-            match (self.patch(token, object, patch), refused_by) {
-                (Ok(_), "") => {}
-                (Ok(_), _) => anyhow::bail!("{object:?} could be patched with {patch}"),
-                (Err(error), "") => return Err(error),
-                (Err(error), words) => {
-                    let text = format!("{error:#}");
-                    ensure!(text.contains(words), "{object:?} {patch}: {text}");
-                }
-            }
-        }
-        let delete = self.as_token(
-            &on_n1,
-            &["delete", "logicalvolume", "theirs", "--wait=false"],
-        );
-        ensure!(delete.is_err(), "a node may delete a LogicalVolume");
-        let admin = self.kubectl(&["patch", "node", "n2", "--type=merge", "-p", label]);
-        admin.context("the policies are for nodes alone")?;
-        let warnings = "jsonpath={.items[*].status.typeChecking.expressionWarnings}";
-        let warnings = self.kubectl(&["get", "validatingadmissionpolicies", "-o", warnings])?;
-        ensure!(warnings.is_empty(), "{warnings}");
-        self.context
-            .result("a node's token: 4 things of its own node allowed, 12 others refused");
-        Ok(())
-    }
-
     /// `helm uninstall` leaves CRD and volumes, and the next release takes them over.
     fn volumes_outlive_the_release(&self) -> Result<()> {
         self.helm(&["uninstall", "topolvm", "-n", NAMESPACE])?;
@@ -266,37 +174,6 @@ impl Bench<'_> {
         ];
         self.kubectl(&wait)?;
         self.kubectl(&["create", "-f", &file]).map(drop)
-    }
-
-    fn patch(&self, token: &str, object: &[&str], patch: &str) -> Result<String> {
-        self.as_token(
-            token,
-            &[&["patch"], object, &["--type=merge", "-p", patch]].concat(),
-        )
-    }
-
-    /// kubectl with a service account's token instead of the administrator's certificate.
-    fn as_token(&self, token: &str, args: &[&str]) -> Result<String> {
-        let view = self.kubectl(&[
-            "config",
-            "view",
-            "--raw",
-            "-o",
-            "jsonpath={.clusters[0].cluster.server}",
-        ])?;
-        let authority = self.dir.join("ca.crt");
-        let mut kubectl = host::command(self.control.program("kubectl"));
-        kubectl
-            .args([
-                "--kubeconfig=/dev/null",
-                "--server",
-                &view,
-                "--token",
-                token,
-            ])
-            .arg(format!("--certificate-authority={}", authority.display()))
-            .args(args);
-        Ok(String::from_utf8(host::capture(&mut kubectl)?)?)
     }
 
     /// Where the sources of a Go module are that the sidecars are built from.
