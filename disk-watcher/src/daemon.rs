@@ -5,6 +5,7 @@
 
 mod board;
 mod disks;
+mod pools;
 mod reload;
 
 use std::sync::Arc;
@@ -17,14 +18,14 @@ use lvmd::runtime::http::{self, Check, Health};
 use lvmd::runtime::signals;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{error, info};
 
 use self::board::Board;
 use self::reload::ConfigFile;
 use crate::args::RunArgs;
 use crate::events::{Events, Quiet};
 use crate::journal::Journal;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PoolMetrics};
 use crate::pass::Watcher;
 
 /// The net under the events.
@@ -46,9 +47,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let stop = signals::stop_token()?;
     let node_name = sources.node()?;
     let (file, config) = ConfigFile::open(sources)?;
-    let journal = Journal::open(&journal).context("cannot use the journal")?;
+    let journal_dir = journal;
+    let journal = Journal::open(&journal_dir).context("cannot use the journal")?;
+    let owner = journal.owner().to_owned();
     info!(
-        owner = journal.owner(),
+        %owner,
         classes = config.classes.len(),
         "starting"
     );
@@ -62,6 +65,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     );
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
+    let pool_metrics = PoolMetrics::register(&mut registry);
     let (passed, last_pass) = watch::channel(Instant::now());
     let door = http::serve(
         &metrics_bind_address,
@@ -71,21 +75,38 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     )
     .await?;
     let board = Board::new(status_dir);
+    let (told, config) = watch::channel(Arc::new(config));
+    let pools = pools::start(pools::Shared {
+        config,
+        owner,
+        journal: journal_dir,
+        board: board.clone(),
+        metrics: pool_metrics,
+        stop: stop.clone(),
+    })?;
     let disks = disks::Loop {
         file,
-        config,
+        config: told,
         events,
         watcher,
         metrics,
         passed,
         board,
     };
-    disks.run(&stop).await?;
+    let ended = disks.run(&stop).await;
+    // What is under way on a pool is finished.
+    stop.cancel();
+    if tokio::task::spawn_blocking(move || pools.join())
+        .await
+        .is_err()
+    {
+        error!("the thread of the pools broke");
+    }
     if let Some(door) = door {
         let _ = door.task.await;
     }
     info!("ending");
-    Ok(())
+    ended
 }
 
 /// Whether passes are still made.

@@ -92,7 +92,7 @@ pub enum Mode {
 }
 
 /// How fast a pool fills, in bytes a second.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rate {
     /// Over the last minutes; sizes follow it.
     pub lasting: u64,

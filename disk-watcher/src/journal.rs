@@ -268,7 +268,7 @@ fn owner(dir: &Path) -> Result<String, JournalError> {
 }
 
 /// Replaces a file by one that is on disk before it has the name.
-fn durable(path: &Path, data: &[u8]) -> Result<(), JournalError> {
+pub(crate) fn durable(path: &Path, data: &[u8]) -> Result<(), JournalError> {
     let next = path.with_extension("next");
     let write = || {
         let mut file = File::create(&next)?;

@@ -34,6 +34,7 @@ pub mod metrics;
 pub mod node;
 pub mod pass;
 pub mod pattern;
+pub mod pools;
 pub mod probe;
 pub mod resume;
 pub mod rules;

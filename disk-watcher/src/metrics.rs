@@ -1,4 +1,6 @@
-//! Disks by state and by reason, for Prometheus.
+//! Disks by state and by reason, and pools, for Prometheus.
+
+mod pools;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,6 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+pub use self::pools::PoolMetrics;
 use crate::status::NodeDisk;
 
 /// The disks of the last pass; a disk that is gone has no sample.

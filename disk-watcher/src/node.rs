@@ -10,6 +10,7 @@ use lvmd::lvm::lock_dir::{self, Places, Proof};
 use lvmd::lvm::reader::Reader;
 use lvmd::lvm::snapshot::Snapshot;
 use lvmd::lvm::tool::Tool;
+use lvmd::patience::Patience;
 use tracing::warn;
 
 use crate::facts::{self, DiskFacts, HostFacts, HostProof, Root};
@@ -17,6 +18,9 @@ use crate::rules::{LvmView, Ours, Peer, PvView, VgView};
 
 /// The name under which lvm is called.
 pub const PROGRAM: &str = "disk-watcher";
+/// The same for the loops over pools. lvm has folders of its own by program and group, and two
+/// commands must not share one.
+pub const POOLS_PROGRAM: &str = "disk-watcher-pools";
 
 /// See the module.
 #[derive(Debug)]
@@ -47,7 +51,12 @@ pub struct NodeReader<R = Host> {
 impl<R: Runner + Clone> NodeReader<R> {
     /// A reader that calls lvm through `runner`.
     pub fn new(runner: R) -> Self {
-        let tool = Tool::beside_us(PROGRAM);
+        Self::for_program(runner, PROGRAM)
+    }
+
+    /// A reader that calls lvm in the name of `program`.
+    pub fn for_program(runner: R, program: &'static str) -> Self {
+        let tool = Tool::beside_us(program);
         Self {
             reader: Reader::new(runner.clone(), tool.clone()),
             runner,
@@ -59,6 +68,11 @@ impl<R: Runner + Clone> NodeReader<R> {
     /// How lvm is called.
     pub fn tool(&self) -> &Tool {
         &self.tool
+    }
+
+    /// Asks what a device that hangs would not answer.
+    pub fn patience(&self) -> &Patience {
+        self.reader.patience()
     }
 
     /// What runs it.

@@ -100,6 +100,7 @@ impl<R: Runner + Clone> Watcher<R> {
         Ok(NodeStatus {
             disks: self.show(config, &judged, &groups, &remarks),
             groups,
+            pools: Vec::new(),
         })
     }
 

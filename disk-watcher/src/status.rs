@@ -1,13 +1,19 @@
 //! What `disk-watcher status` shows: every disk, the state it is in, and why. A view;
 //! it decides nothing.
 
+mod condition;
 mod group;
+mod pool;
+mod pool_text;
 mod text;
 
 use lvmd::units::Bytes;
 use serde::Serialize;
 
+pub use self::condition::Condition;
 pub use self::group::{GroupPool, GroupPv, NodeVolumeGroup, groups};
+pub use self::pool::{NodeThinPool, PoolState};
+pub use self::pool_text::pool_table;
 pub use self::text::{json, table};
 use crate::facts::{DiskFacts, DiskId, Transport};
 use crate::rules::{Judgement, Reason, Verdict};
@@ -49,12 +55,14 @@ pub enum DiskState {
 }
 
 /// The node, as status shows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NodeStatus {
     /// Its disks.
     pub disks: Vec<NodeDisk>,
     /// Its volume groups; empty while they are not known, which each disk then says.
     pub groups: Vec<NodeVolumeGroup>,
+    /// Its thin pools; only the daemon looks at them.
+    pub pools: Vec<NodeThinPool>,
 }
 
 /// One disk, as status shows it.

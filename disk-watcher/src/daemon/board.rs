@@ -1,12 +1,15 @@
-//! What the daemon's loops last saw, kept as files for `disk-watcher status`.
+//! What the daemon's loops last saw, kept as files for `disk-watcher status`, and asked by
+//! health pages and metrics.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tracing::warn;
 
 use crate::args::View;
-use crate::status::NodeStatus;
+use crate::status::{NodeStatus, NodeThinPool};
 
 /// See the module. Shared by all loops; each sets its part.
 #[derive(Debug, Clone)]
@@ -16,6 +19,8 @@ pub(super) struct Board(Arc<Mutex<Parts>>);
 struct Parts {
     dir: PathBuf,
     node: NodeStatus,
+    /// By class: the pool, and when it was looked at.
+    pools: BTreeMap<String, (Option<NodeThinPool>, Instant)>,
 }
 
 impl Board {
@@ -24,14 +29,33 @@ impl Board {
         Self(Arc::new(Mutex::new(Parts {
             dir,
             node: NodeStatus::default(),
+            pools: BTreeMap::new(),
         })))
     }
 
     /// Replaces the disks and groups.
     pub(super) fn set_node(&self, node: NodeStatus) {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.parts();
         parts.node = node;
         parts.keep();
+    }
+
+    /// Replaces the pool of a class.
+    pub(super) fn set_pool(&self, class: &str, pool: Option<NodeThinPool>, at: Instant) {
+        let mut parts = self.parts();
+        parts.pools.insert(class.to_owned(), (pool, at));
+        parts.keep();
+    }
+
+    /// Nobody looks at the pool of this class any more.
+    pub(super) fn forget_pool(&self, class: &str) {
+        let mut parts = self.parts();
+        parts.pools.remove(class);
+        parts.keep();
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,10 +69,13 @@ impl Parts {
 
     /// Keeps the status in each form, replaced whole.
     fn publish(&self) -> anyhow::Result<()> {
+        let mut status = self.node.clone();
+        let pools = self.pools.values().filter_map(|(pool, _)| pool.clone());
+        status.pools = pools.collect();
         std::fs::create_dir_all(&self.dir)?;
         for view in View::ALL {
             let next = self.dir.join(format!(".{}.next", view.file()));
-            std::fs::write(&next, view.render(&self.node)?)?;
+            std::fs::write(&next, view.render(&status)?)?;
             std::fs::rename(next, self.dir.join(view.file()))?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! disk to settle, for a changed configuration or for the net of five minutes, and then
 //! makes one pass. A pass that fails is made again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lvmd::cmd::Host;
@@ -27,8 +28,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Loop {
     /// Where the configuration comes from.
     pub(super) file: ConfigFile,
-    /// What it says.
-    pub(super) config: Config,
+    /// What it says, told to all loops.
+    pub(super) config: watch::Sender<Arc<Config>>,
     /// What happens to disks.
     pub(super) events: Events,
     /// What makes the passes.
@@ -59,9 +60,10 @@ impl Loop {
                 () = stop.cancelled() => return Ok(()),
             }
             if let Some(changed) = self.file.changed() {
-                self.config = changed;
+                self.config.send_replace(Arc::new(changed));
             }
-            match self.watcher.pass(&self.config).await {
+            let config = self.config.borrow().clone();
+            match self.watcher.pass(&config).await {
                 Ok(node) => {
                     let disks = &node.disks;
                     log_changes(&last, disks);

@@ -38,6 +38,7 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
         .collect();
     text.push_str(&approvals(disks));
     text.push_str(&super::group::text(&status.groups));
+    text.push_str(&super::pool_table(&status.pools, width, details));
     if details {
         text.extend(disks.iter().map(in_full));
     }
@@ -97,7 +98,7 @@ fn in_full(disk: &NodeDisk) -> String {
     text
 }
 
-/// The same for programs: `{"disks": [...], "groups": [...]}`.
+/// The same for programs: `{"disks": [...], "groups": [...], "pools": [...]}`.
 ///
 /// # Errors
 /// None that these types can cause.
@@ -138,6 +139,7 @@ mod tests {
         NodeStatus {
             disks,
             groups: Vec::new(),
+            pools: Vec::new(),
         }
     }
 

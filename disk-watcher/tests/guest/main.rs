@@ -10,6 +10,7 @@ mod fixtures;
 mod harness;
 mod join;
 mod onboarding;
+mod pools;
 mod scsi;
 mod signatures;
 mod tools;

@@ -124,6 +124,9 @@ pub struct PoolTable {
     pub low_water: u64,
     /// New chunks come zeroed.
     pub zeroing: bool,
+    /// LVM asked for writes to fail at once when there is no space. The kernel itself may
+    /// turn to that for a while; that is in [`PoolStatus::error_if_no_space`].
+    pub asks_error: bool,
 }
 
 impl PoolTable {
@@ -133,7 +136,8 @@ impl PoolTable {
         let table = Self {
             chunk_sectors: words.next()?.parse().ok()?,
             low_water: words.next()?.parse().ok()?,
-            zeroing: !words.any(|feature| feature == "skip_block_zeroing"),
+            zeroing: !words.clone().any(|feature| feature == "skip_block_zeroing"),
+            asks_error: words.any(|word| word == "error_if_no_space"),
         };
         (table.chunk_sectors > 0).then_some(table)
     }
@@ -191,10 +195,12 @@ mod tests {
                 chunk_sectors: 128,
                 low_water: 384,
                 zeroing: true,
+                asks_error: false,
             })
         );
         let bare = PoolTable::parse("254:0 254:1 128 0 2 skip_block_zeroing error_if_no_space ");
-        assert!(!bare.unwrap().zeroing);
+        let bare = bare.unwrap();
+        assert!(!bare.zeroing && bare.asks_error);
         assert_eq!(PoolTable::parse("254:0"), None);
         assert_eq!(PoolTable::parse("254:0 254:1 0 0"), None);
     }

@@ -51,6 +51,22 @@ pub enum Mutation {
         /// Its new size in extents.
         extents: u64,
     },
+    /// Grows a pool's metadata, and the VG's spare with it, to `bytes`; never shrinks.
+    ExtendMetadata {
+        /// The pool's name.
+        name: String,
+        /// Its new metadata size in bytes.
+        bytes: u64,
+        /// Whether the VG keeps a spare as large.
+        spare: bool,
+    },
+    /// Says whether writes fail at once when the pool is full, or wait.
+    ErrorWhenFull {
+        /// The pool's name.
+        name: String,
+        /// They fail.
+        error: bool,
+    },
     /// Removes a volume, if it still is the one that was looked at.
     Remove {
         /// Its name.
@@ -114,11 +130,14 @@ impl Mutation {
             | Self::CreateThin { .. }
             | Self::Snapshot { .. }
             | Self::CreatePool { .. } => "lvcreate",
-            Self::Extend { .. } => "lvextend",
+            Self::Extend { .. } | Self::ExtendMetadata { .. } => "lvextend",
             Self::Remove { .. } => "lvremove",
             Self::Rename { .. } => "lvrename",
             Self::RewriteMetadata => "vgck",
-            Self::Retag { .. } | Self::Activate { .. } | Self::Refresh { .. } => "lvchange",
+            Self::Retag { .. }
+            | Self::ErrorWhenFull { .. }
+            | Self::Activate { .. }
+            | Self::Refresh { .. } => "lvchange",
         }
     }
 
@@ -195,6 +214,22 @@ impl Mutation {
                     &format!("{vg}/{name}"),
                 ]);
             }
+            Self::ExtendMetadata { name, bytes, spare } => add(&[
+                "--config",
+                &config,
+                "--poolmetadatasize",
+                &format!("{bytes}b"),
+                "--poolmetadataspare",
+                if *spare { "y" } else { "n" },
+                &format!("{vg}/{name}"),
+            ]),
+            Self::ErrorWhenFull { name, error } => add(&[
+                "--config",
+                &config,
+                "--errorwhenfull",
+                if *error { "y" } else { "n" },
+                &format!("{vg}/{name}"),
+            ]),
             // Without a match lvremove does nothing and ends with 0.
             Self::Remove { name, uuid } => add(&[
                 "--config",
@@ -325,6 +360,21 @@ mod tests {
                     extents: 9,
                 },
                 "lvextend --config activation/thin_pool_autoextend_threshold=70 -l 9 vg/v",
+            ),
+            (
+                Mutation::ExtendMetadata {
+                    name: name.clone(),
+                    bytes: 8192,
+                    spare: true,
+                },
+                "lvextend --config activation/thin_pool_autoextend_threshold=70 --poolmetadatasize 8192b --poolmetadataspare y vg/v",
+            ),
+            (
+                Mutation::ErrorWhenFull {
+                    name: name.clone(),
+                    error: true,
+                },
+                "lvchange --config activation/thin_pool_autoextend_threshold=70 --errorwhenfull y vg/v",
             ),
             (
                 Mutation::Remove {

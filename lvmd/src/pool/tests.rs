@@ -22,6 +22,7 @@ fn active(status: &str, low_water: u64) -> Active {
             chunk_sectors: 128,
             low_water,
             zeroing: true,
+            asks_error: false,
         },
     }
 }

@@ -1,0 +1,152 @@
+//! The loops over the pools: one for each class with a pool, on a thread of their own.
+//!
+//! A class whose lvm hangs, or a look over the disks that does, holds up no other pool.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use lvmd::cmd::Host;
+use lvmd::names;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::board::Board;
+use crate::config::Config;
+use crate::metrics::PoolMetrics;
+use crate::node::{NodeReader, POOLS_PROGRAM};
+use crate::pools::{Care, History};
+use crate::status::NodeThinPool;
+
+/// What all of them share.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    /// The configuration in use.
+    pub(super) config: watch::Receiver<Arc<Config>>,
+    /// The value of our tag `basalt.owner`.
+    pub(super) owner: String,
+    /// The journal's folder, for histories.
+    pub(super) journal: PathBuf,
+    /// What `disk-watcher status` shows.
+    pub(super) board: Board,
+    /// What Prometheus sees.
+    pub(super) metrics: PoolMetrics,
+    /// Ends them.
+    pub(super) stop: CancellationToken,
+}
+
+/// Starts the thread; it ends after `stop`, when what is under way is done.
+///
+/// # Errors
+/// When there is no thread to be had.
+pub(super) fn start(shared: Shared) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime of the pools")?;
+    std::thread::Builder::new()
+        .name("pools".to_owned())
+        .spawn(move || runtime.block_on(run(shared)))
+        .context("cannot start the thread of the pools")
+}
+
+/// Keeps one loop for each class that has a pool.
+async fn run(mut shared: Shared) {
+    let (wake, woken) = watch::channel(());
+    let events = tokio::spawn(lvmd::events::listen(
+        Path::new(names::LVM_LOCK_DIR),
+        |_| {},
+        move || {
+            wake.send_replace(());
+        },
+        shared.stop.clone(),
+    ));
+    let node = Arc::new(NodeReader::for_program(Host, POOLS_PROGRAM));
+    let mut loops: BTreeMap<String, tokio::task::JoinHandle<()>> = BTreeMap::new();
+    loop {
+        let config = shared.config.borrow_and_update().clone();
+        loops.retain(|_, task| !task.is_finished());
+        for class in config.classes.iter().filter(|c| c.thin_pool.is_some()) {
+            loops.entry(class.name.clone()).or_insert_with(|| {
+                let one = One {
+                    name: class.name.clone(),
+                    care: Care::new(
+                        node.clone(),
+                        shared.owner.clone(),
+                        History::open(&shared.journal, &class.name),
+                    ),
+                    shared: shared.clone(),
+                    woken: woken.clone(),
+                };
+                tokio::spawn(one.run())
+            });
+        }
+        tokio::select! {
+            changed = shared.config.changed() => if changed.is_err() { break },
+            () = shared.stop.cancelled() => break,
+        }
+    }
+    for (class, task) in loops {
+        if let Err(error) = task.await {
+            error!(%class, %error, "the loop over its pool broke");
+        }
+    }
+    let _ = events.await;
+}
+
+/// The loop of one class.
+struct One {
+    name: String,
+    care: Care<Host>,
+    shared: Shared,
+    woken: watch::Receiver<()>,
+}
+
+impl One {
+    /// Until stopped, or until the class is gone or has no pool any more.
+    async fn run(mut self) {
+        let mut last: Option<NodeThinPool> = None;
+        loop {
+            self.woken.mark_unchanged();
+            let config = self.shared.config.borrow_and_update().clone();
+            let Some(class) = config.class(&self.name).filter(|c| c.thin_pool.is_some()) else {
+                break;
+            };
+            let looked = self.care.attend(class).await;
+            log_change(last.as_ref(), looked.shown.as_ref());
+            self.shared.metrics.set(&self.name, looked.shown.as_ref());
+            self.shared
+                .board
+                .set_pool(&self.name, looked.shown.clone(), Instant::now());
+            last = looked.shown;
+            tokio::select! {
+                _ = self.woken.changed() => {}
+                _ = self.shared.config.changed() => {}
+                () = tokio::time::sleep(looked.again) => {}
+                () = self.shared.stop.cancelled() => return,
+            }
+        }
+        self.shared.metrics.set(&self.name, None);
+        self.shared.board.forget_pool(&self.name);
+    }
+}
+
+/// One line when the state or what is wrong changes.
+fn log_change(before: Option<&NodeThinPool>, now: Option<&NodeThinPool>) {
+    let key = |pool: &NodeThinPool| {
+        let wrong = pool.conditions.iter().filter(|c| c.is_trouble());
+        let codes: Vec<_> = wrong.map(|c| (c.kind, c.reason.clone())).collect();
+        (pool.state, codes)
+    };
+    match (before, now) {
+        (_, Some(pool)) if before.map(key) != Some(key(pool)) => {
+            info!(class = %pool.class, pool = %pool.name, state = ?pool.state, wrong = %pool.summary(), "the pool");
+        }
+        (Some(pool), None) => info!(class = %pool.class, pool = %pool.name, "the pool is gone"),
+        _ => {}
+    }
+}

@@ -1,0 +1,248 @@
+//! The care of one class's thin pool: look, decide, act, look again.
+//!
+//! It stands on its own: no API, no journal of disks and no other class is on its path,
+//! so a pool grows while everything else is broken. What [`extend`] decided is done by one
+//! lvm command, and believed only when LVM's metadata and the kernel both show it.
+
+mod act;
+mod history;
+mod observe;
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lvmd::cmd::Runner;
+use lvmd::dm;
+use lvmd::lvm::lock_dir::{self, Places};
+use lvmd::lvm::model::Lv;
+use lvmd::lvm::snapshot::VgView;
+use lvmd::names;
+use lvmd::pool::{self, Active};
+use tracing::warn;
+
+pub use self::history::{Entry, History, Result as EntryResult};
+use crate::config::{DiskClass, Mode, ThinPool};
+use crate::extend::rate::Meter;
+use crate::extend::{Attempt, Decision, Memory, Part, Rules, decide};
+use crate::node::NodeReader;
+use crate::status::NodeThinPool;
+
+/// The real usage, in percent, from which on lvmd makes no volumes unless told otherwise.
+const GATE: u8 = 95;
+/// How soon something that failed outside an extension is tried again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Care<R> {
+    node: Arc<NodeReader<R>>,
+    owner: String,
+    history: History,
+    memory: Memory,
+    data: Meter,
+    metadata: Meter,
+    /// When arming the low-water mark or tagging failed.
+    arming_failed: Option<Instant>,
+}
+
+/// A pool that is there.
+#[derive(Debug, Clone)]
+struct Seen {
+    view: VgView,
+    lv: Lv,
+    /// `None`: it is not active.
+    active: Option<Active>,
+}
+
+/// What one look came to.
+#[derive(Debug)]
+pub struct Looked {
+    /// The pool, as status shows it; `None` while there is none of ours.
+    pub shown: Option<NodeThinPool>,
+    /// When it is looked at again without an event.
+    pub again: Duration,
+}
+
+impl<R: Runner + Clone> Care<R> {
+    /// The care of pools of groups with the tag `basalt.owner=<owner>`.
+    pub fn new(node: Arc<NodeReader<R>>, owner: String, history: History) -> Self {
+        Self {
+            node,
+            owner,
+            history,
+            memory: Memory::new(Instant::now()),
+            data: Meter::default(),
+            metadata: Meter::default(),
+            arming_failed: None,
+        }
+    }
+
+    /// Looks once and does what is to be done now.
+    pub async fn attend(&mut self, class: &DiskClass) -> Looked {
+        let poll = |wanted: &ThinPool, soon| {
+            let poll = &wanted.auto_extend.poll;
+            if soon { poll.fast } else { poll.normal }
+        };
+        let Some(wanted) = &class.thin_pool else {
+            return Looked {
+                shown: None,
+                again: AGAIN,
+            };
+        };
+        let seen = match self.look(class, wanted).await {
+            Ok(Some(seen)) => seen,
+            Ok(None) => {
+                return Looked {
+                    shown: None,
+                    again: poll(wanted, false),
+                };
+            }
+            Err(why) => {
+                warn!(class = %class.name, %why, "the pool cannot be told");
+                return Looked {
+                    shown: Some(NodeThinPool::unknown(class, wanted, why)),
+                    again: poll(wanted, true),
+                };
+            }
+        };
+        let (seen, decision, acted) = self.care(class, wanted, seen).await;
+        let shown = self.show(class, wanted, &seen, decision.as_ref());
+        let soon = acted || decision.as_ref().is_none_or(|decision| decision.soon);
+        Looked {
+            shown: Some(shown),
+            again: poll(wanted, soon),
+        }
+    }
+
+    /// The pool as it is; `None` while the group or the pool is not there or not ours.
+    async fn look(&self, class: &DiskClass, wanted: &ThinPool) -> Result<Option<Seen>, String> {
+        let group = &class.volume_group.name;
+        let snapshot = self.node.snapshot(std::slice::from_ref(group)).await?;
+        let Some(view) = snapshot.vg(group) else {
+            return Ok(None);
+        };
+        let ours = view.vg.owner() == Some(&self.owner)
+            && names::tag_value(&view.vg.tags, names::TAG_CLASS) == Some(&class.name);
+        let Some(lv) = view.vg.pool(&wanted.name).filter(|_| ours) else {
+            return Ok(None);
+        };
+        if names::tag_value(&lv.tags, names::TAG_STATE) == Some(names::STATE_CREATING) {
+            return Ok(None);
+        }
+        let active = self.ask_kernel(view, lv).await?;
+        Ok(Some(Seen {
+            view: view.clone(),
+            lv: lv.clone(),
+            active,
+        }))
+    }
+
+    async fn ask_kernel(&self, view: &VgView, lv: &Lv) -> Result<Option<Active>, String> {
+        let what = format!("thin pool {}/{}", view.vg.name, lv.name);
+        let uuids = pool::uuids(&view.vg, lv);
+        let ask =
+            move || -> io::Result<Option<Active>> { pool::look(&dm::Control::open()?, &uuids) };
+        let answer = self.node.patience().ask(&what, ask).await;
+        answer
+            .map_err(|e| e.to_string())?
+            .map_err(|e| e.to_string())
+    }
+
+    /// Does what is to be done now. Gives the pool as it is after it, what was decided last,
+    /// and whether anything was done.
+    async fn care(
+        &mut self,
+        class: &DiskClass,
+        wanted: &ThinPool,
+        seen: Seen,
+    ) -> (Seen, Option<Decision>, bool) {
+        let Some(decision) = self.decide(class, wanted, &seen) else {
+            return (seen, None, false);
+        };
+        if class.mode != Mode::Enforce {
+            return (seen, Some(decision), false);
+        }
+        // Room before everything else.
+        if let Some(action) = decision.action {
+            self.act(class, wanted, &seen, action).await;
+        } else if !self.arm(class, wanted, &seen).await {
+            return (seen, Some(decision), false);
+        }
+        let after = match self.look(class, wanted).await {
+            Ok(Some(after)) => after,
+            _ => seen,
+        };
+        let decision = self.decide(class, wanted, &after);
+        (after, decision, true)
+    }
+
+    /// What is to be done for an active pool.
+    fn decide(&mut self, class: &DiskClass, wanted: &ThinPool, seen: &Seen) -> Option<Decision> {
+        let active = seen.active.as_ref()?;
+        let now = Instant::now();
+        let usage = observe::usage(active);
+        self.data.note(now, usage.0.used);
+        self.metadata.note(now, usage.1.used);
+        let mut obstacles = Vec::new();
+        obstacles.extend(lock_dir_problem());
+        let (pool, rules) = (
+            observe::pool(seen, active, &self.data, &self.metadata, obstacles),
+            rules(class, wanted, seen),
+        );
+        self.memory.look(now, &pool);
+        Some(decide(&rules, &pool, &self.memory))
+    }
+
+    fn show(
+        &self,
+        class: &DiskClass,
+        wanted: &ThinPool,
+        seen: &Seen,
+        decision: Option<&Decision>,
+    ) -> NodeThinPool {
+        let vg = &seen.view.vg;
+        let mut shown = match (&seen.active, decision) {
+            (Some(active), Some(decision)) => {
+                let armed = pool::mark_is_ours(&seen.lv, active, GATE);
+                NodeThinPool::active(class, wanted, vg, &seen.lv, active, decision, armed)
+            }
+            _ => NodeThinPool::inactive(class, wanted, vg, &seen.lv),
+        };
+        shown.rate = self.data.rate();
+        shown.history = self.history.entries().cloned().collect();
+        shown
+    }
+
+    /// Notes how an extension ended.
+    fn note(&mut self, part: Part, attempt: Attempt, before: &crate::extend::Pool, entry: Entry) {
+        self.memory.note(Instant::now(), part, attempt, before);
+        self.history.add(entry);
+    }
+}
+
+fn rules(class: &DiskClass, wanted: &ThinPool, seen: &Seen) -> Rules {
+    let vg = &seen.view.vg;
+    let extent = vg.extent_size;
+    Rules::of(
+        class,
+        wanted,
+        (vg.extent_count, extent),
+        (
+            seen.lv.size.extents(extent),
+            seen.lv.metadata_size.extents(extent),
+        ),
+    )
+}
+
+/// Why nothing may be changed on this node: LVM's lock directory is not the host's.
+fn lock_dir_problem() -> Option<String> {
+    match Places::here() {
+        Ok(places) => lock_dir::prove(&places)
+            .err()
+            .map(|error| format!("HostNotReady: {error}")),
+        Err(error) => Some(format!(
+            "HostNotReady: /proc/self/mountinfo cannot be read: {error}"
+        )),
+    }
+}

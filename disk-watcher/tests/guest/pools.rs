@@ -1,0 +1,6 @@
+//! Pools while they fill and while they fail. Each test says what it did to the pool and
+//! what came of it.
+
+mod fill;
+mod stage;
+mod writer;

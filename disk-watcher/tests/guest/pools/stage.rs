@@ -1,0 +1,113 @@
+//! A class on two disks, onboarded, with a small pool and a volume in it.
+
+use serde_json::Value;
+
+use crate::harness::{self, Watcher, run, wait_for};
+
+/// The class: two disks of 512 MiB, `pool` in the words of `spec.thinPool`.
+pub(crate) fn class(pool: &str) -> String {
+    format!(
+        "apiVersion: basalt.storage/v1alpha1
+kind: DiskClass
+metadata: {{name: fast}}
+spec:
+  mode: Enforce
+  select: {{transport: [ubd], size: {{min: 64Mi}}}}
+  limits: {{settle: 1s, minDisks: 2, maxDisks: 2}}
+  safety: {{allowUniqueIdMissing: true, requireZeroed: HeadAndTail}}
+  volumeGroup: {{name: fast}}
+  thinPool: {{name: pool0, {pool}}}
+"
+    )
+}
+
+/// A watcher that has made the pool and set its threshold.
+pub(crate) struct Stage {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) class: String,
+    watcher: Option<Watcher>,
+}
+
+impl Stage {
+    pub(crate) fn new(pool: &str) -> Self {
+        harness::clean();
+        let stage = Self {
+            dir: tempfile::tempdir().unwrap(),
+            class: class(pool),
+            watcher: None,
+        };
+        let stage = stage.started();
+        stage.wait("the pool is made and armed", |pool| {
+            pool["state"] == "Active" && condition(pool, "LowWaterArmed")["status"] == true
+        });
+        stage
+    }
+
+    /// The same with the watcher running.
+    pub(crate) fn started(mut self) -> Self {
+        self.watcher = Some(Watcher::start(self.dir.path(), &self.class));
+        self
+    }
+
+    /// The pool as status shows it; null while it does not.
+    pub(crate) fn pool(&self) -> Value {
+        let text = std::fs::read(self.dir.path().join("status/status.json")).unwrap_or_default();
+        let status: Value = serde_json::from_slice(&text).unwrap_or_default();
+        status["pools"][0].clone()
+    }
+
+    pub(crate) fn wait(&self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> Value {
+        wait_for(self.dir.path(), what, || holds(&self.pool()));
+        self.pool()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Makes a thin volume, as lvmd would.
+    pub(crate) fn volume(&self, name: &str, size: &str) -> String {
+        let threshold = "activation/thin_pool_autoextend_threshold=70";
+        let args = [
+            "lvcreate",
+            "--config",
+            threshold,
+            "-y",
+            "-W",
+            "n",
+            "-V",
+            size,
+            "-n",
+            name,
+            "-T",
+            "fast/pool0",
+        ];
+        run("lvm", &args);
+        format!("/dev/fast/{name}")
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.watcher.take();
+        harness::output("lvm", &["vgremove", "-y", "fast"]);
+    }
+}
+
+/// One condition of a pool.
+pub(crate) fn condition(pool: &Value, kind: &str) -> Value {
+    let all = pool["conditions"].as_array();
+    let found = all.and_then(|all| all.iter().find(|c| c["type"] == kind));
+    found.cloned().unwrap_or_default()
+}
+
+/// Successful extensions of a part, oldest first.
+pub(crate) fn extensions<'a>(pool: &'a Value, part: &'a str) -> Vec<&'a Value> {
+    let all = pool["history"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    all.iter()
+        .filter(|e| e["part"] == part && e["result"] == "Done")
+        .collect()
+}
