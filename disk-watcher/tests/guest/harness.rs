@@ -17,6 +17,14 @@ spec:
   thinPool: {name: pool0, size: 60%, metadata: {min: 4Mi}}
 ";
 
+/// The same, and a second disk joins later.
+pub(crate) fn two_disks() -> String {
+    CLASS.replace("maxDisks: 1", "maxDisks: 2").replace(
+        "  mode: Enforce\n",
+        "  mode: Enforce\n  discovery: Continuous\n",
+    )
+}
+
 pub(crate) fn output(program: &str, args: &[&str]) -> Output {
     #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
     let mut command = std::process::Command::new(program);
@@ -139,6 +147,22 @@ pub(crate) fn stage(dir: &Path) -> Option<String> {
     Some(claim["stage"].as_str()?.to_owned())
 }
 
+/// The stages of all claims in the journal, the least first.
+pub(crate) fn stages(dir: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(dir.join("journal/claims"))
+        .into_iter()
+        .flatten();
+    let mut stages: Vec<String> = files
+        .flatten()
+        .filter(|e| e.path().extension().is_some_and(|x| x == "json"))
+        .filter_map(|e| std::fs::read_to_string(e.path()).ok())
+        .filter_map(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
+        .filter_map(|claim| Some(claim["stage"].as_str()?.to_owned()))
+        .collect();
+    stages.sort();
+    stages
+}
+
 pub(crate) fn wait_for(dir: &Path, what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -183,13 +207,13 @@ pub(crate) fn chance() -> f64 {
     f64::from(u32::try_from(random >> 32).unwrap()) / f64::from(u32::MAX)
 }
 
-/// Disks of the guest beside the first, full of somebody's data.
+/// Disks of the guest beside those that are taken, full of somebody's data.
 pub(crate) struct Bystanders(Vec<(String, String)>);
 
 impl Bystanders {
-    /// Fills the beginning and the end of each with random bytes.
-    pub(crate) fn new() -> Self {
-        let disks = disks().split_off(1);
+    /// Fills the beginning and the end of each with random bytes, but for the first `taken`.
+    pub(crate) fn beside(taken: usize) -> Self {
+        let disks = disks().split_off(taken);
         for disk in &disks {
             for seek in ["0", "504"] {
                 let (of, seek) = (format!("of={disk}"), format!("seek={seek}"));

@@ -1,31 +1,10 @@
 //! A later disk joins a group that has data, wherever its joining is cut.
 
-use std::path::Path;
-
-use crate::harness::{CLASS, Watcher, clean, run, wait_for};
-
-/// The stages of all claims, the least first.
-fn stages(dir: &Path) -> Vec<String> {
-    let files = std::fs::read_dir(dir.join("journal/claims"))
-        .into_iter()
-        .flatten();
-    let mut stages: Vec<String> = files
-        .flatten()
-        .filter(|e| e.path().extension().is_some_and(|x| x == "json"))
-        .filter_map(|e| std::fs::read_to_string(e.path()).ok())
-        .filter_map(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-        .filter_map(|claim| Some(claim["stage"].as_str()?.to_owned()))
-        .collect();
-    stages.sort();
-    stages
-}
+use crate::harness::{CLASS, Watcher, clean, run, stages, two_disks, wait_for};
 
 #[test]
 fn a_later_disk_killed_on_its_way_joins_a_group_with_data() {
-    let two = CLASS.replace("maxDisks: 1", "maxDisks: 2").replace(
-        "  mode: Enforce\n",
-        "  mode: Enforce\n  discovery: Continuous\n",
-    );
+    let two = two_disks();
     for cut in ["Claimed", "Labelled", "Grouped"] {
         clean();
         let dir = tempfile::tempdir().unwrap();
