@@ -184,19 +184,18 @@ pub(super) async fn try_rearm<R: Runner + Clone>(
 /// that of the volume does both.
 pub(super) fn reload(vg: &Vg, lv: &Lv) -> Result<Mutation, VolumeError> {
     let control = open_mapper()?;
-    let mut users: Vec<_> = vg
-        .lvs
-        .iter()
-        .filter(|user| user.is_thin() && user.pool == lv.name)
-        .collect();
-    users.sort_by_key(|user| !vg.is_ours(user));
-    for user in users {
-        if device(&control, vg, user)?.is_some_and(|device| device.live) {
-            let name = user.name.clone();
-            return Ok(Mutation::Refresh { name });
+    let mut best: Option<((bool, bool), &str)> = None;
+    let users = vg.lvs.iter().filter(|lv| lv.is_thin());
+    for user in users.filter(|user| user.pool == lv.name) {
+        if let Some(device) = device(&control, vg, user)?.filter(|device| device.live) {
+            // Its requests wait meanwhile: best one that has none.
+            let rank = (device.open_count > 0, !vg.is_ours(user));
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, &user.name));
+            }
         }
     }
-    let name = lv.name.clone();
+    let name = best.map_or(lv.name.as_str(), |(_, name)| name).to_owned();
     Ok(Mutation::Refresh { name })
 }
 

@@ -46,9 +46,7 @@ impl Change {
             Self::Create { .. } => "thick creations",
             Self::Grow { .. } => "growths",
             Self::Snapshot { .. } => "snapshots",
-            Self::Remove {
-                class: "zeroed", ..
-            } => "removals with overwriting",
+            Self::Remove { class: "thin", .. } => "thin removals",
             Self::Remove { .. } => "thick removals",
         }
     }
