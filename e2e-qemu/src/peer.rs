@@ -1,7 +1,7 @@
 //! The Go programs that guest tests run beside ours, each built here from a module of its own.
 //!
 //! [`LVMD`] has upstream's own lvmd, and a replayer that speaks through upstream's own client;
-//! [`SANITY`] has csi-sanity. A module's files are part of this program, so what is built is what
+//! [`SANITY`] has csi-sanity. [`ALERTS`] is for a test of the host. A module's files are part of this program, so what is built is what
 //! was reviewed, wherever the program runs. A build is kept under the hash of those files;
 //! `current` points to the one that was asked for last, and there the guest tests look.
 
@@ -68,6 +68,23 @@ pub const SANITY: Module = Module {
     packages: &["github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"],
     binaries: &["csi-sanity"],
     upstream: "github.com/kubernetes-csi/csi-test/v5",
+    flags: &[],
+    version_in: &[],
+};
+
+/// `rules RULES CASES`: tries Prometheus rules with Prometheus' own engine, for the tests of the charts.
+pub const ALERTS: Module = Module {
+    name: "rules",
+    suite: "",
+    what: "Prometheus' rule engine",
+    files: &[
+        ("go.mod", include_str!("../rules/go.mod")),
+        ("go.sum", include_str!("../rules/go.sum")),
+        ("main.go", include_str!("../rules/main.go")),
+    ],
+    packages: &["."],
+    binaries: &["rules"],
+    upstream: "github.com/prometheus/prometheus",
     flags: &[],
     version_in: &[],
 };

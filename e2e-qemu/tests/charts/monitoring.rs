@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use e2e_qemu::host;
+use e2e_qemu::peer::ALERTS;
 use serde_json::Value;
 
 use crate::helm::{disk_watcher, topolvm, workspace};
@@ -68,4 +70,25 @@ fn alerts_and_dashboard_speak_of_metrics_that_exist() {
     let unknown: Vec<_> = used.iter().filter(|name| !exported(name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
     assert!(!exported("topolvm_no_such_metric"));
+}
+
+/// Each alert fires when it should, and not else: with Prometheus' own engine, on the cases in the chart's tests.
+#[test]
+fn alerts_fire_when_they_should() {
+    let cache = workspace().join(".cache");
+    ALERTS
+        .build(&cache, |program| host::command(program))
+        .unwrap();
+    for chart in ["topolvm", "disk-watcher"] {
+        let chart = workspace().join("charts").join(chart);
+        let done = host::command(ALERTS.current(&cache).join("rules"))
+            .args([
+                chart.join("files/alerts.yaml"),
+                chart.join("tests/alerts.yaml"),
+            ])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{}: {words}", chart.display());
+    }
 }
