@@ -239,6 +239,10 @@ async fn create<R: Runner + Clone>(
         Ok(view) => view,
         Err(error) => return Err(undo(lane, &after, lv, error.to_string()).await),
     };
+    if class.pool().is_some() && !pool::is_blank(&after.vg, lv)? {
+        let why = "its pool had a device of its number left over, with data; ask again";
+        return Err(undo(lane, &after, lv, why.into()).await);
+    }
     pool::rearm(lane, &after, class).await;
     found(&after.vg, &request.name).map(Outcome::Changed)
 }

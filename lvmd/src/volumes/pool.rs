@@ -262,3 +262,16 @@ pub(super) async fn catch_up<R: Runner + Clone>(
     }
     Ok(())
 }
+
+/// Whether nothing was ever written to a thin volume. One that was just made must be so: for
+/// LVM "there is one of this number" counts as made, so a device that a cut-off command left
+/// over in the pool would become the new volume, with the data of whoever had it.
+pub(super) fn is_blank(vg: &Vg, lv: &Lv) -> Result<bool, VolumeError> {
+    let targets = open_mapper()?
+        .status(&lv.dm_uuid(vg, ""))
+        .map_err(|e| VolumeError::Mapper(e.to_string()))?;
+    // `<mapped sectors> <highest mapped sector>`, Linux thin-provisioning.rst.
+    let mut targets = targets.iter().flatten();
+    let mapped = targets.find_map(|target| target.params.split(' ').next());
+    Ok(mapped == Some("0"))
+}

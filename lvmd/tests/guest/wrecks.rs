@@ -558,3 +558,28 @@ async fn what_another_tool_left_when_it_was_cut_off_is_healed_without_a_restart(
     daemon.stop();
     crate::whole::check_pool();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_left_over_in_a_pool_never_becomes_a_new_volume() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    let former = daemon.create("former", "thin", 8 * MIB).await.unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(node(&former));
+    file.unwrap().write_all_at(b"SECRET", 0).unwrap();
+    run("sync", &[]);
+    // What a snapshot that was cut off may leave in the pool: a device that LVM does not know, of the next number.
+    run("dmsetup", &["suspend", "vg-former"]);
+    run(
+        "dmsetup",
+        &["message", "vg-pool-tpool", "0", "create_snap 2 1"],
+    );
+    run("dmsetup", &["resume", "vg-former"]);
+    let refused = daemon.create("new", "thin", 8 * MIB).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Internal, "{refused}");
+    assert_eq!(daemon.names("thin").await, ["former"]);
+    let new = daemon.create("new", "thin", 8 * MIB).await.unwrap();
+    let head = std::fs::read(node(&new)).unwrap();
+    assert!(head.iter().all(|byte| *byte == 0), "a former tenant's data");
+    daemon.stop();
+    crate::whole::check_pool();
+}
