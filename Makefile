@@ -3,7 +3,7 @@ CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
 
-.PHONY: help setup build demo check apiserver test test-all cluster image clean
+.PHONY: help setup build demo check apiserver test test-all cluster bench image clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -39,6 +39,9 @@ test-all: check apiserver ## The same with every long variant; goes on where it 
 
 cluster: build ## Brings up a real Kubernetes with a node in a guest, and keeps it up: NODES=1
 	@$(E2E) cluster --nodes $(or $(NODES),1)
+
+bench: build ## Measures beside peers: table here, numbers in target/bench; ONLY=lvmd for one part
+	@$(E2E) bench $(if $(ONLY),--only $(ONLY))
 
 image: setup ## Builds the node image: target/image
 	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::Bench;
 use crate::cluster_command::Cluster;
 use crate::demo::Demo;
 use crate::run::Run;
@@ -28,6 +29,8 @@ enum Action {
     Cluster(Cluster),
     /// Runs the guest tests and the scenarios.
     Test(Test),
+    /// Measures beside peers, in a guest.
+    Bench(Bench),
     /// Runs a test binary in a guest; for cargo's `runner` setting.
     Runner(Runner),
     /// Holds a guest's kernel (internal).
@@ -59,6 +62,7 @@ impl Args {
             Action::Demo(demo) => demo.run(),
             Action::Cluster(cluster) => cluster.run(),
             Action::Test(test) => test.run(),
+            Action::Bench(bench) => bench.run(),
             Action::Runner(runner) => runner.run(),
             Action::Supervise { inner, plan } => {
                 let status = if inner {

@@ -1,6 +1,7 @@
 //! `e2e-qemu`: guests for tests.
 
 mod args;
+mod bench;
 mod cluster_command;
 mod demo;
 mod run;

@@ -1,0 +1,51 @@
+//! `e2e-qemu bench`: measures beside peers, in a guest.
+
+mod goals;
+mod lvmd;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use e2e_qemu::find_workspace;
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// lvmd beside one raw lvm command and upstream's lvmd.
+    Lvmd,
+}
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Bench {
+    /// One part alone; all that there are without it.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// How often each case is measured.
+    #[arg(long, default_value_t = 15)]
+    rounds: u32,
+    /// Shows where the time of one thin create goes instead.
+    #[arg(long)]
+    trace: bool,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self {
+            only,
+            rounds,
+            trace,
+        } = self;
+        let here = std::env::current_dir().context("cannot tell the current folder")?;
+        let workspace = find_workspace(&here).context("run it inside the workspace")?;
+        let parts = only.map_or_else(|| Part::value_variants().to_vec(), |part| vec![part]);
+        for part in parts {
+            match part {
+                Part::Lvmd if trace => lvmd::trace(&workspace)?,
+                Part::Lvmd => lvmd::run(&workspace, rounds)?,
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

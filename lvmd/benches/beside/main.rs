@@ -1,0 +1,97 @@
+//! lvmd beside upstream's lvmd and beside one raw lvm command. Run in a guest by `e2e-qemu bench`.
+//!
+//! Each round does every case once with each of the three, in turn, on two VGs that hold a
+//! number of other volumes; the one that has its turn runs alone, the others are stopped, and
+//! before each step udevd has nothing left to do. What is printed on stdout is a JSON list.
+
+#![allow(unreachable_pub, reason = "a program has no outside")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a measurement ends at the first surprise"
+)]
+
+mod actor;
+mod cases;
+mod daemon;
+#[expect(dead_code, reason = "guest tests use more of it")]
+#[path = "../../tests/guest/harness/host.rs"]
+mod host;
+mod processes;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+
+use actor::Actor;
+use cases::{CASES, Case};
+use daemon::Daemons;
+
+/// How many other volumes there are.
+const VOLUMES: [u32; 3] = [0, 50, 200];
+/// How often each case is done by each, unless told otherwise.
+const ROUNDS: usize = 15;
+
+#[tokio::main]
+async fn main() {
+    let asked = std::env::vars().find(|(key, _)| key == "BASALT_ROUNDS");
+    let rounds = asked.map_or(ROUNDS, |(_, n)| n.parse().expect("BASALT_ROUNDS"));
+    let mut rows = Vec::new();
+    cases::make_groups();
+    if std::env::vars().any(|(key, _)| key == "BASALT_TRACE") {
+        return trace::trace().await;
+    }
+    let mut there = 0;
+    for volumes in VOLUMES {
+        cases::add_volumes(there..volumes);
+        there = volumes;
+        eprintln!("beside {volumes} other volumes");
+        let took = measure(rounds).await;
+        let processes = processes::count().await;
+        for case in CASES {
+            let median = |actor: Actor| took.get(&(case, actor)).map(|all| milliseconds(all));
+            let counted = |actor: Actor| processes[&(case, actor)];
+            rows.push(json!({
+                "case": case.name(),
+                "volumes": volumes,
+                "ours_ms": median(Actor::Ours),
+                "raw_ms": median(Actor::Raw),
+                "peer_ms": median(Actor::Peer),
+                "ours_processes": counted(Actor::Ours),
+                "peer_processes": counted(Actor::Peer),
+                "n": took[&(case, Actor::Ours)].len(),
+            }));
+        }
+    }
+    println!("{}", serde_json::to_string_pretty(&rows).unwrap());
+}
+
+type Took = BTreeMap<(Case, Actor), Vec<Duration>>;
+
+/// How long each case took each, in each of the rounds.
+async fn measure(rounds: usize) -> Took {
+    let daemons = Daemons::start(None).await;
+    let mut took = Took::new();
+    // The first round fills caches: of the kernel, and of the daemons.
+    for round in 0..=rounds {
+        for turn in 0..Actor::ALL.len() {
+            let actor = Actor::ALL[(round + turn) % Actor::ALL.len()];
+            daemons.only(actor).await;
+            for (case, duration) in actor.round(&daemons).await {
+                if round > 0 {
+                    took.entry((case, actor)).or_default().push(duration);
+                }
+            }
+        }
+    }
+    took
+}
+
+/// The median, in milliseconds with three digits behind the point.
+fn milliseconds(all: &[Duration]) -> f64 {
+    let mut all = all.to_vec();
+    all.sort();
+    let (low, high) = (all[(all.len() - 1) / 2], all[all.len() / 2]);
+    ((low + high) / 2).as_micros() as f64 / 1000.0
+}
