@@ -83,6 +83,19 @@ pub fn conditions(pool: &Lv, active: Option<&Active>, gate: u8) -> Vec<Condition
             format!("when pool {name} is full, writes fail at once instead of waiting for space"),
         );
     }
+    // One behind is a command at work, or one that was cut off and is made up for.
+    if status
+        .transaction
+        .is_some_and(|reached| reached.saturating_add(1) < pool.transaction)
+    {
+        add(
+            "PoolBehindLvm",
+            true,
+            format!(
+                "pool {name} lags behind LVM's metadata by more than one transaction: LVM makes no new volumes in it; see lvmthin(7), metadata check and repair"
+            ),
+        );
+    }
     if !active.table.zeroing {
         add(
             "PoolBlocksNotZeroed",

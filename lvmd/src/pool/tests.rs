@@ -183,6 +183,15 @@ fn each_state_has_its_conditions() {
     let rw = "1 20/1024 0/2048 - rw discard_passdown queue_if_no_space - 256";
     assert_eq!(codes(&pool, rw, 614), [""; 0]);
     assert_eq!(codes(&pool, rw, 0), ["PoolLowWaterNotArmed"]);
+    for (next, expected) in [(1, &[][..]), (2, &[]), (3, &["PoolBehindLvm"])] {
+        pool.transaction = next;
+        assert_eq!(
+            codes(&pool, rw, 614),
+            expected,
+            "the pool is at 1, LVM at {next}"
+        );
+    }
+    pool.transaction = 1;
     let mut bare = active(rw, 614);
     bare.table.zeroing = false;
     let found = conditions(&pool, Some(&bare), 95);
