@@ -118,6 +118,21 @@ fn lvmd_takes_the_configuration() {
 
 #[test]
 fn the_programs_know_their_arguments() {
+    let profiling = "profiling: {bindAddress: ':1'}";
+    let election = "controller: {leaderElection: {enabled: false}, nodeFinalize: {skipped: false}}";
+    let other = format!("node: {{args: [--v=4], {profiling}}}\n{election}");
+    for values in [GUIDE, &other] {
+        let objects = topolvm(values).objects();
+        let node = objects.one("DaemonSet", "topolvm-node");
+        let mut node = argv(container(node, "topolvm-node"));
+        // In the pod it is in the environment.
+        node.push("--nodename=n1".to_owned());
+        let cli = csi::args::NodeCli::try_parse_from(node).unwrap();
+        assert!(cli.embed_lvmd);
+        let controller = objects.one("Deployment", "topolvm-controller");
+        let controller = argv(container(controller, "topolvm-controller"));
+        csi::args::ControllerCli::try_parse_from(controller).unwrap();
+    }
     for kind in ["DaemonSet", "Deployment"] {
         let values = format!("scheduler: {{enabled: true, type: {kind}}}");
         let objects = topolvm(&values).objects();
