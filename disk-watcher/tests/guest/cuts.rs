@@ -83,6 +83,7 @@ fn whole(dir: &Path) {
         .lines()
         .map(|v| v.split_whitespace().collect::<Vec<_>>().join(" "))
         .map(|v| v.replace("lvol1_pmspare", "lvol0_pmspare"))
+        .map(|v| v.replace(" basalt.threshold=70", ""))
         .filter(|v| v != "lvol0 linear")
         .collect();
     volumes.sort_unstable();

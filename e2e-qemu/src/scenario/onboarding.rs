@@ -103,7 +103,7 @@ fn ready(guest: &Guest, watcher: &Process) -> anyhow::Result<()> {
 /// The group is whole, and a volume can be made in its pool and written.
 fn whole(guest: &Guest) -> anyhow::Result<()> {
     let volumes = guest.shell(
-        "lvm lvs -a --noheadings -o lv_name,segtype,lv_tags fast | sed 's/ \\+/ /g' | sort",
+        "lvm lvs -a --noheadings -o lv_name,segtype,lv_tags fast | sed 's/ \\+/ /g; s/ basalt.threshold=70//' | sort",
     )?;
     let lines: Vec<&str> = volumes.lines().map(str::trim).collect();
     let wanted = [
