@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lvmd::cmd::Host;
 use lvmd::runtime::{Bind, Format, LogSettings};
 
+use crate::backup::{self, Backups};
 use crate::config::Sources;
 use crate::daemon;
 use crate::pass::Watcher;
@@ -28,6 +29,8 @@ enum Command {
     Status(StatusArgs),
     /// Checks the configuration and lists its classes
     Check(Sources),
+    /// Prints the commands that bring back groups whose disks lost their beginnings; runs none
+    RestorePlan(PlanArgs),
 }
 
 /// Flags of `disk-watcher run`.
@@ -69,6 +72,13 @@ struct StatusArgs {
     /// Where the running disk-watcher keeps its status
     #[arg(long, default_value = STATUS_DIR)]
     status_dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct PlanArgs {
+    /// Where claims and descriptions of groups are recorded
+    #[arg(long, default_value = "/var/lib/disk-watcher")]
+    journal: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -154,6 +164,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 remembered(&status_dir.join(view.file()))?
             };
             println!("{text}");
+            Ok(())
+        }
+        Command::RestorePlan(PlanArgs { journal }) => {
+            let newest = Backups::of(&journal).newest();
+            let newest =
+                newest.with_context(|| format!("no group is kept in {}", journal.display()))?;
+            let plans: Vec<String> = newest.iter().map(backup::restore_plan).collect();
+            print!("{}", plans.join("\n"));
             Ok(())
         }
         Command::Check(sources) => {

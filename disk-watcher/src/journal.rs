@@ -149,6 +149,11 @@ impl Journal {
         self.claims.values()
     }
 
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The claim on the PV with this UUID.
     pub fn claim(&self, pv_uuid: &str) -> Option<&Claim> {
         self.claims.get(pv_uuid)

@@ -18,6 +18,7 @@
 
 pub mod apply;
 pub mod args;
+pub mod backup;
 pub mod busy;
 pub mod commands;
 pub mod compat;

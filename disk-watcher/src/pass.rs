@@ -12,6 +12,7 @@ use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
 
 use self::found::id_of;
+use crate::backup::Backups;
 use crate::config::{Config, DiskClass, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
 use crate::events::Quiet;
@@ -143,6 +144,9 @@ impl<R: Runner + Clone> Watcher<R> {
             candidates.get(class).copied().unwrap_or(0)
         });
         let owner = self.journal.as_ref().map(Journal::owner);
+        if let (Some(journal), Ok(snapshot)) = (&self.journal, &node.snapshot) {
+            Backups::of(journal.dir()).keep_all(journal.owner(), snapshot.vgs.iter());
+        }
         let groups = node
             .snapshot
             .as_ref()

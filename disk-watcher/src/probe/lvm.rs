@@ -55,6 +55,11 @@ pub struct LvmLabel {
     pub used: bool,
 }
 
+/// What a description of a group says; `None` when it is none.
+pub fn describe(text: &str) -> Option<VgText> {
+    text::parse(text)
+}
+
 impl LvmLabel {
     /// The volume group texts that can be read from the committed slots, newest first.
     pub fn committed(&self) -> Vec<&VgText> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod adopt;
+mod backup;
 mod cuts;
 #[path = "../probe/fixtures.rs"]
 #[expect(dead_code, reason = "the tests of the probes need more of it")]
