@@ -36,6 +36,15 @@ pub fn folder(csi_socket: &Path) -> Option<PathBuf> {
     Some(plugins.with_file_name(REGISTRY)).filter(|folder| folder.is_dir())
 }
 
+/// The socket's name. The kubelet calls the server by the socket's path, percent-encoded, as
+/// HTTP/2's `:authority` (gRPC for Go does so with an address it knows nothing of), and a
+/// host with percent signs is one that our HTTP refuses, with PROTOCOL_ERROR. What stands
+/// before an `@` is a user, who may have them: so the name has an `@`. Any name is good to
+/// the kubelet, and the driver's is what `GetInfo` says.
+fn socket_name() -> String {
+    format!("csi@{}-reg.sock", names::DRIVER)
+}
+
 #[derive(Debug)]
 struct Registration {
     endpoint: String,
@@ -76,13 +85,10 @@ impl Service for Registration {
 /// # Errors
 /// The socket cannot be made.
 pub fn serve(folder: &Path, csi_socket: &Path, stop: CancellationToken) -> io::Result<()> {
-    let socket = folder.join(format!("{}-reg.sock", names::DRIVER));
+    let name = socket_name();
+    let socket = folder.join(&name);
     // The kubelet does not look at names that begin with a dot.
-    let new = folder.join(format!(
-        ".{}-reg.sock.{}",
-        names::DRIVER,
-        std::process::id()
-    ));
+    let new = folder.join(format!(".{name}.{}", std::process::id()));
     let _ = std::fs::remove_file(&new);
     let listener = UnixListener::bind(&new)?;
     std::fs::rename(&new, &socket)?;
@@ -107,8 +113,11 @@ mod tests {
     use tonic::transport::Endpoint;
 
     async fn info(folder: &Path) -> PluginInfo {
-        let socket = folder.join("topolvm.io-reg.sock");
+        let socket = folder.join(socket_name());
+        // As gRPC for Go encodes an authority (RFC 3986, 3.2), and so the kubelet.
+        let path = socket.display().to_string().replace('/', "%2F");
         let endpoint = Endpoint::try_from(format!("unix:{}", socket.display())).unwrap();
+        let endpoint = endpoint.origin(format!("http://{path}").parse().unwrap());
         let mut client = RegistrationClient::new(endpoint.connect().await.unwrap());
         client.get_info(InfoRequest {}).await.unwrap().into_inner()
     }
