@@ -98,8 +98,10 @@ fn in_a_guest(context: &Context, name: &str, binary: &Path, count: u64) -> Count
 }
 
 fn results(text: &str) -> Vec<String> {
-    let lines = text.lines().filter_map(|line| line.split_once("result: "));
-    lines.map(|(_, counted)| counted.to_owned()).collect()
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("result: "));
+    lines.map(str::to_owned).collect()
 }
 
 /// Loop devices on files that are gone with them.
