@@ -153,12 +153,13 @@ impl Node {
         self.binaries.path(name).display().to_string()
     }
 
-    /// Starts a daemon whose output goes to a file of the cluster's folder.
+    /// Starts a daemon whose output goes to a file of the cluster's folder. Go's preemption by signals costs much where
+    /// a signal is dear.
     fn daemon(&self, name: &str, line: &str) -> Result<Process> {
         let bin = self.binaries.path("containerd");
         let bin = bin.parent().unwrap_or(Path::new("/"));
         let script = format!(
-            "PATH={}:$PATH exec {line} >>{}/{}.{name}.log 2>&1",
+            "export PATH={}:$PATH GODEBUG=asyncpreemptoff=1; exec {line} >>{}/{}.{name}.log 2>&1",
             bin.display(),
             self.dir.display(),
             self.name()
@@ -176,6 +177,10 @@ impl Node {
                 }
             }
             holds()
+        })
+        .inspect_err(|_| {
+            // Go programs answer with what each of their threads waits for.
+            let _ = self.guest.shell("pkill -QUIT -x 'containerd|kubelet'");
         })
         .with_context(|| format!("the logs are in {}", self.dir.display()))?;
         Ok(())

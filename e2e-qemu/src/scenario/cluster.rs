@@ -53,7 +53,7 @@ fn in_cluster(context: &Context, work: impl FnOnce(&Cluster) -> Result<()> + Sen
     let binaries = cluster::prepare(&context.workspace)?;
     cluster::within(|| {
         let cluster = Cluster::start(&context.workspace, binaries, &dir)?;
-        let done = work(&cluster);
+        let done = work(&cluster).inspect_err(|_| diagnose(&cluster));
         // etcd's files and images are many and big, and say nothing that the logs do not.
         for entry in std::fs::read_dir(&dir)?.flatten() {
             let path = entry.path();
@@ -65,4 +65,35 @@ fn in_cluster(context: &Context, work: impl FnOnce(&Cluster) -> Result<()> + Sen
         }
         done
     })
+}
+
+/// Keeps what the cluster knows of a failure beside the logs: `state.txt`, `pods.log`.
+fn diagnose(cluster: &Cluster) {
+    let ask = |args: &[&str]| {
+        let said = cluster.control.kubectl(args);
+        said.unwrap_or_else(|error| format!("{error:#}"))
+    };
+    let lists = [
+        "get nodes,pods,pvc,pv,csinodes,csistoragecapacities,logicalvolumes -A -o wide",
+        "get nodes,pods,pvc,logicalvolumes -A -o yaml",
+        "get events -A --sort-by=.lastTimestamp",
+    ];
+    let state = lists.map(|list| ask(&list.split(' ').collect::<Vec<_>>()));
+    let _ = std::fs::write(cluster.dir().join("state.txt"), state.join("\n\n"));
+    let pods = ask(&[
+        "get",
+        "pods",
+        "-A",
+        "-o",
+        "jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{\"\\n\"}{end}",
+    ]);
+    let logs = pods.lines().filter_map(|line| {
+        let (namespace, name) = line.split_once(' ')?;
+        let flags = ["--all-containers", "--prefix", "--tail=500", "-n"];
+        Some(ask(&[&["logs"], &flags[..], &[namespace, name]].concat()))
+    });
+    let _ = std::fs::write(
+        cluster.dir().join("pods.log"),
+        logs.collect::<Vec<_>>().join("\n"),
+    );
 }

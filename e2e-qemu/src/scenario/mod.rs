@@ -106,9 +106,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("cluster_takes_a_plugged_disk_by_node_label_uml", |c| {
             cluster::path::disk(c, cluster::path::Chosen::NodeLabel)
         }),
-        Scenario::slow("cluster_takes_a_plugged_disk_by_path_uml", |c| {
-            cluster::path::disk(c, cluster::path::Chosen::Path)
-        }),
+        Scenario::short(
+            "cluster_keeps_a_pods_data_from_bare_disk_over_a_power_cut_uml",
+            cluster::path::guide,
+        ),
         Scenario::slow("cluster_takes_a_plugged_disk_by_disk_config_uml", |c| {
             cluster::path::disk(c, cluster::path::Chosen::DiskConfig)
         }),

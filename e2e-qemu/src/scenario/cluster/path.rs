@@ -1,8 +1,8 @@
 //! The path from the bare disk: charts/disk-watcher takes a disk that is plugged into a node to a group and a pool.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Context, in_cluster};
@@ -33,6 +33,142 @@ pub(in super::super) fn disk(context: &Context, chosen: Chosen) -> Result<()> {
     })
 }
 
+/// The whole path: disk, pool, the values of TrueCharts' guide, a claim, a pod that writes; then the node loses its
+/// power, and the pod finds its data without anybody's help.
+pub(in super::super) fn guide(context: &Context) -> Result<()> {
+    in_cluster(context, |cluster| {
+        let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
+        plug(context, cluster, &node, Chosen::Path)?;
+        let control = &cluster.control;
+        cluster.helm_install("topolvm", TOPOLVM, &guide_values())?;
+        for what in ["daemonset/topolvm-node", "deployment/topolvm-controller"] {
+            control.kubectl(&["-n", TOPOLVM, "rollout", "status", what, "--timeout=180s"])?;
+        }
+        let started = Instant::now();
+        cluster.apply(POD)?;
+        let bound = "--for=jsonpath={.status.phase}=Bound";
+        control.kubectl(&["wait", bound, "pvc/data", "--timeout=120s"])?;
+        let bound = started.elapsed();
+        control.kubectl(&[
+            "wait",
+            "--for=condition=Ready",
+            "pod/writer",
+            "--timeout=120s",
+        ])?;
+        context.result(format!(
+            "claim bound {:.1} s, pod ready {:.1} s after both were made",
+            bound.as_secs_f32(),
+            started.elapsed().as_secs_f32()
+        ));
+        let written = || control.kubectl(&["exec", "writer", "--", "sha256sum", "/data/file"]);
+        let sum = written()?;
+        let starts = || control.kubectl(&["get", "pod", "writer", "-o", STARTS]);
+        let before = starts()?;
+        let node = node.power_cycle(control)?;
+        let took = cluster::until("the pod runs again", Duration::from_mins(3), || {
+            let now = starts()?;
+            Ok(now != before && !now.is_empty())
+        })?;
+        cluster::until("the pod can be asked", POOL, || Ok(written().is_ok()))?;
+        ensure!(
+            written()? == sum,
+            "the data is {} and was {sum}",
+            written()?
+        );
+        context.result(format!(
+            "power cut of {}: the pod ran again after {:.1} s with the same sha256",
+            node.name(),
+            took.as_secs_f32()
+        ));
+        control.kubectl(&["delete", "pod/writer", "pvc/data", "--timeout=120s"])?;
+        let left = Command::shell("lvm lvs --noheadings -o lv_name topolvm_vg");
+        cluster::until("the volume is gone", POOL, || {
+            Ok(node.guest().check(left.clone())? == "topolvm_thin")
+        })?;
+        Ok(())
+    })
+}
+
+/// The namespace of the guide.
+const TOPOLVM: &str = "topolvm-system";
+
+const STARTS: &str = "jsonpath={.status.containerStatuses[0].state.running.startedAt}";
+
+/// The values of the guide, and where our images are.
+fn guide_values() -> Value {
+    json!({
+        "image": {
+            "repository": images::BASALT.trim_end_matches(":dev"),
+            "reference": "dev",
+            "pullPolicy": "Never",
+            "csi": {
+                "csiProvisioner": images::sidecar("csi-provisioner"),
+                "csiResizer": images::sidecar("csi-resizer"),
+                "csiSnapshotter": images::sidecar("csi-snapshotter"),
+            },
+        },
+        "controller": {"replicaCount": 1},
+        "snapshot": {"enabled": false},
+        "lvmd": {
+            "managed": false,
+            "env": [{"name": "LVM_SYSTEM_DIR", "value": "/tmp"}],
+            "deviceClasses": [{
+                "name": "main-thin",
+                "volume-group": "topolvm_vg",
+                "default": true,
+                "spare-gb": 10,
+                "type": "thin",
+                "thin-pool": {"name": "topolvm_thin", "overprovision-ratio": 10.0},
+            }],
+        },
+        "node": {"lvmdEmbedded": true},
+        "storageClasses": [{
+            "name": "topolvm-thin-provisioner",
+            "storageClass": {
+                "fsType": "xfs",
+                "reclaimPolicy": "Delete",
+                "annotations": {},
+                "isDefaultClass": true,
+                "volumeBindingMode": "WaitForFirstConsumer",
+                "allowVolumeExpansion": true,
+                "additionalParameters": {"topolvm.io/device-class": "main-thin"},
+                "mountOptions": [],
+            },
+        }],
+    })
+}
+
+/// It writes when it finds nothing, and never over what is there.
+const POD: &str = r#"
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 1Gi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: writer}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: writer
+      image: basalt.test/busybox:1
+      imagePullPolicy: Never
+      command:
+        - sh
+        - -c
+        - |
+          trap exit TERM
+          [ -e /data/file ] || { dd if=/dev/urandom of=/data/new bs=1M count=16 && mv /data/new /data/file && sync; }
+          touch /tmp/ready
+          sleep 1d & wait
+      readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}
+      volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+"#;
+
 /// Installs the watcher, plugs the disk, waits for the pool.
 fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Result<()> {
     let name = node.name();
@@ -51,7 +187,8 @@ fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Re
     let disk = match chosen {
         // disk-config asks for a disk that says who it is.
         Chosen::DiskConfig => node.guest().plug_scsi_debug(512)?,
-        _ => node.guest().plug(Disk::new(512 << 20))?.path(),
+        // Sparse; the guide keeps 10 GiB of it free.
+        _ => node.guest().plug(Disk::new(24 << 30))?.path(),
     };
     let pool = Command::shell("lvm lvs --noheadings -o lv_attr topolvm_vg/topolvm_thin");
     let took = cluster::until("topolvm_vg/topolvm_thin is there", POOL, || {
@@ -75,7 +212,7 @@ fn values(node: &str, chosen: Chosen) -> Value {
     let image = json!({"reference": "dev", "repository": images::BASALT.trim_end_matches(":dev"), "pullPolicy": "Never"});
     let mut values = json!({"image": image, "nodeSelector": {"basalt.test/storage": "yes"}});
     let select = match chosen {
-        Chosen::NodeLabel => json!({"transport": ["ubd"], "size": {"min": "256Mi", "max": "1Gi"}}),
+        Chosen::NodeLabel => json!({"transport": ["ubd"], "size": {"min": "256Mi", "max": "30Gi"}}),
         Chosen::Path => json!({"transport": ["ubd"], "size": {"min": "256Mi"},
             "paths": ["/dev/disk/by-path/platform-uml-blkdev.2"]}),
         Chosen::DiskConfig => {
