@@ -98,12 +98,12 @@ pub fn all() -> Vec<Scenario> {
             pod::works(c, pod::RunLock::OwnTmpfs, None)
         }),
         Scenario::short("a_private_lock_directory_is_refused_uml", pod::refuses),
-        Scenario::short(
+        Scenario::slow(
             "cluster_runs_a_pod_again_after_a_power_cut_uml",
             cluster::node,
         ),
         Scenario::short("cluster_takes_the_charts", charts::taken),
-        Scenario::short("cluster_takes_a_plugged_disk_by_node_label_uml", |c| {
+        Scenario::slow("cluster_takes_a_plugged_disk_by_node_label_uml", |c| {
             cluster::path::disk(c, cluster::path::Chosen::NodeLabel)
         }),
         Scenario::short(
