@@ -1,0 +1,332 @@
+//! Volumes of pods on real LVM: made, grown under their pod, copied, kept over a restart of the driver, and gone.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::{Context, in_cluster};
+use crate::cluster::{self, Cluster, images};
+use crate::command::Command;
+use crate::host;
+use crate::spec::{Backend, Disk};
+
+const NAMESPACE: &str = "topolvm-system";
+/// What takes seconds on a machine with nothing else to do.
+const SOON: Duration = Duration::from_mins(2);
+
+/// See the module.
+pub(in super::super) fn life(context: &Context) -> Result<()> {
+    let snapshots = snapshot_crds(&context.workspace)?;
+    in_cluster(context, |cluster| {
+        let spec = context.spec(Backend::Uml, "n1").module("loop");
+        let node = cluster.node(1, spec)?;
+        let disk = node.guest().plug(Disk::new(8 << 30))?.path();
+        node.guest().check(Command::shell(format!(
+            "lvm vgcreate vg {disk} && lvm lvcreate -y -L 6G -T vg/pool"
+        )))?;
+        for crd in &snapshots {
+            let file = crd.to_str().context("the folder is no text")?;
+            cluster
+                .control
+                .kubectl(&["apply", "--server-side", "-f", file])?;
+        }
+        cluster.apply(&snapshot_controller())?;
+        cluster.helm_install("topolvm", NAMESPACE, &values())?;
+        for what in ["daemonset/topolvm-node", "deployment/topolvm-controller"] {
+            cluster.control.kubectl(&[
+                "-n",
+                NAMESPACE,
+                "rollout",
+                "status",
+                what,
+                "--timeout=180s",
+            ])?;
+        }
+        let pods = Pods { context, cluster };
+        pods.write_and_grow()?;
+        pods.copy()?;
+        pods.restart_the_driver()?;
+        pods.too_large()?;
+        pods.delete()?;
+        let left = Command::shell("lvm lvs --noheadings -o lv_name vg");
+        cluster::until("the volumes are gone", SOON, || {
+            Ok(node.guest().check(left.clone())? == "pool")
+        })?;
+        Ok(())
+    })
+}
+
+/// Pods with volumes.
+struct Pods<'a> {
+    context: &'a Context,
+    cluster: &'a Cluster,
+}
+
+impl Pods<'_> {
+    fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.cluster.control.kubectl(args)
+    }
+
+    fn exec(&self, pod: &str, script: &str) -> Result<String> {
+        self.kubectl(&["exec", pod, "--", "sh", "-ec", script])
+    }
+
+    fn ready(&self, pod: &str) -> Result<()> {
+        let pod = format!("pod/{pod}");
+        self.kubectl(&["wait", "--for=condition=Ready", &pod, "--timeout=120s"])
+            .map(drop)
+    }
+
+    fn until(&self, what: &str, holds: impl FnMut() -> Result<bool>) -> Result<Duration> {
+        cluster::until(what, SOON, holds)
+    }
+
+    /// Two file systems and a device, grown while they are used.
+    fn write_and_grow(&self) -> Result<()> {
+        let started = Instant::now();
+        let claims = [("xfs", "xfs"), ("ext4", "ext4"), ("block", "xfs")];
+        let claims =
+            claims.map(|(name, class)| claim(name, class, "400Mi", name == "block", Value::Null));
+        self.cluster.apply(&list(&claims))?;
+        self.cluster
+            .apply(&pod("writer", &["xfs", "ext4"], &["block"]).to_string())?;
+        self.ready("writer")?;
+        let ready = started.elapsed();
+        self.exec(
+            "writer",
+            "for d in xfs ext4; do dd if=/dev/urandom of=/$d/file bs=1M count=8; done; sync; \
+            dd if=/xfs/file of=/dev/block bs=1M",
+        )?;
+        let size = |name: &str| -> Result<u64> {
+            let script = match name {
+                "block" => "blockdev --getsize64 /dev/block".to_owned(),
+                name => format!("set -- $(df -k /{name} | tail -n 1); echo $2"),
+            };
+            Ok(self.exec("writer", &script)?.trim().parse()?)
+        };
+        let grow = r#"{"spec": {"resources": {"requests": {"storage": "800Mi"}}}}"#;
+        for name in ["xfs", "ext4", "block"] {
+            let before = size(name)?;
+            self.kubectl(&["patch", "pvc", name, "--patch", grow])?;
+            let took = self.until("the volume has grown", || Ok(size(name)? > before * 3 / 2))?;
+            self.context.result(format!(
+                "{name} grown under its pod after {:.1} s",
+                took.as_secs_f32()
+            ));
+        }
+        self.context.result(format!(
+            "three claims and their pod ready after {:.1} s",
+            ready.as_secs_f32()
+        ));
+        Ok(())
+    }
+
+    /// A snapshot keeps what was; restored and cloned volumes are their own.
+    fn copy(&self) -> Result<()> {
+        let sum = self.exec("writer", "sha256sum </xfs/file")?;
+        self.cluster.apply(&json!({
+            "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot", "metadata": {"name": "then"},
+            "spec": {"volumeSnapshotClassName": "thin", "source": {"persistentVolumeClaimName": "xfs"}}
+        }).to_string())?;
+        let ready = "jsonpath={.status.readyToUse}";
+        let took = self.until("the snapshot is ready", || {
+            Ok(self.kubectl(&["get", "volumesnapshot", "then", "-o", ready])? == "true")
+        })?;
+        self.context
+            .result(format!("snapshot ready after {:.1} s", took.as_secs_f32()));
+        self.exec("writer", "echo later >/xfs/later; sync")?;
+        let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "then"});
+        let clone = json!({"kind": "PersistentVolumeClaim", "name": "xfs"});
+        let claims = [
+            claim("restored", "xfs", "900Mi", false, snapshot),
+            claim("cloned", "xfs", "800Mi", false, clone),
+        ];
+        self.cluster.apply(&list(&claims))?;
+        self.cluster
+            .apply(&pod("reader", &["restored", "cloned"], &[]).to_string())?;
+        self.ready("reader")?;
+        for copy in ["restored", "cloned"] {
+            let copied = self.exec("reader", &format!("sha256sum </{copy}/file"))?;
+            ensure!(copied == sum, "{copy} has {copied}, its source {sum}");
+        }
+        self.exec(
+            "reader",
+            "[ ! -e /restored/later ]; [ -e /cloned/later ]; echo x >/cloned/own; sync",
+        )?;
+        self.exec("writer", "[ ! -e /xfs/own ]").map(drop)
+    }
+
+    /// Pods write on while the driver restarts, and the next pod gets its volume.
+    fn restart_the_driver(&self) -> Result<()> {
+        self.kubectl(&[
+            "-n",
+            NAMESPACE,
+            "rollout",
+            "restart",
+            "daemonset/topolvm-node",
+        ])?;
+        self.exec(
+            "writer",
+            "for i in $(seq 5); do echo $i >>/xfs/log; sync; sleep 1; done",
+        )?;
+        self.kubectl(&[
+            "-n",
+            NAMESPACE,
+            "rollout",
+            "status",
+            "daemonset/topolvm-node",
+            "--timeout=180s",
+        ])?;
+        self.cluster
+            .apply(&list(&[claim("next", "ext4", "64Mi", false, Value::Null)]))?;
+        self.cluster
+            .apply(&pod("next", &["next"], &[]).to_string())?;
+        self.ready("next")?;
+        let lines = self.exec("writer", "wc -l </xfs/log")?;
+        ensure!(lines.trim() == "5", "{lines}");
+        Ok(())
+    }
+
+    /// What no node can give stays Pending, and takes nothing.
+    fn too_large(&self) -> Result<()> {
+        self.cluster
+            .apply(&list(&[claim("large", "xfs", "1Ti", false, Value::Null)]))?;
+        self.cluster
+            .apply(&pod("large", &["large"], &[]).to_string())?;
+        let events = [
+            "get",
+            "events",
+            "--field-selector=involvedObject.name=large,reason=FailedScheduling",
+        ];
+        self.until("the scheduler says why", || {
+            Ok(self.kubectl(&events)?.contains("storage"))
+        })?;
+        let volumes = self.kubectl(&["get", "logicalvolumes", "-o", "name"])?;
+        ensure!(volumes.lines().count() == 7, "{volumes}");
+        Ok(())
+    }
+
+    fn delete(&self) -> Result<()> {
+        for what in ["pod", "volumesnapshot", "pvc"] {
+            self.kubectl(&["delete", what, "--all", "--timeout=120s"])?;
+        }
+        let took = self.until("no LogicalVolume is left", || {
+            Ok(self
+                .kubectl(&["get", "logicalvolumes", "-o", "name"])?
+                .is_empty())
+        })?;
+        self.context.result(format!(
+            "all volumes gone {:.1} s after their claims",
+            took.as_secs_f32()
+        ));
+        Ok(())
+    }
+}
+
+fn claim(name: &str, class: &str, size: &str, block: bool, source: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": class, "dataSource": source,
+            "volumeMode": if block { "Block" } else { "Filesystem" },
+            "resources": {"requests": {"storage": size}}
+        }
+    })
+}
+
+fn list(items: &[Value]) -> String {
+    let texts: Vec<_> = items.iter().map(Value::to_string).collect();
+    texts.join("\n---\n")
+}
+
+fn pod(name: &str, mounts: &[&str], devices: &[&str]) -> Value {
+    let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
+    let at = |key: &str, folder: &str, names: &[&str]| -> Value {
+        names
+            .iter()
+            .map(|name| json!({"name": name, key: format!("{folder}/{name}")}))
+            .collect()
+    };
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "c", "image": images::BUSYBOX, "imagePullPolicy": "Never",
+                "command": ["sh", "-c", "trap exit TERM; sleep 1d & wait"],
+                "volumeMounts": at("mountPath", "", mounts), "volumeDevices": at("devicePath", "/dev", devices)
+            }],
+            "volumes": mounts.iter().chain(devices).map(volume).collect::<Vec<_>>()
+        }
+    })
+}
+
+fn values() -> Value {
+    let class = |name: &str| {
+        json!({"name": name, "storageClass": {"fsType": name, "allowVolumeExpansion": true,
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "additionalParameters": {"topolvm.io/device-class": "thin"}}})
+    };
+    json!({
+        "image": {
+            "repository": images::BASALT.trim_end_matches(":dev"), "reference": "dev", "pullPolicy": "Never",
+            "csi": {
+                "csiProvisioner": images::sidecar("csi-provisioner"),
+                "csiResizer": images::sidecar("csi-resizer"),
+                "csiSnapshotter": images::sidecar("csi-snapshotter"),
+            },
+        },
+        "controller": {"replicaCount": 1},
+        "snapshot": {"volumeSnapshotClasses": [{"name": "thin"}]},
+        "lvmd": {"managed": false, "deviceClasses": [{
+            "name": "thin", "volume-group": "vg", "default": true, "spare-gb": 0, "type": "thin",
+            "thin-pool": {"name": "pool", "overprovision-ratio": 2.0},
+        }]},
+        "node": {"lvmdEmbedded": true},
+        "storageClasses": [class("xfs"), class("ext4")],
+    })
+}
+
+/// The CRDs of snapshots, as their module has them.
+fn snapshot_crds(workspace: &Path) -> Result<Vec<PathBuf>> {
+    let mut go = host::command("go");
+    go.args([
+        "mod",
+        "download",
+        "-json",
+        "github.com/kubernetes-csi/external-snapshotter/client/v8",
+    ])
+    .current_dir(workspace.join("e2e-qemu/kubernetes/sidecars"));
+    let found: Value = serde_json::from_slice(&host::capture(&mut go)?)?;
+    let dir = Path::new(found["Dir"].as_str().context("go names no folder")?).join("config/crd");
+    let kinds = [
+        "volumesnapshotclasses",
+        "volumesnapshotcontents",
+        "volumesnapshots",
+    ];
+    Ok(kinds
+        .map(|kind| dir.join(format!("snapshot.storage.k8s.io_{kind}.yaml")))
+        .into())
+}
+
+/// The controller that every cluster with snapshots has, with an administrator's rights.
+fn snapshot_controller() -> String {
+    let labels = json!({"app": "snapshot-controller"});
+    list(&[
+        json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "snapshot-controller", "namespace": "kube-system"}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "snapshot-controller"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": "snapshot-controller", "namespace": "kube-system"}]}),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "snapshot-controller", "namespace": "kube-system"},
+            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+                "metadata": {"labels": labels},
+                "spec": {"serviceAccountName": "snapshot-controller", "containers": [{
+                    "name": "c", "image": images::sidecar("snapshot-controller"), "imagePullPolicy": "Never",
+                    "args": ["--leader-election=false"]}]}}}}),
+    ])
+}
