@@ -61,6 +61,16 @@ pub enum GuestError {
         /// What a command wrote before it was killed.
         output: Option<Box<Output>>,
     },
+    /// A program that was killed did not end: it waits in the kernel, or the kernel does nothing else any more.
+    #[error("guest {name} hangs: {doing} was killed and did not end{}", tail(&Some(output.clone())))]
+    Hung {
+        /// The guest's name.
+        name: String,
+        /// What was killed.
+        doing: String,
+        /// What it had written.
+        output: Box<Output>,
+    },
     /// A program could not be started in the guest.
     #[error("could not start {argv}: {error}")]
     Spawn {

@@ -232,9 +232,17 @@ impl Process {
             Ok(status) => Ok(self.take(status)),
             Err(NoAnswer::Late) => {
                 self.signal_group(Signal::SIGKILL)?;
-                let status = self
-                    .link
-                    .wait(PROMPT, &format!("killing {}", self.line), ended)?;
+                let killing = format!("killing {}", self.line);
+                let status = match self.link.wait(PROMPT, &killing, ended) {
+                    Err(GuestError::TimedOut { name, .. }) => {
+                        return Err(GuestError::Hung {
+                            name,
+                            doing: self.line.clone(),
+                            output: Box::new(self.take(Status::Signal(Signal::SIGKILL as i32))),
+                        });
+                    }
+                    said => said?,
+                };
                 Err(GuestError::TimedOut {
                     name: self.link.name.clone(),
                     doing: self.line.clone(),

@@ -142,7 +142,8 @@ pub(crate) fn key(disk: &Attached) -> DiskKey {
     DiskKey::Name(disk.name().to_owned())
 }
 
-fn ask(scratch: &Path, command: &str) -> io::Result<String> {
+/// Asks the kernel's console.
+pub(crate) fn ask(scratch: &Path, command: &str) -> io::Result<String> {
     mconsole::ask(
         &scratch.join("uml/mconsole"),
         &scratch.join("mconsole-reply"),

@@ -16,7 +16,9 @@ use crate::error::{GuestError, Result};
 use crate::host;
 use crate::process::Link;
 use crate::protocol::ToGuest;
+use crate::spec::Backend;
 use crate::supervise::Plan;
+use crate::uml;
 
 /// How long a kernel has from its start to the agent's first word.
 const BOOT: Duration = Duration::from_mins(3);
@@ -42,6 +44,16 @@ impl Guest {
         let waited = running.keeper.wait();
         running.link.connection.close();
         waited.map(drop).map_err(GuestError::host(doing))
+    }
+
+    /// Has a user-mode kernel that hangs write to its console what every processor and task does (kernel documentation,
+    /// "Magic SysRq key": l, w, t), as far as it still can.
+    pub(crate) fn tell_tasks(&self) {
+        if self.spec.backend == Backend::Uml {
+            for key in ["l", "w", "t"] {
+                let _ = uml::ask(self.scratch.path(), &format!("sysrq {key}"));
+            }
+        }
     }
 
     /// Ends everything in the guest and powers it off in order. Returns when it is gone.

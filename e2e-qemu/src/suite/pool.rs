@@ -17,7 +17,7 @@ use super::record::Record;
 use super::report::{Outcome, Report};
 use crate::attached::Attached;
 use crate::command::{Command, Output};
-use crate::error::Result;
+use crate::error::{GuestError, Result};
 use crate::guest::Guest;
 use crate::scenario::{Context, Scenario};
 use crate::spec::{Disk, Spec};
@@ -168,7 +168,21 @@ impl<'a> Pool<'a> {
             Err(error) => return (outcome(start, Some(error.to_string())), None),
         };
         let start = Instant::now();
-        let result = guest.run(self.command(test, &guest));
+        let mut guest = guest;
+        let mut result = guest.run(self.command(test, &guest));
+        let mut hung = None;
+        if let Err(error @ GuestError::Hung { .. }) = &result {
+            // docs/decisions/guest-hangs.md: told, and tried once more.
+            let file = self.keep_hang(&name, error, &guest);
+            hung = Some(format!(
+                "THE GUEST HUNG and the test ran again in a fresh one: {file}"
+            ));
+            guest = match self.boot(number) {
+                Ok(guest) => guest,
+                Err(error) => return (outcome(start, Some(error.to_string())), None),
+            };
+            result = guest.run(self.command(test, &guest));
+        }
         let failure = match &result {
             Ok(output) if passed(output) => None,
             Ok(output) => Some(explain(output, &guest)),
@@ -179,8 +193,23 @@ impl<'a> Pool<'a> {
         };
         let mut outcome = outcome(start, failure);
         outcome.results = result.as_ref().map(results).unwrap_or_default();
+        outcome.results.extend(hung);
         let fit = outcome.passed && !test.function.ends_with("_dirty") && is_clean(&guest);
         (outcome, fit.then_some(guest))
+    }
+
+    /// Keeps what a guest that hangs can still tell; where.
+    fn keep_hang(&self, name: &str, error: &GuestError, guest: &Guest) -> String {
+        guest.tell_tasks();
+        let file = self
+            .options
+            .workspace
+            .join(format!("target/e2e/hung-{}.log", name.replace("::", "-")));
+        let text = format!("{error}\n--- console\n{}", guest.console());
+        match std::fs::write(&file, text) {
+            Ok(()) => file.display().to_string(),
+            Err(error) => format!("{}: {error}", file.display()),
+        }
     }
 
     fn boot(&self, number: usize) -> Result<Guest> {
