@@ -7,6 +7,7 @@ use extension::image::EPOCH;
 use extension::oci::{ImageSpec, Layout};
 use extension::rootfs::{Node, Rootfs, Source};
 use extension::{Cache, Recipe, image, layer};
+use serde_json::{Value, json};
 
 use super::binaries::Binaries;
 
@@ -50,6 +51,21 @@ const APPLETS: &[&str] = &[
 #[must_use]
 pub fn sidecar(name: &str) -> String {
     format!("basalt.test/{name}:1")
+}
+
+/// What a chart gets as `image`: where ours is and, for topolvm's chart, where the sidecars' are.
+#[must_use]
+pub fn chart_value(sidecars: bool) -> Value {
+    let (repository, tag) = BASALT.rsplit_once(':').unwrap_or((BASALT, "latest"));
+    let mut image = json!({"repository": repository, "reference": tag, "pullPolicy": "Never"});
+    if sidecars {
+        image["csi"] = json!({
+            "csiProvisioner": sidecar("csi-provisioner"),
+            "csiResizer": sidecar("csi-resizer"),
+            "csiSnapshotter": sidecar("csi-snapshotter"),
+        });
+    }
+    image
 }
 
 /// Writes the archives that nodes import into `dir`; their paths.

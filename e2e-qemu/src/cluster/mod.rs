@@ -119,11 +119,18 @@ impl Cluster {
         self.control.kubectl(&strict).map(drop)
     }
 
-    /// Installs the chart `charts/<name>` under its own name, with these values, into a namespace that it makes.
+    /// Installs the chart `charts/<name>` under its own name into a namespace that it makes, with the values of
+    /// `files`, paths in the workspace, and then these.
     ///
     /// # Errors
     /// helm or the API server refuses it.
-    pub fn helm_install(&self, name: &str, namespace: &str, values: &Value) -> Result<()> {
+    pub fn helm_install(
+        &self,
+        name: &str,
+        namespace: &str,
+        files: &[&str],
+        values: &Value,
+    ) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
         file.write_all(values.to_string().as_bytes())?;
         let mut helm = host::command(self.binaries.path("helm"));
@@ -137,10 +144,24 @@ impl Cluster {
                 "--namespace",
                 namespace,
             ])
+            .args(files.iter().flat_map(|file| ["--values", file]))
             .arg("--values")
             .arg(file.path())
+            .current_dir(&self.workspace)
             .arg(self.workspace.join("charts").join(name));
         host::capture(&mut helm)?;
+        Ok(())
+    }
+
+    /// Waits until each of these, such as `daemonset/topolvm-node`, runs as it is written.
+    ///
+    /// # Errors
+    /// One does not within two minutes.
+    pub fn rolled_out(&self, namespace: &str, workloads: &[&str]) -> Result<()> {
+        for what in workloads {
+            let status = ["-n", namespace, "rollout", "status", what, "--timeout=120s"];
+            self.control.kubectl(&status)?;
+        }
         Ok(())
     }
 

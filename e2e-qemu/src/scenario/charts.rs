@@ -13,15 +13,12 @@ use crate::cluster::{self, Control};
 use crate::host;
 
 const NAMESPACE: &str = "topolvm-system";
-const GUIDE: &str = "e2e-qemu/tests/charts/values/guide.yaml";
+/// The values of TrueCharts' guide, in the workspace.
+pub(super) const GUIDE: &str = "e2e-qemu/tests/charts/values/guide.yaml";
 
 /// See the module.
 pub(super) fn taken(context: &Context) -> Result<()> {
-    let dir = context.artifacts();
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
-    }
-    std::fs::create_dir_all(&dir)?;
+    let dir = context.empty_artifacts()?;
     let binaries = cluster::prepare(&context.workspace)?;
     cluster::within(|| {
         let bench = Bench {

@@ -5,12 +5,14 @@ pub(super) mod volumes;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::Context;
-use crate::cluster::{self, Cluster, images};
+use crate::cluster::{self, Cluster, Node, images};
 use crate::spec::Backend;
 
+/// What topolvm's chart runs.
+const TOPOLVM: [&str; 2] = ["daemonset/topolvm-node", "deployment/topolvm-controller"];
 const READY: &str = "--timeout=180s";
 
 /// A node boots, runs a pod, loses its power, and runs it again.
@@ -26,13 +28,7 @@ pub(super) fn node(context: &Context) -> Result<()> {
         cluster.apply(&pod)?;
         let control = &cluster.control;
         control.kubectl(&["wait", "--for=condition=Ready", "pod/p", READY])?;
-        let starts = || control.kubectl(&["get", "pod", "p", "-o", STARTS]);
-        let before = starts()?;
-        let node = node.power_cycle(control)?;
-        let took = cluster::until("the pod runs again", Duration::from_mins(3), || {
-            let now = starts()?;
-            Ok(now != before && !now.is_empty())
-        })?;
+        let (node, took) = runs_again_after_power_cut(cluster, node, "p")?;
         control.kubectl(&["wait", "--for=condition=Ready", "pod/p", READY])?;
         context.result(format!(
             "the pod ran again {:.0} s after its node {}'s kubelet did",
@@ -43,14 +39,27 @@ pub(super) fn node(context: &Context) -> Result<()> {
     })
 }
 
-const STARTS: &str = "jsonpath={.status.containerStatuses[0].state.running.startedAt}";
+/// Cuts the node's power and boots it again; how long after its kubelet answered the pod's container ran again.
+fn runs_again_after_power_cut(
+    cluster: &Cluster,
+    node: Node,
+    pod: &str,
+) -> Result<(Node, Duration)> {
+    let control = &cluster.control;
+    let start = "jsonpath={.status.containerStatuses[0].state.running.startedAt}";
+    let starts = || control.kubectl(&["get", "pod", pod, "-o", start]);
+    let before = starts()?;
+    let node = node.power_cycle(control)?;
+    let took = cluster::until("the pod runs again", Duration::from_mins(3), || {
+        let now = starts()?;
+        Ok(now != before && !now.is_empty())
+    })?;
+    Ok((node, took))
+}
 
 /// Brings up a control plane, with its logs in the scenario's folder.
 fn in_cluster(context: &Context, work: impl FnOnce(&Cluster) -> Result<()> + Send) -> Result<()> {
-    let dir = context.artifacts();
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
-    }
+    let dir = context.empty_artifacts()?;
     let binaries = cluster::prepare(&context.workspace)?;
     cluster::within(|| {
         let cluster = Cluster::start(&context.workspace, binaries, &dir)?;

@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use crate::spec::{Backend, Spec};
 use crate::suite::Options;
 
@@ -176,6 +178,17 @@ impl Context {
     #[must_use]
     pub fn artifacts(&self) -> PathBuf {
         self.workspace.join("target/e2e").join(self.scenario)
+    }
+
+    /// The same folder, there and empty.
+    pub(crate) fn empty_artifacts(&self) -> anyhow::Result<PathBuf> {
+        let dir = self.artifacts();
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)
+                .with_context(|| format!("cannot empty {}", dir.display()))?;
+        }
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(dir)
     }
 }
 

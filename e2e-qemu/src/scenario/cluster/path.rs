@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Context, in_cluster};
+use super::super::charts::GUIDE;
+use super::{Context, TOPOLVM, in_cluster, runs_again_after_power_cut};
 use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
-const NAMESPACE: &str = "lvm-disk-watcher";
+const WATCHER: &str = "lvm-disk-watcher";
 /// Ten times what it takes on a machine with nothing else to do, from the plugged disk to the pool.
 const POOL: Duration = Duration::from_mins(3);
 
@@ -40,10 +41,8 @@ pub(in super::super) fn guide(context: &Context) -> Result<()> {
         let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
         plug(context, cluster, &node, Chosen::Path)?;
         let control = &cluster.control;
-        cluster.helm_install("topolvm", TOPOLVM, &guide_values())?;
-        for what in ["daemonset/topolvm-node", "deployment/topolvm-controller"] {
-            control.kubectl(&["-n", TOPOLVM, "rollout", "status", what, "--timeout=180s"])?;
-        }
+        cluster.helm_install("topolvm", NAMESPACE, &[GUIDE], &installed_here())?;
+        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
         let started = Instant::now();
         cluster.apply(POD)?;
         let bound = "--for=jsonpath={.status.phase}=Bound";
@@ -62,13 +61,7 @@ pub(in super::super) fn guide(context: &Context) -> Result<()> {
         ));
         let written = || control.kubectl(&["exec", "writer", "--", "sha256sum", "/data/file"]);
         let sum = written()?;
-        let starts = || control.kubectl(&["get", "pod", "writer", "-o", STARTS]);
-        let before = starts()?;
-        let node = node.power_cycle(control)?;
-        let took = cluster::until("the pod runs again", Duration::from_mins(3), || {
-            let now = starts()?;
-            Ok(now != before && !now.is_empty())
-        })?;
+        let (node, took) = runs_again_after_power_cut(cluster, node, "writer")?;
         cluster::until("the pod can be asked", POOL, || Ok(written().is_ok()))?;
         ensure!(
             written()? == sum,
@@ -90,51 +83,14 @@ pub(in super::super) fn guide(context: &Context) -> Result<()> {
 }
 
 /// The namespace of the guide.
-const TOPOLVM: &str = "topolvm-system";
+const NAMESPACE: &str = "topolvm-system";
 
-const STARTS: &str = "jsonpath={.status.containerStatuses[0].state.running.startedAt}";
-
-/// The values of the guide, and where our images are.
-fn guide_values() -> Value {
+/// What this cluster needs on top of the guide's values.
+fn installed_here() -> Value {
     json!({
-        "image": {
-            "repository": images::BASALT.trim_end_matches(":dev"),
-            "reference": "dev",
-            "pullPolicy": "Never",
-            "csi": {
-                "csiProvisioner": images::sidecar("csi-provisioner"),
-                "csiResizer": images::sidecar("csi-resizer"),
-                "csiSnapshotter": images::sidecar("csi-snapshotter"),
-            },
-        },
+        "image": images::chart_value(true),
         "controller": {"replicaCount": 1},
         "snapshot": {"enabled": false},
-        "lvmd": {
-            "managed": false,
-            "env": [{"name": "LVM_SYSTEM_DIR", "value": "/tmp"}],
-            "deviceClasses": [{
-                "name": "main-thin",
-                "volume-group": "topolvm_vg",
-                "default": true,
-                "spare-gb": 10,
-                "type": "thin",
-                "thin-pool": {"name": "topolvm_thin", "overprovision-ratio": 10.0},
-            }],
-        },
-        "node": {"lvmdEmbedded": true},
-        "storageClasses": [{
-            "name": "topolvm-thin-provisioner",
-            "storageClass": {
-                "fsType": "xfs",
-                "reclaimPolicy": "Delete",
-                "annotations": {},
-                "isDefaultClass": true,
-                "volumeBindingMode": "WaitForFirstConsumer",
-                "allowVolumeExpansion": true,
-                "additionalParameters": {"topolvm.io/device-class": "main-thin"},
-                "mountOptions": [],
-            },
-        }],
     })
 }
 
@@ -175,15 +131,8 @@ fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Re
     cluster
         .control
         .kubectl(&["label", "node", &name, "basalt.test/storage=yes"])?;
-    cluster.helm_install("disk-watcher", NAMESPACE, &values(&name, chosen))?;
-    cluster.control.kubectl(&[
-        "--namespace",
-        NAMESPACE,
-        "rollout",
-        "status",
-        "daemonset/disk-watcher",
-        "--timeout=120s",
-    ])?;
+    cluster.helm_install("disk-watcher", WATCHER, &[], &values(&name, chosen))?;
+    cluster.rolled_out(WATCHER, &["daemonset/disk-watcher"])?;
     let disk = match chosen {
         // disk-config asks for a disk that says who it is.
         Chosen::DiskConfig => node.guest().plug_scsi_debug(512)?,
@@ -197,7 +146,7 @@ fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Re
     });
     let took = took.with_context(|| {
         let ask = ["exec", "ds/disk-watcher", "--", "/disk-watcher", "status"];
-        let ask = [&["--namespace", NAMESPACE][..], &ask].concat();
+        let ask = [&["--namespace", WATCHER][..], &ask].concat();
         let said = cluster.control.kubectl(&ask);
         said.unwrap_or_else(|error| format!("{error:#}"))
     })?;
@@ -209,8 +158,7 @@ fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Re
 }
 
 fn values(node: &str, chosen: Chosen) -> Value {
-    let image = json!({"reference": "dev", "repository": images::BASALT.trim_end_matches(":dev"), "pullPolicy": "Never"});
-    let mut values = json!({"image": image, "nodeSelector": {"basalt.test/storage": "yes"}});
+    let mut values = json!({"image": images::chart_value(false), "nodeSelector": {"basalt.test/storage": "yes"}});
     let select = match chosen {
         Chosen::NodeLabel => json!({"transport": ["ubd"], "size": {"min": "256Mi", "max": "30Gi"}}),
         Chosen::Path => json!({"transport": ["ubd"], "size": {"min": "256Mi"},

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Context, in_cluster};
+use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, images};
 use crate::command::Command;
 use crate::host;
@@ -33,17 +33,8 @@ pub(in super::super) fn life(context: &Context) -> Result<()> {
                 .kubectl(&["apply", "--server-side", "-f", file])?;
         }
         cluster.apply(&snapshot_controller())?;
-        cluster.helm_install("topolvm", NAMESPACE, &values())?;
-        for what in ["daemonset/topolvm-node", "deployment/topolvm-controller"] {
-            cluster.control.kubectl(&[
-                "-n",
-                NAMESPACE,
-                "rollout",
-                "status",
-                what,
-                "--timeout=180s",
-            ])?;
-        }
+        cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
+        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
         let pods = Pods { context, cluster };
         pods.write_and_grow()?;
         pods.copy()?;
@@ -270,14 +261,7 @@ fn values() -> Value {
             "additionalParameters": {"topolvm.io/device-class": "thin"}}})
     };
     json!({
-        "image": {
-            "repository": images::BASALT.trim_end_matches(":dev"), "reference": "dev", "pullPolicy": "Never",
-            "csi": {
-                "csiProvisioner": images::sidecar("csi-provisioner"),
-                "csiResizer": images::sidecar("csi-resizer"),
-                "csiSnapshotter": images::sidecar("csi-snapshotter"),
-            },
-        },
+        "image": images::chart_value(true),
         "controller": {"replicaCount": 1},
         "snapshot": {"volumeSnapshotClasses": [{"name": "thin"}]},
         "lvmd": {"managed": false, "deviceClasses": [{
