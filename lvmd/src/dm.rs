@@ -2,8 +2,8 @@
 //!
 //! Reading spawns no process and takes no lock. Every status is asked with
 //! `DM_NOFLUSH_FLAG`: a plain status of a thin pool commits its metadata, which would
-//! turn each look into a write. Two things are changed here, both only to clear away what a
-//! cut-off command left ([`Control::remove_unused`], [`Control::drop_loaded`]).
+//! turn each look into a write. Three things are changed here, all only to put right what a
+//! cut-off command left ([`Control::remove_unused`], [`Control::drop_loaded`], [`Control::message`]).
 //!
 //! Source of the layout: Linux `include/uapi/linux/dm-ioctl.h`.
 
@@ -36,6 +36,7 @@ const DEV_STATUS: u64 = 7;
 const TABLE_CLEAR: u64 = 10;
 const TABLE_STATUS: u64 = 12;
 const LIST_VERSIONS: u64 = 13;
+const TARGET_MSG: u64 = 14;
 const ARM_POLL: u64 = 16;
 
 const READONLY_FLAG: u32 = 1;
@@ -244,6 +245,17 @@ impl Control {
         self.ask(TABLE_CLEAR, uuid, 0).map(drop)
     }
 
+    /// Gives the first target of this device a message (Linux `thin-provisioning.rst`,
+    /// "Messages", for a thin pool's).
+    ///
+    /// # Errors
+    /// When the target refuses it.
+    pub fn message(&self, uuid: &str, text: &str) -> io::Result<()> {
+        // struct dm_target_msg: u64 sector, then the text.
+        let payload = [&[0; 8], text.as_bytes(), &[0]].concat();
+        self.ask_with(TARGET_MSG, uuid, 0, &payload).map(drop)
+    }
+
     fn targets(&self, uuid: &str, flags: u32) -> io::Result<Option<(Device, Vec<Target>)>> {
         let (device, data, count) = match self.ask_counted(TABLE_STATUS, uuid, flags) {
             Ok(answer) => answer,
@@ -279,6 +291,16 @@ impl Control {
         uuid: &str,
         flags: u32,
     ) -> io::Result<(Device, Vec<u8>, u32)> {
+        self.ask_with(command, uuid, flags, &[])
+    }
+
+    fn ask_with(
+        &self,
+        command: u64,
+        uuid: &str,
+        flags: u32,
+        payload: &[u8],
+    ) -> io::Result<(Device, Vec<u8>, u32)> {
         if uuid.len() >= UUID_LEN {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -287,7 +309,7 @@ impl Control {
         }
         let mut size = match command {
             TABLE_STATUS => TABLE_SIZE,
-            DEV_STATUS | DEV_REMOVE | TABLE_CLEAR => DEVICE_SIZE,
+            DEV_STATUS | DEV_REMOVE | TABLE_CLEAR | TARGET_MSG => DEVICE_SIZE + payload.len(),
             _ => LIST_SIZE,
         };
         loop {
@@ -298,6 +320,7 @@ impl Control {
             put_u32(&mut buffer, 28, flags);
             let uuid_at = 48 + NAME_LEN;
             buffer[uuid_at..uuid_at + uuid.len()].copy_from_slice(uuid.as_bytes());
+            buffer[HEADER..HEADER + payload.len()].copy_from_slice(payload);
             self.ioctl(command, &mut buffer)?;
             if u32_at(&buffer, 28) & BUFFER_FULL_FLAG != 0 && size < LARGEST {
                 size *= 4;

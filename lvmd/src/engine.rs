@@ -196,6 +196,15 @@ impl<R: Runner + Clone> Engine<R> {
         self.reader.patience()
     }
 
+    /// Runs a program that is not lvm, beside it.
+    ///
+    /// # Errors
+    /// What the program says, when it says that it failed.
+    pub async fn run_beside(&self, cmd: Cmd) -> Result<Output, CmdError> {
+        // Past the observer, which counts lvm processes.
+        self.runner.runner.run(cmd).await
+    }
+
     /// How lvm is called.
     pub fn tool(&self) -> &Tool {
         &self.tool

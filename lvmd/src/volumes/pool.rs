@@ -8,7 +8,7 @@
 
 use tracing::warn;
 
-use super::{VolumeError, Wreck, device, open_mapper};
+use super::{VolumeError, Wreck, device, open_mapper, uncounted};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::dm;
@@ -246,6 +246,13 @@ pub(super) async fn catch_up<R: Runner + Clone>(
     let Some(lv) = view.vg.pool(name) else {
         return Ok(());
     };
+    let active = look(lane.engine().patience(), &view.vg, lv).await?;
+    if let Some(reached) = active.and_then(|active| active.status.transaction)
+        && reached.checked_add(1) == Some(lv.transaction)
+        && let Some(snapshot) = uncounted::find(&view.vg, lv, reached)?
+    {
+        uncounted::count_on(lane, view, lv, snapshot, reached).await?;
+    }
     let reload = reload(&view.vg, lv)?;
     let said = lane.run(view, &reload, threshold_for(&view.vg, name)).await;
     let after = lane.view().await?;

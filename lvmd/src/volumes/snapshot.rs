@@ -4,7 +4,7 @@ use tracing::warn;
 
 use super::{
     Outcome, Volume, VolumeError, Volumes, activate, create, error, pool, remove, resize,
-    unfinished,
+    uncounted, unfinished,
 };
 use crate::capacity;
 use crate::cmd::Runner;
@@ -146,6 +146,7 @@ async fn existing<R: Runner + Clone>(
     }
     let was_whole = lv.size >= request.size;
     let mut view = activate::active(lane, view.clone(), &request.name).await?;
+    uncounted::refuse(lane, &view.vg, lv).await?;
     if !was_whole {
         resize::grow(lane, &view, class, &request.name, request.size).await?;
         view = lane.view().await?;

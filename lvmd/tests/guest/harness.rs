@@ -32,6 +32,22 @@ pub const BOTH: &str = "device-classes:
 - {name: thin, volume-group: vg, spare-gb: 0, type: thin, thin-pool: {name: pool, overprovision-ratio: 5.0}}
 ";
 
+/// Runs lvm and kills it before its `nth` ioctl.
+pub fn lvm_killed_at(nth: u32, args: &[&str]) {
+    let inject = format!("inject=ioctl:signal=KILL:when={nth}");
+    let strace = [
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=ioctl",
+        "-e",
+        &inject,
+        "lvm",
+    ];
+    output("strace", &[&strace[..], args].concat());
+}
+
 /// A running lvmd.
 pub struct Daemon {
     pub child: Child,

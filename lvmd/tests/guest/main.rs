@@ -10,6 +10,7 @@ mod hangs;
 mod harness;
 mod kills;
 mod layouts;
+mod pending;
 mod pools;
 mod random;
 mod refusals;

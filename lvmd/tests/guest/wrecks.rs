@@ -6,8 +6,8 @@ use std::time::Duration;
 use tonic::Code;
 
 use crate::harness::{
-    BOTH, Daemon, MIB, all, children, code, disks, eventually, kill9, lvm, make_vg, node, output,
-    run,
+    BOTH, Daemon, MIB, all, children, code, disks, eventually, kill9, lvm, lvm_killed_at, make_vg,
+    node, output, run,
 };
 
 fn is_suspended(device: &str) -> bool {
@@ -387,117 +387,6 @@ async fn a_removal_that_was_cut_off_is_found_done_or_repeated_and_overwritten() 
     daemon.stop();
 }
 
-/// The transaction that the pool has reached, and the one that LVM has.
-fn transactions() -> (u64, u64) {
-    let status = run("dmsetup", &["status", "vg-pool-tpool"]);
-    let reached = status.split(' ').nth(3).unwrap().parse().unwrap();
-    let fields = ["lvs", "--noheadings", "-o", "transaction_id", "vg/pool"];
-    (reached, lvm(&fields).parse().unwrap())
-}
-
-/// Runs lvm and kills it before its `nth` ioctl.
-fn lvm_killed_at(nth: u32, args: &[&str]) {
-    let inject = format!("inject=ioctl:signal=KILL:when={nth}");
-    let strace = [
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=ioctl",
-        "-e",
-        &inject,
-        "lvm",
-    ];
-    output("strace", &[&strace[..], args].concat());
-}
-
-/// Kills lvcreate of a thin volume between its commit and the message that has the pool make the volume: LVM cannot
-/// activate it then.
-fn write_down_only(name: &str, tags: &[&str]) {
-    let mut args = vec!["lvcreate", "-y", "-V", "8M", "-T", "vg/pool", "-n", name];
-    for tag in tags {
-        args.extend(["--addtag", tag]);
-    }
-    // Which of its ioctls comes next varies with what there is: backwards until one is right.
-    for nth in (20..60).rev() {
-        lvm_killed_at(nth, &args);
-        let (reached, next) = transactions();
-        let activate = ["lvchange", "-ay", "-K", &format!("vg/{name}")];
-        if next == reached + 1 && !output("lvm", &activate).status.success() {
-            println!("{name}: killed at ioctl {nth}");
-            return;
-        }
-        output("lvm", &["lvremove", "-y", &format!("vg/{name}")]);
-    }
-    panic!("no moment is right");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pool_is_told_to_give_back_the_space_of_a_volume_whose_removal_was_cut_off() {
-    make_vg(1, true);
-    let daemon = Daemon::start(BOTH).await;
-    let tagged = &["basalt.lv=keep"];
-    let keep = daemon.create_tagged("keep", "thin", 8 * MIB, tagged).await;
-    std::fs::write(node(&keep.unwrap()), b"kept").unwrap();
-    let dir = daemon.stop();
-    let cut = (20..60).rev().find(|nth| {
-        lvm(&["lvcreate", "-y", "-V", "8M", "-T", "vg/pool", "-n", "gone"]);
-        run("udevadm", &["settle"]);
-        lvm_killed_at(*nth, &["lvremove", "-y", "vg/gone"]);
-        let (reached, next) = transactions();
-        if next == reached + 1 {
-            return true;
-        }
-        output("lvm", &["lvremove", "-y", "vg/gone"]);
-        false
-    });
-    println!("killed at ioctl {cut:?}");
-    cut.expect("a moment is right");
-    let daemon = Daemon::start_in(dir, BOTH).await;
-    eventually("it is told", async || {
-        let (reached, next) = transactions();
-        reached == next
-    })
-    .await;
-    daemon.stop();
-    let head = run("head", &["-c", "4", "/dev/mapper/vg-keep"]);
-    assert_eq!(head, "kept");
-    crate::whole::check_pool();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thin_volume_that_its_pool_never_made_is_made_anew() {
-    make_vg(1, true);
-    let daemon = Daemon::start(BOTH).await;
-    let tagged = &["basalt.lv=keep"];
-    let keep = daemon.create_tagged("keep", "thin", 8 * MIB, tagged).await;
-    std::fs::write(node(&keep.unwrap()), b"kept").unwrap();
-    let dir = daemon.stop();
-    run("udevadm", &["settle"]);
-    write_down_only("untagged", &[]);
-    let daemon = Daemon::start_in(dir, BOTH).await;
-    eventually("it is named", async || {
-        daemon.log().contains("result=named")
-    })
-    .await;
-    let made = daemon.create("untagged", "thin", 8 * MIB).await.unwrap();
-    std::fs::write(node(&made), b"works").unwrap();
-    let dir = daemon.stop();
-
-    run("udevadm", &["settle"]);
-    write_down_only("ours", &["basalt.lv=x"]);
-    let daemon = Daemon::start_in(dir, BOTH).await;
-    eventually("it is taken away unasked", async || {
-        daemon.names("thin").await == ["keep", "untagged"]
-    })
-    .await;
-    daemon.create("ours", "thin", 8 * MIB).await.unwrap();
-    let head = run("head", &["-c", "4", "/dev/mapper/vg-keep"]);
-    assert_eq!(head, "kept");
-    daemon.stop();
-    crate::whole::check_pool();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_active_pool_is_cleared_at_start() {
     make_vg(1, true);
@@ -555,31 +444,6 @@ async fn what_another_tool_left_when_it_was_cut_off_is_healed_without_a_restart(
     for (name, class) in [("thick", "thick"), ("thin", "thin")] {
         daemon.resize(name, class, 64 * MIB).await.unwrap();
     }
-    daemon.stop();
-    crate::whole::check_pool();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_device_left_over_in_a_pool_never_becomes_a_new_volume() {
-    make_vg(1, true);
-    let daemon = Daemon::start(BOTH).await;
-    let former = daemon.create("former", "thin", 8 * MIB).await.unwrap();
-    let file = std::fs::OpenOptions::new().write(true).open(node(&former));
-    file.unwrap().write_all_at(b"SECRET", 0).unwrap();
-    run("sync", &[]);
-    // What a snapshot that was cut off may leave in the pool: a device that LVM does not know, of the next number.
-    run("dmsetup", &["suspend", "vg-former"]);
-    run(
-        "dmsetup",
-        &["message", "vg-pool-tpool", "0", "create_snap 2 1"],
-    );
-    run("dmsetup", &["resume", "vg-former"]);
-    let refused = daemon.create("new", "thin", 8 * MIB).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Internal, "{refused}");
-    assert_eq!(daemon.names("thin").await, ["former"]);
-    let new = daemon.create("new", "thin", 8 * MIB).await.unwrap();
-    let head = std::fs::read(node(&new)).unwrap();
-    assert!(head.iter().all(|byte| *byte == 0), "a former tenant's data");
     daemon.stop();
     crate::whole::check_pool();
 }
