@@ -62,6 +62,14 @@ pub fn vgextend(class: &DiskClass, there: &[PathBuf], disks: &[PathBuf]) -> LvmC
     }
 }
 
+/// Makes the PV on `disk` as large as the disk; `there` are the PVs of its group.
+pub fn pvresize(there: &[PathBuf], disk: &Path) -> LvmCall {
+    LvmCall {
+        devices: there.to_vec(),
+        args: vec!["pvresize".to_owned(), disk.to_string_lossy().into_owned()],
+    }
+}
+
 /// Tags a group as ours, in place of what `old` says; its PVs are `disks`.
 pub fn adopt(class: &DiskClass, owner: &str, old: &[String], disks: &[PathBuf]) -> LvmCall {
     let mut args = vec!["vgchange".to_owned()];

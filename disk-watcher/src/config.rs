@@ -332,6 +332,8 @@ pub struct VolumeGroup {
     pub extent_size: Bytes,
     /// Tags besides our own.
     pub tags: Vec<String>,
+    /// Whether a PV of ours grows when its disk did.
+    pub grow_pv_on_resize: bool,
     /// What pools do not grow into.
     pub reserve: PoolSize,
 }

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use lvmd::units::Bytes;
+
 use crate::busy::{self, Claim, ClaimError};
 use crate::config::RequireZeroed;
 use crate::facts::{DiskFacts, Root};
@@ -51,13 +53,10 @@ pub fn read(file: &std::fs::File, id: &str, zeroes: RequireZeroed) -> Result<Rea
     let fingerprint =
         probe::fingerprint(id, reader()?, geometry, &findings.signatures).map_err(|e| chain(&e))?;
     let (zeroes_checked, not_zeroed_at) = if findings.is_empty() {
-        let policy = match zeroes {
-            RequireZeroed::None => BlankPolicy::None,
-            RequireZeroed::HeadAndTail => BlankPolicy::HeadAndTail,
-            RequireZeroed::Full => BlankPolicy::Full,
-        };
-        match blank::check(reader()?, geometry, policy, |_| ControlFlow::Continue(()))
-            .map_err(|e| chain(&e))?
+        match blank::check(reader()?, geometry, policy(zeroes), |_| {
+            ControlFlow::Continue(())
+        })
+        .map_err(|e| chain(&e))?
         {
             Blank::Blank => (zeroes, None),
             Blank::NotZero { first_offset } => (zeroes, Some(first_offset)),
@@ -121,6 +120,7 @@ fn pv(label: &LvmLabel) -> PvSeen {
         tags: vg.map(|vg| vg.tags.clone()).unwrap_or_default(),
         used: label.used,
         committed: !committed.is_empty(),
+        data_start: Bytes(label.data_areas.first().map_or(0, |area| area.offset)),
     }
 }
 
@@ -243,23 +243,42 @@ pub fn is_blank_behind(
     {
         return Ok(false);
     }
-    // The rest of the disk, as a disk of its own.
+    Ok(first_byte_behind(file, start, zeroes.max(RequireZeroed::HeadAndTail))?.is_none())
+}
+
+/// The place of the first byte behind `start` that is not zero, of those that `zeroes` asks
+/// to be read: the rest of the disk is looked at as a disk of its own.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn first_byte_behind(
+    file: &std::fs::File,
+    start: u64,
+    zeroes: RequireZeroed,
+) -> Result<Option<u64>, String> {
+    let device = Device::of(file).map_err(|e| e.to_string())?;
     let rest = Geometry {
         size_bytes: device.size.0.saturating_sub(start),
         logical_sector: device.sector,
     };
-    let policy = if zeroes == RequireZeroed::Full {
-        BlankPolicy::Full
-    } else {
-        BlankPolicy::HeadAndTail
-    };
     let shifted = Shifted {
-        reader: reader()?,
+        reader: DirectReader::new(file.try_clone().map_err(|e| e.to_string())?),
         by: start,
     };
-    let blank = blank::check(shifted, rest, policy, |_| ControlFlow::Continue(()))
-        .map_err(|e| chain(&e))?;
-    Ok(blank == Blank::Blank)
+    match blank::check(shifted, rest, policy(zeroes), |_| ControlFlow::Continue(()))
+        .map_err(|e| chain(&e))?
+    {
+        Blank::Blank => Ok(None),
+        Blank::NotZero { first_offset } => Ok(Some(start + first_offset)),
+    }
+}
+
+fn policy(zeroes: RequireZeroed) -> BlankPolicy {
+    match zeroes {
+        RequireZeroed::None => BlankPolicy::None,
+        RequireZeroed::HeadAndTail => BlankPolicy::HeadAndTail,
+        RequireZeroed::Full => BlankPolicy::Full,
+    }
 }
 
 /// Where LVM puts the first metadata area, and how long its header is, in bytes.

@@ -8,9 +8,10 @@ use lvmd::cmd::{Host, Runner};
 use lvmd::dm;
 use lvmd::lvm::lock_dir::{self, Places, Proof};
 use lvmd::lvm::reader::Reader;
-use lvmd::lvm::snapshot::Snapshot;
+use lvmd::lvm::snapshot::{Freeze, Snapshot};
 use lvmd::lvm::tool::Tool;
 use lvmd::patience::Patience;
+use lvmd::units::Bytes;
 use tracing::warn;
 
 use crate::facts::{self, DiskFacts, HostFacts, HostProof, Root};
@@ -167,11 +168,23 @@ fn view(snapshot: &Snapshot) -> LvmView {
             shared: vg.shared,
             system_id: Some(vg.system_id.clone()).filter(|id| !id.is_empty()),
         });
-        lvm.pvs.extend(vg.pvs.iter().map(|pv| PvView {
-            device: (!pv.missing).then(|| pv.device.trim_start_matches("/dev/").to_owned()),
-            uuid: pv.uuid.clone(),
-            vg_uuid: Some(vg.uuid.clone()),
-            duplicate: pv.duplicate || entry.frozen.iter().any(|f| matches!(f, lvmd::lvm::snapshot::Freeze::DuplicatePv(uuid, _) if *uuid == pv.uuid)),
+        lvm.pvs.extend(vg.pvs.iter().map(|pv| {
+            PvView {
+                device: (!pv.missing).then(|| pv.device.trim_start_matches("/dev/").to_owned()),
+                uuid: pv.uuid.clone(),
+                vg_uuid: Some(vg.uuid.clone()),
+                duplicate: pv.duplicate
+                    || entry
+                        .frozen
+                        .iter()
+                        .any(|f| matches!(f, Freeze::DuplicatePv(uuid, _) if *uuid == pv.uuid)),
+                shrunk: entry
+                    .frozen
+                    .iter()
+                    .any(|f| matches!(f, Freeze::Shrunk(uuid, _) if *uuid == pv.uuid)),
+                extents: Bytes(pv.extent_count.saturating_mul(vg.extent_size.0)),
+                extent: vg.extent_size,
+            }
         }));
     }
     lvm

@@ -3,6 +3,7 @@
 mod enforce;
 mod found;
 mod names;
+mod refusals;
 mod show;
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
 
-use self::found::id_of;
+pub(crate) use self::found::id_of;
+use self::refusals::Refusals;
 use crate::backup::Backups;
 use crate::config::{Config, DiskClass, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
@@ -34,6 +36,7 @@ pub struct Watcher<R> {
     node_name: String,
     /// When each disk was last heard of; `None`: nobody listens, so nothing is known to be unsettled.
     quiet: Option<Quiet>,
+    growth: Refusals,
 }
 
 /// A disk with all that is known of it.
@@ -63,6 +66,7 @@ impl<R: Runner + Clone> Watcher<R> {
             journal,
             readings: Readings::default(),
             quiet,
+            growth: Refusals::default(),
             node_name,
         }
     }

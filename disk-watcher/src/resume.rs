@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod tests;
 
+use lvmd::units::Bytes;
+
 use crate::config::{DiskClass, Mode};
 use crate::facts::DiskId;
 use crate::journal::{Claim, Stage};
@@ -27,6 +29,8 @@ pub enum Found {
     InGroup {
         /// The group's UUID.
         vg_uuid: String,
+        /// The size of the disk now.
+        size: Bytes,
     },
     /// It could not be read, or it is not understood.
     Unknown(String),
@@ -89,6 +93,8 @@ pub enum Next {
     MakePool,
     /// The pool is whole; take its "creating" tag away.
     FinishPool,
+    /// The disk of this claim became larger; its PV is to follow.
+    Grow(String),
     /// Nothing is done until a person has looked.
     Frozen(String),
 }
@@ -102,7 +108,7 @@ pub fn next(class: &DiskClass, claims: &[(&Claim, Found)], group: Option<&Group>
         return Next::Wait(format!("class {} is in mode {:?}", class.name, class.mode));
     }
     match group {
-        Some(group) => in_group(claims, group),
+        Some(group) => in_group(class, claims, group),
         None => before_group(class, claims),
     }
 }
@@ -130,7 +136,7 @@ fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
     }
     let unseen = unseen(claims, &[]);
     if let Some((claim, vg_uuid)) = claims.iter().find_map(|(claim, found)| match found {
-        Found::InGroup { vg_uuid } => Some((claim, vg_uuid)),
+        Found::InGroup { vg_uuid, .. } => Some((claim, vg_uuid)),
         _ => None,
     }) {
         return Next::Frozen(format!(
@@ -187,7 +193,7 @@ fn must_see(uuid: &str, unseen: Option<&DiskId>) -> String {
     )
 }
 
-fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
+fn in_group(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Next {
     if group.adopt && group.frozen.is_empty() {
         return Next::Adopt;
     }
@@ -241,7 +247,26 @@ fn in_group(claims: &[(&Claim, Found)], group: &Group) -> Next {
             let done = claims.iter().all(|(claim, _)| {
                 claim.stage == Stage::Ready || !group.pv_uuids.contains(&claim.pv_uuid)
             });
-            if done { Next::Nothing } else { Next::Finish }
+            if done {
+                grown(class, claims, group)
+            } else {
+                Next::Finish
+            }
         }
+    }
+}
+
+/// A member whose disk is larger than the journal says. The journal's size follows only when
+/// the PV was seen to have grown, so a pvresize that was cut off is run again.
+fn grown(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Next {
+    let larger = claims.iter().find(|(claim, found)| {
+        matches!(found, Found::InGroup { vg_uuid, size } if *vg_uuid == group.uuid && *size > claim.size)
+            && group.pv_uuids.contains(&claim.pv_uuid)
+    });
+    match larger {
+        Some((claim, _)) if class.volume_group.grow_pv_on_resize => {
+            Next::Grow(claim.pv_uuid.clone())
+        }
+        _ => Next::Nothing,
     }
 }

@@ -12,6 +12,7 @@ mod device;
 mod evidence;
 mod group;
 mod identity;
+mod member;
 mod policy;
 mod usage;
 
@@ -65,6 +66,14 @@ pub enum Verdict {
     },
 }
 
+impl Judgement {
+    /// The first reason that stands against a change of a PV that is ours on this disk.
+    pub fn against_a_member(&self) -> Option<&Reason> {
+        let natural = |reason: &&Reason| reason.code.is_natural_of_a_member();
+        self.reasons.iter().find(|reason| !natural(reason))
+    }
+}
+
 /// Judges one disk against every rule.
 pub fn judge(classes: &[DiskClass], evidence: &Evidence<'_>) -> Judgement {
     let explanations = select::explain(classes, evidence.facts);
@@ -80,6 +89,7 @@ pub fn judge(classes: &[DiskClass], evidence: &Evidence<'_>) -> Judgement {
     content::it_is_blank(evidence, class, &mut reasons);
     identity::it_is_one_of_a_kind(evidence, class, &mut reasons);
     group::the_group_is_sound(evidence, class, &mut reasons);
+    member::its_pv_fits(evidence, &mut reasons);
     policy::it_is_wanted_now(evidence, &selection, class, &mut reasons);
     let reasons = reasons.0;
     Judgement {

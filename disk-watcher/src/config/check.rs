@@ -343,6 +343,7 @@ impl Check<'_> {
             name,
             extent_size,
             tags: raw.tags,
+            grow_pv_on_resize: raw.grow_pv_on_resize.unwrap_or(true),
             reserve: raw
                 .vg_reserve
                 .unwrap_or(PoolSize::OfGroup(Percent::whole(5))),

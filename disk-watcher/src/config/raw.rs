@@ -161,7 +161,7 @@ pub(super) struct VolumeGroup {
     activation: Later,
     metadata_copies: Later,
     #[serde(rename = "growPVOnResize")]
-    grow_pv_on_resize: Later,
+    pub(super) grow_pv_on_resize: Option<bool>,
     pub(super) vg_reserve: Option<PoolSize>,
 }
 
@@ -235,7 +235,6 @@ impl Spec {
             ("spec.volumeGroup.nameTemplate", &group.name_template),
             ("spec.volumeGroup.activation", &group.activation),
             ("spec.volumeGroup.metadataCopies", &group.metadata_copies),
-            ("spec.volumeGroup.growPVOnResize", &group.grow_pv_on_resize),
             ("spec.metadataBackup", &self.metadata_backup),
         ];
         if let Some(pool) = &self.thin_pool {

@@ -165,7 +165,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
     for (field, group) in [
         ("spec.volumeGroup.activation", "activation: Host"),
         ("spec.volumeGroup.metadataCopies", "metadataCopies: All"),
-        ("spec.volumeGroup.growPVOnResize", "growPVOnResize: true"),
         ("spec.volumeGroup.nameTemplate", "nameTemplate: x"),
     ] {
         let spec = format!("  select: {{model: [X]}}\n  volumeGroup: {{name: fast, {group}}}\n");

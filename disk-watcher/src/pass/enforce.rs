@@ -2,6 +2,7 @@
 //! left to do or something holds it up.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use lvmd::cmd::Runner;
 use tracing::{error, info, warn};
@@ -141,6 +142,28 @@ impl<R: Runner + Clone> Watcher<R> {
                     .await
                     .map(|()| Step::Done)
                     .map_err(|e| node::chain(&e))
+            }
+            Next::Grow(uuid) => {
+                let (claim, facts) = by_uuid(&uuid)?;
+                if let Some(why) = self.growth.waits(&uuid, Instant::now()) {
+                    return Ok(Step::Held(why));
+                }
+                let disk = judged.iter().find(|j| is_disk_of(&claim, j));
+                let against = disk.and_then(|j| j.judgement.against_a_member());
+                if let Some(reason) = against {
+                    return Ok(Step::Held(format!(
+                        "the PV of {} waits to grow: {reason}",
+                        claim.disk
+                    )));
+                }
+                let begun = Instant::now();
+                let done = apply::grow(&self.node, journal, class, &claim, facts).await;
+                self.readings.forget(&facts.name);
+                done.map(|()| Step::Done).map_err(|error| {
+                    let why = node::chain(&error);
+                    self.growth.refused(uuid, begun, Instant::now(), &why);
+                    why
+                })
             }
             Next::Adopt => apply::adopt(&self.node, class, &owner)
                 .await

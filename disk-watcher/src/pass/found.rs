@@ -16,7 +16,7 @@ use crate::wreck::Joining;
 
 /// The disk's id. One that says nothing of itself, where its class allows that, has one
 /// until it is unplugged or the machine reboots; once labelled, its PV's UUID tells it.
-pub(super) fn id_of(facts: &DiskFacts) -> Option<DiskId> {
+pub(crate) fn id_of(facts: &DiskFacts) -> Option<DiskId> {
     match facts.identify() {
         Identified::As(id) => Some(id),
         Identified::Junk(_) => None,
@@ -87,6 +87,7 @@ pub(super) fn found(
     if let Some(vg) = label.committed().first() {
         return Found::InGroup {
             vg_uuid: vg.uuid.clone(),
+            size: reading.device.size,
         };
     }
     if !label.used {

@@ -52,6 +52,7 @@ fn the_path_goes_from_claim_to_ready() {
     );
     let member = Found::InGroup {
         vg_uuid: "vg".into(),
+        size: Bytes(1),
     };
     assert_eq!(
         next(
@@ -121,7 +122,8 @@ fn only_a_proven_wreck_is_cleaned() {
             &[(
                 &labelled,
                 Found::InGroup {
-                    vg_uuid: "x".into()
+                    vg_uuid: "x".into(),
+                    size: Bytes(1)
                 }
             )],
             None
@@ -237,6 +239,7 @@ fn a_later_disk_is_labelled_and_joins_and_a_lost_member_freezes() {
             Stage::Labelled,
             Found::InGroup {
                 vg_uuid: "x".into(),
+                size: Bytes(1),
             },
         ),
         (Stage::Grouped, Found::Orphan),
@@ -265,4 +268,48 @@ fn no_disk_joins_a_group_with_a_pv_that_is_not_ours() {
         ..there
     };
     assert!(!may_grow(&foreign, [&ours]));
+}
+
+#[test]
+fn a_pv_follows_a_disk_that_grew_once_all_else_is_done() {
+    let mut class = class(1);
+    let ready = claim("a", Stage::Ready);
+    let member = |vg: &str, size| Found::InGroup {
+        vg_uuid: vg.into(),
+        size: Bytes(size),
+    };
+    let decide = |class: &DiskClass, claim: &Claim, found, group: &Group| {
+        next(class, &[(claim, found)], Some(group))
+    };
+    let made = group(Pool::Made);
+    assert_eq!(
+        decide(&class, &ready, member("vg", 1), &made),
+        Next::Nothing
+    );
+    let grow = Next::Grow("a".into());
+    assert_eq!(decide(&class, &ready, member("vg", 2), &made), grow);
+    let grouped = claim("a", Stage::Grouped);
+    assert_eq!(
+        decide(&class, &grouped, member("vg", 2), &made),
+        Next::Finish
+    );
+    assert_eq!(
+        decide(&class, &ready, member("vg", 2), &group(Pool::Absent)),
+        Next::MakePool
+    );
+    assert_eq!(
+        decide(&class, &ready, member("other", 2), &made),
+        Next::Nothing
+    );
+    let mut frozen = made.clone();
+    frozen.frozen.push("VGPartial".into());
+    assert!(matches!(
+        decide(&class, &ready, member("vg", 2), &frozen),
+        Next::Frozen(_)
+    ));
+    class.volume_group.grow_pv_on_resize = false;
+    assert_eq!(
+        decide(&class, &ready, member("vg", 2), &made),
+        Next::Nothing
+    );
 }

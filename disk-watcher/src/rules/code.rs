@@ -85,6 +85,13 @@ pub enum Code {
     DuplicateVGName,
     /// The class's group misses a disk. Way out: plug it in; nothing changes until then.
     VGPartial,
+    /// It is ours, and smaller than what its PV has on it; its group is not changed. Way
+    /// out: give it its size back.
+    DiskShrunk,
+    /// It is ours, and larger than its PV. In mode Enforce the PV grows, if nothing else
+    /// stands here and the new part is blank. Way out: see the class's line in status;
+    /// else `spec.volumeGroup.growPVOnResize`.
+    DiskGrown,
     /// Several classes pick it; none gets it. Way out: make their selections disjoint.
     ClassConflict,
     /// The class has as many disks or bytes as it may, or not yet as many as it needs.
@@ -149,6 +156,8 @@ impl Code {
             Self::DuplicatePV => "DuplicatePV",
             Self::DuplicateVGName => "DuplicateVGName",
             Self::VGPartial => "VGPartial",
+            Self::DiskShrunk => "DiskShrunk",
+            Self::DiskGrown => "DiskGrown",
             Self::ClassConflict => "ClassConflict",
             Self::LimitReached => "LimitReached",
             Self::NotSettled => "NotSettled",
@@ -186,6 +195,29 @@ impl Code {
         matches!(
             self,
             Self::LimitReached | Self::NotSettled | Self::AwaitingApproval
+        )
+    }
+
+    /// Whether it also speaks of a healthy disk of ours that is in use, or only of when and
+    /// whether a blank disk would be taken. Any other stands against changing its PV.
+    pub fn is_natural_of_a_member(&self) -> bool {
+        matches!(
+            self,
+            Self::HasHolders
+                | Self::Busy
+                | Self::Mounted
+                | Self::BindMounted
+                | Self::Swap
+                | Self::SystemDisk
+                | Self::NoId
+                | Self::NotZeroed
+                | Self::TooSmall
+                | Self::TooLarge
+                | Self::TransportNotAllowed
+                | Self::ClassConflict
+                | Self::LimitReached
+                | Self::AwaitingApproval
+                | Self::DiskGrown
         )
     }
 }

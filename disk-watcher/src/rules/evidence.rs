@@ -109,6 +109,8 @@ pub struct PvSeen {
     pub used: bool,
     /// Whether its metadata area has committed metadata.
     pub committed: bool,
+    /// Where its first extent begins, in bytes.
+    pub data_start: Bytes,
 }
 
 /// Whether the disk could be opened exclusively.
@@ -155,6 +157,12 @@ pub struct PvView {
     pub vg_uuid: Option<String>,
     /// Whether LVM says that the UUID is on several devices.
     pub duplicate: bool,
+    /// Whether its device is smaller than its extents.
+    pub shrunk: bool,
+    /// What its extents hold.
+    pub extents: Bytes,
+    /// What one of them holds.
+    pub extent: Bytes,
 }
 
 /// A group.

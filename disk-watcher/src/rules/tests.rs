@@ -518,6 +518,8 @@ fn table() -> Vec<(&'static str, Case)> {
                 });
             }),
         ),
+        ("DiskShrunk", case(|c| member(c, 1, true))),
+        ("DiskGrown", case(|c| member(c, 1, false))),
         ("Clustered", case(|c| c.group().clustered = true)),
         ("Shared", case(|c| c.group().shared = true)),
         (
@@ -528,7 +530,7 @@ fn table() -> Vec<(&'static str, Case)> {
                     device: Some("sdx".into()),
                     uuid: "p9".into(),
                     vg_uuid: Some("vg-uuid".into()),
-                    duplicate: false,
+                    ..PvView::default()
                 };
                 c.lvm().pvs = vec![
                     pv.clone(),
@@ -551,6 +553,7 @@ fn table() -> Vec<(&'static str, Case)> {
                     uuid: "p9".into(),
                     vg_uuid: None,
                     duplicate: true,
+                    ..PvView::default()
                 }];
             }),
         ),
@@ -676,7 +679,8 @@ fn every_rule_denies_what_it_is_there_for() {
             "row {index}: {code} is not among {codes:?}"
         );
         assert!(
-            !matches!(judgement.verdict, Verdict::Cleared { .. } | Verdict::Ours),
+            !matches!(judgement.verdict, Verdict::Cleared { .. })
+                && (judgement.verdict != Verdict::Ours || code.starts_with("Disk")),
             "row {index}: {code}"
         );
     }
@@ -690,7 +694,7 @@ fn every_code_has_a_case() {
         .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""))
         .map(|(_, rest)| rest.trim_end_matches("\","))
         .collect();
-    assert_eq!(names.len(), 40, "{names:?}");
+    assert_eq!(names.len(), 42, "{names:?}");
     let cases = table();
     let tried: BTreeSet<&str> = cases
         .iter()
@@ -842,6 +846,45 @@ fn a_pv_of_ours_is_never_taken_anew() {
     assert_eq!(assigned.judge().verdict, Verdict::Ours);
     let tagged = case(|c| c.content().pv = Some(pv(&["basalt.owner=me"])));
     assert_eq!(tagged.judge().verdict, Verdict::Ours);
+}
+
+/// A disk of ours with `extents` bytes in its PV.
+fn member(c: &mut Case, extents: u64, shrunk: bool) {
+    c.ours.pv_uuids.insert("p1".into());
+    c.content().pv = Some(PvSeen {
+        uuid: "p1".into(),
+        data_start: Bytes(1 << 20),
+        ..PvSeen::default()
+    });
+    c.lvm().pvs = vec![PvView {
+        uuid: "p1".into(),
+        shrunk,
+        extents: Bytes(extents),
+        extent: Bytes(4 << 20),
+        ..PvView::default()
+    }];
+}
+
+#[test]
+fn of_a_disk_of_ours_a_change_of_size_is_told() {
+    let size = crate::facts::read_all(&Case::clean().tree.root(), &UdevDb::default()).unwrap()[0]
+        .size
+        .unwrap()
+        .0;
+    let room = |bytes: u64| case(|c| member(c, size - (1 << 20) - bytes, false));
+    assert_eq!(room((4 << 20) - 1).codes(), BTreeSet::new());
+    let grown = room(4 << 20);
+    assert_eq!(grown.codes(), ["DiskGrown".to_owned()].into());
+    let judgement = grown.judge();
+    assert_eq!(judgement.verdict, Verdict::Ours);
+    assert!(judgement.reasons[0].code.is_natural_of_a_member());
+    let shrunk = case(|c| member(c, size, true)).judge();
+    assert_eq!(shrunk.reasons[0].code, Code::DiskShrunk);
+    assert!(!shrunk.reasons[0].code.is_natural_of_a_member());
+    // Somebody else's may have any size.
+    let mut foreign = room(4 << 20);
+    foreign.ours.pv_uuids.clear();
+    assert_eq!(foreign.codes(), ["ForeignPV".to_owned()].into());
 }
 
 #[test]

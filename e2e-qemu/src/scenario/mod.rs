@@ -5,6 +5,7 @@
 mod charts;
 mod cluster;
 mod disks;
+mod growth;
 mod histories;
 mod image;
 mod lvm;
@@ -120,6 +121,9 @@ pub fn all() -> Vec<Scenario> {
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {
             onboarding::power_cuts(c, if c.all { 20 } else { 2 })
+        }),
+        Scenario::short("a_pv_follows_its_disk_over_power_cuts_uml", |c| {
+            growth::followed(c, if c.all { 20 } else { 1 })
         }),
         Scenario::short(
             "reader_equals_lvm_without_device_mapper",

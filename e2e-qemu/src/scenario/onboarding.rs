@@ -70,7 +70,7 @@ pub(super) fn power_cuts(context: &Context, cuts: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start(context: &Context, guest: &Guest) -> anyhow::Result<Process> {
+pub(super) fn start(context: &Context, guest: &Guest) -> anyhow::Result<Process> {
     guest.check(Command::shell("cat >/run/class.yaml").stdin(CLASS))?;
     guest.shell("mkdir -p /run/j; mountpoint -q /run/j || mount /dev/ubdd /run/j")?;
     let program = context.workspace.join("target/debug/disk-watcher");
@@ -87,7 +87,7 @@ fn start(context: &Context, guest: &Guest) -> anyhow::Result<Process> {
 }
 
 /// Waits until the disk is taken. What an earlier watcher said does not count.
-fn ready(guest: &Guest, watcher: &Process) -> anyhow::Result<()> {
+pub(super) fn ready(guest: &Guest, watcher: &Process) -> anyhow::Result<()> {
     let started = Instant::now();
     while guest
         .shell("grep -l '\"stage\": \"Ready\"' /run/j/journal/claims/*.json 2>/dev/null || true")?
@@ -120,7 +120,7 @@ fn whole(guest: &Guest) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn chance() -> f64 {
+pub(super) fn chance() -> f64 {
     let random = std::hash::RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(random >> 32).unwrap_or(0)) / f64::from(u32::MAX)
 }

@@ -27,6 +27,8 @@ pub struct Labelled {
     pub path: PathBuf,
     /// Major and minor number.
     pub devno: (u32, u32),
+    /// Its size now, in bytes; `None` when sysfs does not tell.
+    pub size: Option<u64>,
     /// What the label says.
     pub label: Label,
     /// The committed location of each of its metadata areas, in the label's order.
@@ -139,6 +141,7 @@ pub fn sort(candidates: &[Candidate], read: Vec<Read>, mapped: &[dm::Listed]) ->
             Ok(Some((label, keys))) => found.labelled.push(Labelled {
                 path: device.path(),
                 devno: device.devno,
+                size: size(device.devno),
                 label,
                 keys,
                 rank: if stands_on_lv(Path::new("/sys"), device.devno, mapped, 0) {
@@ -221,6 +224,12 @@ fn open(path: &Path) -> io::Result<File> {
         // O_DIRECT: the page cache may be older than what another node or lvm wrote.
         .custom_flags(libc::O_DIRECT | libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open(path)
+}
+
+/// The size of a device in bytes, as sysfs has it (always in sectors of 512).
+fn size((major, minor): (u32, u32)) -> Option<u64> {
+    let text = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/size")).ok()?;
+    text.trim().parse::<u64>().ok()?.checked_mul(512)
 }
 
 /// Whether another device (multipath, RAID, encryption, any mapping but an LV) sits on

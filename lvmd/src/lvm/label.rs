@@ -30,6 +30,8 @@ pub struct Label {
     pub pv_uuid: String,
     /// The device's size when the label was written, in bytes.
     pub device_size: u64,
+    /// Where its first extent begins, in bytes; 0 when it has no data area.
+    pub data_start: u64,
     /// Where its metadata areas are.
     pub mdas: Vec<Area>,
     /// Whether a partition table stands before the label: LVM does not use such a device, its
@@ -133,10 +135,11 @@ fn parse_label(sector: &[u8], partitioned: bool) -> Result<Label, LabelError> {
             }
         }
     }
-    let [_, mdas] = lists;
+    let [data, mdas] = lists;
     Ok(Label {
         pv_uuid,
         device_size: u64_at(header, 32),
+        data_start: data.first().map_or(0, |area| area.offset),
         mdas,
         partitioned,
     })
@@ -238,7 +241,7 @@ mod tests {
     fn reads_what_lvm_wrote() {
         let label = parse(PV).unwrap().unwrap();
         assert_eq!(label.pv_uuid.len(), 38);
-        assert_eq!(label.device_size, 256 << 20);
+        assert_eq!((label.device_size, label.data_start), (256 << 20, 1 << 20));
         let [mda] = label.mdas[..] else {
             panic!("{label:?}")
         };

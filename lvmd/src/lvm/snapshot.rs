@@ -38,6 +38,8 @@ pub enum Freeze {
     Partial(Vec<String>),
     /// The same PV is on several devices: a clone or an undetected second path.
     DuplicatePv(String, Vec<PathBuf>),
+    /// The device of this PV is smaller than the extents on it.
+    Shrunk(String, PathBuf),
     /// Two VGs have this name.
     DuplicateName,
     /// `vgexport`ed.
@@ -56,6 +58,7 @@ impl Freeze {
         match self {
             Self::Partial(_) => "VGPartial",
             Self::DuplicatePv(..) => "DuplicatePV",
+            Self::Shrunk(..) => "DiskShrunk",
             Self::DuplicateName => "DuplicateVGName",
             Self::Exported => "Exported",
             Self::ForeignSystemId(_) => "ForeignSystemID",
@@ -81,6 +84,11 @@ impl fmt::Display for Freeze {
                     devices.join(" and ")
                 )
             }
+            Self::Shrunk(uuid, device) => write!(
+                f,
+                "DiskShrunk: PV {uuid} does not fit on {} any more; give the disk its size back",
+                device.display()
+            ),
             Self::DuplicateName => f.write_str(
                 "DuplicateVGName: two VGs have this name; unplug or rename the foreign one",
             ),
@@ -134,6 +142,11 @@ fn view(vg: Vg, by_uuid: &HashMap<&str, Vec<&Labelled>>, twin: bool) -> VgView {
         match by_uuid.get(pv.uuid.as_str()).map(Vec::as_slice) {
             Some([device]) if !pv.missing => {
                 devices.push(device.path.clone());
+                let extents = pv.extent_count.saturating_mul(vg.extent_size.0);
+                let end = extents.saturating_add(device.label.data_start);
+                if device.size.is_some_and(|size| size < end) {
+                    frozen.push(Freeze::Shrunk(pv.uuid.clone(), device.path.clone()));
+                }
                 copies.extend(device.keys.iter().filter_map(CommitKey::text));
             }
             Some([first, _, ..]) => {
@@ -184,12 +197,14 @@ mod tests {
         let label = Label {
             pv_uuid: pv_uuid.into(),
             device_size: 0,
+            data_start: 1 << 20,
             mdas: vec![],
             partitioned: false,
         };
         Labelled {
             path: path.into(),
             devno: (8, 0),
+            size: None,
             label,
             keys: vec![],
             rank: Rank::Disk,
@@ -253,6 +268,26 @@ mod tests {
                 .iter()
                 .all(|view| view.frozen == [Freeze::DuplicateName])
         );
+    }
+
+    #[test]
+    fn a_disk_that_became_smaller_than_its_extents_freezes_the_group() {
+        let vgs = report::parse(REPORT).unwrap();
+        let pv = &vgs[0].pvs[0];
+        let needed = pv.extent_count * vgs[0].extent_size.0 + (1 << 20);
+        let frozen = |size| {
+            let mut devices = vec![
+                device("/dev/a", &pv.uuid),
+                device("/dev/b", &vgs[0].pvs[1].uuid),
+            ];
+            devices[0].size = Some(size);
+            let joined = Snapshot::join(vgs.clone(), &scan(devices));
+            joined.vg("vg").unwrap().frozen.clone()
+        };
+        assert_eq!(frozen(needed), []);
+        assert_eq!(frozen(2 * needed), []);
+        let shrunk = Freeze::Shrunk(pv.uuid.clone(), "/dev/a".into());
+        assert_eq!(frozen(needed - 512), [shrunk]);
     }
 
     #[test]

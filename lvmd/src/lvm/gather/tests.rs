@@ -13,9 +13,11 @@ fn device(n: usize, rank: Rank, pv_uuid: &str, crc: u32) -> Labelled {
     Labelled {
         path: format!("/dev/sd{n}").into(),
         devno: (8, u32::try_from(n).unwrap()),
+        size: None,
         label: Label {
             pv_uuid: pv_uuid.into(),
             device_size: 0,
+            data_start: 1 << 20,
             mdas: vec![Area {
                 offset: 4096,
                 size: 1 << 20,
