@@ -4,6 +4,7 @@ mod adopt;
 mod disk;
 mod group;
 mod grow;
+mod leftover;
 mod wreck;
 
 use lvmd::cmd::{CmdError, Runner};
@@ -13,6 +14,7 @@ pub use self::adopt::adopt;
 pub use self::disk::{claim, label};
 pub use self::group::{extend_group, finish_pool, group, make_group, make_pool};
 pub use self::grow::grow;
+pub use self::leftover::clean_pool;
 pub use self::wreck::clean_wreck;
 pub(crate) use self::wreck::proven;
 use crate::commands::LvmCall;

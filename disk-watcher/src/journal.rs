@@ -5,6 +5,7 @@
 //! ours to finish, and a foreign one provably is not. One file per claim, replaced by
 //! rename; one process per journal, kept apart by a lock.
 
+mod making;
 mod names;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::making::Making;
 pub use self::names::Bound;
 use crate::config::RequireZeroed;
 use crate::facts::DiskId;

@@ -13,7 +13,7 @@
 //! journal and disks what comes next, [`commands`] and [`geometry`] say how, and
 //! [`apply`] does one step and looks at what it did.
 //!
-//! `config`, `select`, `rules`, `resume`, `commands`, `geometry` and `status` are pure. What cannot be read or
+//! `config`, `select`, `rules`, `resume`, `leftover`, `commands`, `geometry` and `status` are pure. What cannot be read or
 //! understood is unknown, and unknown means no.
 
 pub mod apply;
@@ -31,6 +31,7 @@ pub mod facts;
 pub mod geometry;
 pub mod identity;
 pub mod journal;
+pub mod leftover;
 pub mod metrics;
 pub mod node;
 pub mod pass;

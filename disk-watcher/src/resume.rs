@@ -56,7 +56,7 @@ pub struct Group {
 }
 
 /// The class's thin pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pool {
     /// The class wants none.
     NotWanted,
@@ -66,8 +66,18 @@ pub enum Pool {
     Creating,
     /// It is there.
     Made,
+    /// It is not there; a cut lvcreate left this volume, which is proven to be ours.
+    HalfMade {
+        /// The volume's name.
+        name: String,
+        /// Its UUID.
+        uuid: String,
+    },
     /// An LV of its name is there and is no pool.
-    Other,
+    Other {
+        /// The proof that is missing for its being our half-made pool.
+        lacks: String,
+    },
 }
 
 /// The next step for a class.
@@ -89,6 +99,13 @@ pub enum Next {
     Adopt,
     /// Add the PVs of these claims to the group.
     Extend(Vec<String>),
+    /// Remove the volume that a cut lvcreate left of the pool; proven to be ours.
+    CleanPool {
+        /// Its name.
+        name: String,
+        /// Its UUID.
+        uuid: String,
+    },
     /// Make the pool.
     MakePool,
     /// The pool is whole; take its "creating" tag away.
@@ -237,12 +254,16 @@ fn in_group(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Nex
     if !ready.is_empty() {
         return Next::Extend(ready);
     }
-    match group.pool {
+    match &group.pool {
         Pool::Absent => Next::MakePool,
         Pool::Creating => Next::FinishPool,
-        Pool::Other => {
-            Next::Frozen("a volume of the pool's name is there and is no thin pool".into())
-        }
+        Pool::HalfMade { name, uuid } => Next::CleanPool {
+            name: name.clone(),
+            uuid: uuid.clone(),
+        },
+        Pool::Other { lacks } => Next::Frozen(format!(
+            "a volume of the pool's name is there and is no thin pool; it is not proven to be our own half-made one: {lacks}"
+        )),
         Pool::NotWanted | Pool::Made => {
             let done = claims.iter().all(|(claim, _)| {
                 claim.stage == Stage::Ready || !group.pv_uuids.contains(&claim.pv_uuid)

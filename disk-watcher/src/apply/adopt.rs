@@ -5,6 +5,7 @@ use lvmd::cmd::Runner;
 use super::{ApplyError, not_done, run, words};
 use crate::commands;
 use crate::config::DiskClass;
+use crate::journal::Journal;
 use crate::node::NodeReader;
 
 /// Tags the class's group as ours, then looks. Nothing else of it is changed: no volume, no
@@ -14,8 +15,8 @@ use crate::node::NodeReader;
 /// The group is not the one that was named, is frozen, or the tags are not seen.
 pub async fn adopt<R: Runner + Clone>(
     node: &NodeReader<R>,
+    journal: &Journal,
     class: &DiskClass,
-    owner: &str,
 ) -> Result<(), ApplyError> {
     let step = "adopting the group";
     let snapshot = node
@@ -32,9 +33,9 @@ pub async fn adopt<R: Runner + Clone>(
                 "it is frozen, or not the one that was named".to_owned(),
             )
         })?;
-    let call = commands::adopt(class, owner, &view.vg.tags, &view.devices);
+    let call = commands::adopt(class, journal.owner(), &view.vg.tags, &view.devices);
     let said = run(node, class, &call).await;
-    match super::group(node, class, owner).await {
+    match super::group(node, class, journal).await {
         Ok(Some(group)) if group.ours && group.uuid == view.vg.uuid => {
             tracing::info!(group = %view.vg.name, uuid = %group.uuid, "adopted");
             Ok(())

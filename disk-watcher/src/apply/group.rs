@@ -6,12 +6,14 @@ use lvmd::cmd::{CmdError, Runner};
 use lvmd::lvm::devices::read_label;
 use lvmd::lvm::mutation::Mutation;
 use lvmd::names;
+use lvmd::units::Bytes;
 
 use super::{ApplyError, THRESHOLD, advance, not_done, run, words};
 use crate::commands;
 use crate::config::DiskClass;
-use crate::journal::{Claim, Journal, Stage};
-use crate::node::NodeReader;
+use crate::journal::{Claim, Journal, Making, Stage};
+use crate::leftover::{self, Leftover};
+use crate::node::{NodeReader, chain};
 use crate::resume::{Group, Pool};
 
 /// Makes the group of these labelled disks, then looks.
@@ -83,8 +85,7 @@ async fn joined<R: Runner + Clone>(
     step: &str,
     said: Result<(), CmdError>,
 ) -> Result<(), ApplyError> {
-    let owner = journal.owner().to_owned();
-    let group = group(node, class, &owner)
+    let group = group(node, class, journal)
         .await
         .map_err(|why| not_done(step, why))?;
     let Some(group) = group.filter(|g| {
@@ -109,8 +110,8 @@ async fn joined<R: Runner + Clone>(
 /// Makes the pool, then looks.
 pub async fn make_pool<R: Runner + Clone>(
     node: &NodeReader<R>,
+    journal: &Journal,
     class: &DiskClass,
-    owner: &str,
 ) -> Result<(), ApplyError> {
     let Some(wanted) = &class.thin_pool else {
         return Ok(());
@@ -127,13 +128,20 @@ pub async fn make_pool<R: Runner + Clone>(
     let geometry = crate::geometry::pool(wanted, view.vg.free_count, view.vg.extent_size)
         .map_err(|e| not_done(step, e.to_string()))?;
     let creation = geometry.creation(wanted, view.vg.extent_size, vec![]);
+    journal.begin_pool(&Making {
+        vg_uuid: view.vg.uuid.clone(),
+        seqno: view.vg.seqno,
+        volumes: view.vg.lvs.iter().map(|lv| lv.uuid.clone()).collect(),
+        pool: wanted.name.clone(),
+        metadata: Bytes(geometry.metadata_extents * view.vg.extent_size.0),
+    })?;
     let said = run(
         node,
         class,
         &commands::mutation(class, &view.devices, &creation, THRESHOLD),
     )
     .await;
-    match group(node, class, owner).await {
+    match group(node, class, journal).await {
         Ok(Some(Group {
             pool: Pool::Creating | Pool::Made,
             ..
@@ -146,8 +154,8 @@ pub async fn make_pool<R: Runner + Clone>(
 /// Takes the "creating" tag from a pool that is whole, then looks.
 pub async fn finish_pool<R: Runner + Clone>(
     node: &NodeReader<R>,
+    journal: &Journal,
     class: &DiskClass,
-    owner: &str,
 ) -> Result<(), ApplyError> {
     let Some(wanted) = &class.thin_pool else {
         return Ok(());
@@ -173,10 +181,10 @@ pub async fn finish_pool<R: Runner + Clone>(
         &commands::mutation(class, &view.devices, &untag, THRESHOLD),
     )
     .await;
-    match group(node, class, owner).await {
+    match group(node, class, journal).await {
         Ok(Some(Group {
             pool: Pool::Made, ..
-        })) => Ok(()),
+        })) => Ok(journal.pool_made(&view.vg.uuid)?),
         Ok(_) => Err(not_done(step, words(said, "it still carries the tag"))),
         Err(why) => Err(not_done(step, why)),
     }
@@ -185,11 +193,11 @@ pub async fn finish_pool<R: Runner + Clone>(
 /// The class's group as LVM shows it now.
 ///
 /// # Errors
-/// When LVM's state cannot be told.
+/// When LVM's state or the journal cannot be told.
 pub async fn group<R: Runner + Clone>(
     node: &NodeReader<R>,
     class: &DiskClass,
-    owner: &str,
+    journal: &Journal,
 ) -> Result<Option<Group>, String> {
     let wanted = [class.volume_group.name.clone()];
     let snapshot = node.snapshot(&wanted).await?;
@@ -197,13 +205,19 @@ pub async fn group<R: Runner + Clone>(
         return Ok(None);
     };
     let vg = &view.vg;
-    let ours = vg.owner() == Some(owner)
+    let ours = vg.owner() == Some(journal.owner())
         && names::tag_value(&vg.tags, names::TAG_CLASS) == Some(&class.name);
     let pool = match &class.thin_pool {
         None => Pool::NotWanted,
-        Some(wanted) => match vg.lv(&wanted.name) {
-            None => Pool::Absent,
-            Some(lv) if !lv.is_thin_pool() => Pool::Other,
+        Some(wanted) => match vg.pool(&wanted.name) {
+            None => {
+                let making = journal.making(&vg.uuid).map_err(|e| chain(&e))?;
+                match leftover::of_pool(making.as_ref(), vg, &wanted.name) {
+                    Leftover::None => Pool::Absent,
+                    Leftover::Ours { name, uuid } => Pool::HalfMade { name, uuid },
+                    Leftover::Lacks(proof) => Pool::Other { lacks: proof },
+                }
+            }
             Some(lv)
                 if names::tag_value(&lv.tags, names::TAG_STATE) == Some(names::STATE_CREATING) =>
             {

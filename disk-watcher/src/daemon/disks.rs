@@ -108,7 +108,7 @@ fn log_changes(before: &[NodeDisk], now: &[NodeDisk]) {
                 .as_ref()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            info!(disk = name, %id, state = ?disk.state, reasons = %disk.summary(), "judged");
+            info!(disk = name, %id, state = ?disk.state, reasons = %disk.summary(), plan = disk.plan.first(), "judged");
         }
     }
     for gone in before

@@ -49,7 +49,6 @@ impl<R: Runner + Clone> Watcher<R> {
         let Some(journal) = &mut self.journal else {
             return Ok(Step::Nothing);
         };
-        let owner = journal.owner().to_owned();
         let claims: Vec<Claim> = journal
             .claims()
             .filter(|c| c.class == class.name)
@@ -62,7 +61,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 .map_err(|e| node::chain(&e))?;
             return Ok(Step::Done);
         }
-        let group = apply::group(&self.node, class, &owner).await?;
+        let group = apply::group(&self.node, class, journal).await?;
         let found: Vec<(&Claim, Found)> = claims
             .iter()
             .map(|claim| (claim, found(claim, judged, journal, group.as_ref())))
@@ -165,15 +164,19 @@ impl<R: Runner + Clone> Watcher<R> {
                     why
                 })
             }
-            Next::Adopt => apply::adopt(&self.node, class, &owner)
+            Next::Adopt => apply::adopt(&self.node, journal, class)
                 .await
                 .map(|()| Step::Done)
                 .map_err(|e| node::chain(&e)),
-            Next::MakePool => apply::make_pool(&self.node, class, &owner)
+            Next::CleanPool { uuid, .. } => apply::clean_pool(&self.node, journal, class, &uuid)
                 .await
                 .map(|()| Step::Done)
                 .map_err(|e| node::chain(&e)),
-            Next::FinishPool => apply::finish_pool(&self.node, class, &owner)
+            Next::MakePool => apply::make_pool(&self.node, journal, class)
+                .await
+                .map(|()| Step::Done)
+                .map_err(|e| node::chain(&e)),
+            Next::FinishPool => apply::finish_pool(&self.node, journal, class)
                 .await
                 .map(|()| Step::Done)
                 .map_err(|e| node::chain(&e)),

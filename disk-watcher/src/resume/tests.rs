@@ -89,6 +89,29 @@ fn the_path_goes_from_claim_to_ready() {
 }
 
 #[test]
+fn only_a_proven_leftover_of_a_pool_is_removed() {
+    let (class, ready) = (class(1), claim("a", Stage::Ready));
+    let member = Found::InGroup {
+        vg_uuid: "vg".into(),
+        size: Bytes(1),
+    };
+    let then = |pool| next(&class, &[(&ready, member.clone())], Some(&group(pool)));
+    let (name, uuid) = ("pool0".to_owned(), "u".to_owned());
+    let left = Pool::HalfMade {
+        name: name.clone(),
+        uuid: uuid.clone(),
+    };
+    assert_eq!(then(left), Next::CleanPool { name, uuid });
+    let foreign = Pool::Other {
+        lacks: "it was there before".into(),
+    };
+    match then(foreign) {
+        Next::Frozen(why) => assert!(why.contains("it was there before"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn only_a_proven_wreck_is_cleaned() {
     let (class, labelled) = (class(1), claim("a", Stage::Labelled));
     assert_eq!(
