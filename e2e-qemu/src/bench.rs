@@ -1,7 +1,8 @@
-//! `e2e-qemu bench`: measures beside peers, in a guest.
+//! `e2e-qemu bench`: measures in a guest, lvmd beside peers.
 
 mod goals;
 mod lvmd;
+mod watcher;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,8 @@ use e2e_qemu::find_workspace;
 enum Part {
     /// lvmd beside one raw lvm command and upstream's lvmd.
     Lvmd,
+    /// How fast disk-watcher answers to disks and pools.
+    DiskWatcher,
 }
 
 /// What to measure.
@@ -25,7 +28,7 @@ pub(crate) struct Bench {
     /// How often each case is measured.
     #[arg(long, default_value_t = 15)]
     rounds: u32,
-    /// Shows where the time of one thin create goes instead.
+    /// Shows instead where the time goes: of one thin create, in the life of one disk.
     #[arg(long)]
     trace: bool,
 }
@@ -44,6 +47,8 @@ impl Bench {
             match part {
                 Part::Lvmd if trace => lvmd::trace(&workspace)?,
                 Part::Lvmd => lvmd::run(&workspace, rounds)?,
+                Part::DiskWatcher if trace => watcher::trace(&workspace)?,
+                Part::DiskWatcher => watcher::run(&workspace, rounds)?,
             }
         }
         Ok(ExitCode::SUCCESS)
