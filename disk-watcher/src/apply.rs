@@ -4,6 +4,7 @@ mod adopt;
 mod disk;
 mod group;
 mod grow;
+pub mod leave;
 mod leftover;
 mod wreck;
 

@@ -70,6 +70,83 @@ pub fn pvresize(there: &[PathBuf], disk: &Path) -> LvmCall {
     }
 }
 
+/// What is where on the PV on `disk`: first extent, how many, whose.
+pub fn pv_segments(there: &[PathBuf], disk: &Path) -> LvmCall {
+    let fields = "pvseg_start,pvseg_size,lv_name";
+    let disk = disk.to_string_lossy();
+    let args = [
+        "pvs",
+        "--segments",
+        "--noheadings",
+        "--separator",
+        ":",
+        "-o",
+        fields,
+        &disk,
+    ];
+    LvmCall {
+        devices: there.to_vec(),
+        args: args.map(str::to_owned).to_vec(),
+    }
+}
+
+/// Moves these extents of the PV on `disk` to the PVs on `to`; lvm stays until it is done.
+pub fn pvmove(
+    there: &[PathBuf],
+    disk: &Path,
+    (first, last): (u64, u64),
+    to: &[PathBuf],
+) -> LvmCall {
+    let mut args = vec!["pvmove".to_owned(), "-i".to_owned(), "1".to_owned()];
+    args.push(format!("{}:{first}-{last}", disk.display()));
+    args.extend(to.iter().map(|d| d.to_string_lossy().into_owned()));
+    LvmCall {
+        devices: there.to_vec(),
+        args,
+    }
+}
+
+/// Stays with a pvmove that was left behind until it is done; or takes it back.
+pub fn pvmove_left(there: &[PathBuf], abort: bool) -> LvmCall {
+    let args = if abort {
+        vec!["pvmove", "--abort"]
+    } else {
+        vec!["pvmove", "-i", "1"]
+    };
+    LvmCall {
+        devices: there.to_vec(),
+        args: args.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+/// Takes the empty PV on `disk` out of the class's group.
+pub fn vgreduce(class: &DiskClass, there: &[PathBuf], disk: &Path) -> LvmCall {
+    let (group, disk) = (&class.volume_group.name, disk.to_string_lossy());
+    LvmCall {
+        devices: there.to_vec(),
+        args: ["vgreduce", group, &disk].map(str::to_owned).to_vec(),
+    }
+}
+
+/// Writes the group's metadata anew, also to `disk`, which it does not list any more.
+pub fn vgck(class: &DiskClass, there: &[PathBuf], disk: &Path) -> LvmCall {
+    let group = &class.volume_group.name;
+    LvmCall {
+        devices: there.iter().cloned().chain([disk.to_owned()]).collect(),
+        args: ["vgck", "--updatemetadata", group]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+/// Removes the PV on `disk`, which is in no group.
+pub fn pvremove(disk: &Path) -> LvmCall {
+    LvmCall {
+        devices: vec![disk.to_owned()],
+        args: vec!["pvremove".to_owned(), disk.to_string_lossy().into_owned()],
+    }
+}
+
 /// Tags a group as ours, in place of what `old` says; its PVs are `disks`.
 pub fn adopt(class: &DiskClass, owner: &str, old: &[String], disks: &[PathBuf]) -> LvmCall {
     let mut args = vec!["vgchange".to_owned()];

@@ -12,6 +12,7 @@ mod error;
 mod existing;
 mod lvm_name;
 mod raw;
+mod request;
 mod sources;
 mod values;
 
@@ -25,6 +26,7 @@ pub use self::auto_extend::{
 };
 pub use self::error::{ConfigError, Problem};
 pub use self::existing::{Existing, vg_uuid};
+pub use self::request::{DiskRemovalRequest, Target};
 pub use self::sources::{Sources, Stamp};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
@@ -53,6 +55,8 @@ pub struct Config {
     /// The classes, in the order they were written. May be empty: then disks are
     /// reported and none is taken.
     pub classes: Vec<DiskClass>,
+    /// Disks that are to leave their groups.
+    pub removals: Vec<DiskRemovalRequest>,
 }
 
 impl Config {
@@ -63,9 +67,15 @@ impl Config {
     /// broken, in the order of the file.
     pub fn load(text: &str) -> Result<Self, ConfigError> {
         let documents = raw::documents(text)?;
-        check::classes(documents)
-            .map(|classes| Self { classes })
-            .map_err(ConfigError::new)
+        let (removals, problems) = request::removals(documents.removals);
+        match check::classes(documents.classes) {
+            Ok(classes) if problems.is_empty() => Ok(Self { classes, removals }),
+            Ok(_) => Err(ConfigError::new(problems)),
+            Err(mut all) => {
+                all.extend(problems);
+                Err(ConfigError::new(all))
+            }
+        }
     }
 
     /// That no two classes share a name or a group.

@@ -59,6 +59,18 @@ pub struct Claim {
     pub fingerprint: String,
     /// How far it has come.
     pub stage: Stage,
+    /// How far it has come on its way out, where a person asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
+}
+
+/// How far a disk has come on its way out of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Leaving {
+    /// What is on it is being moved away, a piece at a time: so many extents at the beginning.
+    Draining(u64),
+    /// Nothing is on it, and vgreduce may have been run.
+    Reducing,
 }
 
 /// An open journal.
@@ -311,6 +323,7 @@ mod tests {
             zeroes: RequireZeroed::Full,
             fingerprint: "f".into(),
             stage: Stage::Claimed,
+            leaving: None,
         }
     }
 

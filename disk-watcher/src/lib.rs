@@ -13,7 +13,9 @@
 //! journal and disks what comes next, [`commands`] and [`geometry`] say how, and
 //! [`apply`] does one step and looks at what it did.
 //!
-//! `config`, `select`, `rules`, `resume`, `leftover`, `commands`, `geometry` and `status` are pure. What cannot be read or
+//! [`removal`] decides in the same way for a disk that is to leave.
+//!
+//! `config`, `select`, `rules`, `resume`, `leftover`, `removal`, `commands`, `geometry` and `status` are pure. What cannot be read or
 //! understood is unknown, and unknown means no.
 
 pub mod apply;
@@ -38,6 +40,7 @@ pub mod pass;
 pub mod pattern;
 pub mod pools;
 pub mod probe;
+pub mod removal;
 pub mod resume;
 pub mod rules;
 pub mod select;

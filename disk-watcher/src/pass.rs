@@ -2,6 +2,7 @@
 
 mod enforce;
 mod found;
+mod leave;
 mod names;
 mod refusals;
 mod show;
@@ -13,9 +14,10 @@ use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
 
 pub(crate) use self::found::id_of;
+use self::leave::Moves;
 use self::refusals::Refusals;
 use crate::backup::Backups;
-use crate::config::{Config, DiskClass, Mode, RequireZeroed};
+use crate::config::{Config, DiskClass, DiskRemovalRequest, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
 use crate::events::Quiet;
 use crate::facts::DiskFacts;
@@ -23,7 +25,7 @@ use crate::journal::{Claim, Journal, Stage};
 use crate::node::{self, Node, NodeReader};
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
-use crate::status::{self, NodeStatus, NodeVolumeGroup};
+use crate::status::{self, NodeRequest, NodeStatus, NodeVolumeGroup};
 
 /// What a pass needs and keeps for the next one.
 #[derive(Debug)]
@@ -36,7 +38,10 @@ pub struct Watcher<R> {
     node_name: String,
     /// When each disk was last heard of; `None`: nobody listens, so nothing is known to be unsettled.
     quiet: Option<Quiet>,
-    growth: Refusals,
+    refusals: Refusals,
+    moves: Moves,
+    /// What was said of requests in this pass.
+    requests: Vec<NodeRequest>,
 }
 
 /// A disk with all that is known of it.
@@ -66,7 +71,9 @@ impl<R: Runner + Clone> Watcher<R> {
             journal,
             readings: Readings::default(),
             quiet,
-            growth: Refusals::default(),
+            refusals: Refusals::default(),
+            moves: Moves::default(),
+            requests: Vec::new(),
             node_name,
         }
     }
@@ -76,6 +83,11 @@ impl<R: Runner + Clone> Watcher<R> {
         if let Some(quiet) = &mut self.quiet {
             quiet.note(event, Instant::now());
         }
+    }
+
+    /// Ends what goes on between passes: a piece that is being moved comes to its end.
+    pub async fn finish(&mut self) {
+        self.moves.finish().await;
     }
 
     /// One pass over all disks.
@@ -94,7 +106,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 .iter()
                 .filter(|class| class.mode == Mode::Enforce)
             {
-                let (did, remark) = self.enforce(class, &judged).await;
+                let (did, remark) = self.enforce(class, config, &judged).await;
                 acted |= did;
                 remarks.extend(remark.map(|text| (class.name.clone(), text)));
             }
@@ -104,6 +116,7 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         Ok(NodeStatus {
             disks: self.show(config, &judged, &groups, &remarks),
+            requests: self.requests(config),
             groups,
             pools: Vec::new(),
         })
@@ -208,6 +221,7 @@ impl<R: Runner + Clone> Watcher<R> {
                             .map_or(Duration::MAX, |q| q.quiet_for(&facts.name, now)),
                     ),
                     native_owner: None,
+                    removal: self.removal_of(config, facts, looked.reading.as_ref()),
                     consent: Consent {
                         node: &self.node_name,
                         fingerprint: looked.reading.as_ref().map(|r| r.fingerprint.as_str()),
@@ -217,6 +231,30 @@ impl<R: Runner + Clone> Watcher<R> {
                 rules::judge(&config.classes, &evidence)
             })
             .collect()
+    }
+
+    /// The name of the DiskRemovalRequest that names this disk.
+    fn removal_of<'a>(
+        &self,
+        config: &'a Config,
+        facts: &DiskFacts,
+        reading: Option<&Reading>,
+    ) -> Option<&'a str> {
+        let id = id_of(facts)?;
+        let journal = self.journal.as_ref()?;
+        let label = reading.and_then(|r| r.label.as_ref());
+        let assigned = config
+            .classes
+            .iter()
+            .map(|class| journal.pv_uuid(&id, &class.name));
+        let uuids: Vec<String> = label
+            .map(|l| l.pv_uuid.clone())
+            .into_iter()
+            .chain(assigned)
+            .collect();
+        let names =
+            |r: &&DiskRemovalRequest| uuids.iter().any(|uuid| r.names(&self.node_name, &id, uuid));
+        Some(config.removals.iter().find(names)?.name.as_str())
     }
 
     fn usage(&self, node: &Node, class: Option<&DiskClass>, candidates: u32) -> ClassUsage {

@@ -5,6 +5,7 @@ mod condition;
 mod group;
 mod pool;
 mod pool_text;
+mod request;
 mod text;
 
 use lvmd::units::Bytes;
@@ -14,6 +15,7 @@ pub use self::condition::Condition;
 pub use self::group::{GroupPool, GroupPv, NodeVolumeGroup, groups};
 pub use self::pool::{NodeThinPool, PoolState};
 pub use self::pool_text::pool_table;
+pub use self::request::{NodeRequest, RequestState};
 pub use self::text::{json, table};
 use crate::facts::{DiskFacts, DiskId, Transport};
 use crate::rules::{Judgement, Reason, Verdict};
@@ -40,6 +42,8 @@ pub enum DiskState {
     Grouped,
     /// All is done.
     Ready,
+    /// What is on it is being moved away, or it is on its way out of its group.
+    Draining,
     /// It works, and not as it should.
     Degraded,
     /// It is a PV of ours and not there.
@@ -61,6 +65,8 @@ pub struct NodeStatus {
     pub disks: Vec<NodeDisk>,
     /// Its volume groups; empty while they are not known, which each disk then says.
     pub groups: Vec<NodeVolumeGroup>,
+    /// What became of requests about single disks.
+    pub requests: Vec<NodeRequest>,
     /// Its thin pools; only the daemon looks at them.
     pub pools: Vec<NodeThinPool>,
 }

@@ -39,6 +39,7 @@ pub fn claim(
         zeroes,
         fingerprint: judged.fingerprint.clone(),
         stage: Stage::Claimed,
+        leaving: None,
     })?;
     info!(disk = %id, class = %class.name, %pv_uuid, "claimed");
     Ok(pv_uuid)

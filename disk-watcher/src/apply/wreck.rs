@@ -1,4 +1,4 @@
-//! Our own half-written label, the only thing this program ever erases.
+//! Our own half-written label, the only thing this program erases unasked.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -12,7 +12,7 @@ use super::{ApplyError, advance};
 use crate::busy;
 use crate::content::{self, DATA_START};
 use crate::facts::{DiskFacts, Root};
-use crate::journal::{Claim, Journal, Stage};
+use crate::journal::{Claim, Journal, Leaving, Stage};
 use crate::node::{NodeReader, chain};
 use crate::wreck::{self, BLOCK, Joining, Making};
 
@@ -67,6 +67,61 @@ pub async fn clean_wreck<R: Runner + Clone>(
     advance(journal, claim, Stage::Claimed, None)?;
     erase(&file).map_err(|e| changed(e.to_string()))?;
     warn!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, kept = %kept.display(), "erased our own label, left by a cut-off command");
+    Ok(())
+}
+
+/// Erases the label of a disk that left its group at a person's request, where vgreduce was
+/// cut off at its last write: the label says that it belongs to a group, its metadata area
+/// says nothing, and LVM would have to be forced. The journal says that it was on its way
+/// out, and the group is whole and does not list it. Its first 2 MiB are kept before.
+pub(super) async fn erase_label<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &Journal,
+    claim: &Claim,
+    facts: &DiskFacts,
+) -> Result<(), ApplyError> {
+    let changed = |why: String| ApplyError::Changed {
+        disk: claim.disk.clone(),
+        why,
+    };
+    let no = |why: &str| Err(changed(why.to_owned()));
+    let snapshot = node.snapshot(&[]).await.map_err(&changed)?;
+    let lists = |pvs: &[lvmd::lvm::model::Pv]| pvs.iter().any(|pv| pv.uuid == claim.pv_uuid);
+    if snapshot.vgs.iter().any(|view| lists(&view.vg.pvs)) {
+        return no("a group lists it");
+    }
+    let left = snapshot
+        .vgs
+        .iter()
+        .find(|view| Some(&view.vg.uuid) == claim.vg_uuid.as_ref());
+    if left.is_none_or(|view| !view.frozen.is_empty() || view.vg.owner() != Some(journal.owner())) {
+        return no("the group that it left is not there, not whole or not ours");
+    }
+    if claim.leaving != Some(Leaving::Reducing) {
+        return no("the journal does not say that it was on its way out");
+    }
+    let file = hold(&PathBuf::from(facts.node())).map_err(|e| changed(e.to_string()))?;
+    let reading = content::read(
+        &file,
+        claim.disk.as_str(),
+        crate::config::RequireZeroed::None,
+    )
+    .map_err(&changed)?;
+    let ours = reading.label.is_some_and(|label| {
+        label.pv_uuid == claim.pv_uuid && label.used && label.committed_nothing()
+    });
+    if !ours {
+        return no("its label is not ours, or metadata is there");
+    }
+    let mut head = Aligned::new(KEPT);
+    file.read_exact_at(head.bytes(), 0)
+        .map_err(|e| changed(e.to_string()))?;
+    let kept = journal.keep(&claim.pv_uuid, head.bytes())?;
+    let mut zeroes = Aligned::new(BLOCK);
+    file.write_all_at(zeroes.bytes(), 0)
+        .and_then(|()| file.sync_all())
+        .map_err(|e| changed(e.to_string()))?;
+    warn!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, kept = %kept.display(), "erased our own label, left by a cut-off vgreduce");
     Ok(())
 }
 

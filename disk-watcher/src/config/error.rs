@@ -42,6 +42,16 @@ pub enum Problem {
         /// Its line in the file.
         line: u64,
     },
+    /// A request that cannot be meant.
+    #[error("{kind} {name:?}: {what}")]
+    Request {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong and what to do.
+        what: String,
+    },
     /// A value that breaks a rule.
     #[error("class {class:?}: {field}: {what}")]
     Value {

@@ -21,9 +21,8 @@ pub(super) type Later = Option<Spanned<IgnoredAny>>;
 pub(super) type Named<'a> = (&'static str, &'a Later);
 
 /// The kinds people or the watcher write, besides DiskClass.
-const OTHER_KINDS: [&str; 5] = [
+const OTHER_KINDS: [&str; 4] = [
     "DiskWipeRequest",
-    "DiskRemovalRequest",
     "NodeDisk",
     "NodeVolumeGroup",
     "NodeThinPool",
@@ -253,11 +252,44 @@ impl Spec {
     }
 }
 
+/// All that a file holds, by kind.
+#[derive(Debug, Default)]
+pub(super) struct Documents {
+    pub(super) classes: Vec<Document>,
+    pub(super) removals: Vec<Removal>,
+}
+
+/// A DiskRemovalRequest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Removal {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    pub(super) metadata: Metadata,
+    pub(super) spec: RemovalSpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct RemovalSpec {
+    pub(super) node: String,
+    pub(super) disk_id: Option<String>,
+    #[serde(rename = "pvUUID")]
+    pub(super) pv_uuid: Option<String>,
+}
+
+/// The kind of a DiskClass.
+const CLASS: &str = "DiskClass";
+/// The kind of a request to take a disk out of its group.
+pub(super) const REMOVAL: &str = "DiskRemovalRequest";
+
 /// Reads the documents of a file.
 ///
 /// # Errors
-/// The first thing that is no DiskClass: syntax, another kind, an unknown key.
-pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
+/// The first thing that is none of ours: syntax, another kind, an unknown key.
+pub(super) fn documents(text: &str) -> Result<Documents, Problem> {
     #[derive(Deserialize)]
     struct Head {
         #[serde(rename = "apiVersion")]
@@ -267,7 +299,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
     let heads: Vec<Head> = serde_saphyr::from_multiple(text).map_err(|e| syntax(&e))?;
     for (index, head) in heads.iter().enumerate() {
         let fault = match (head.api_version.as_deref(), head.kind.as_deref()) {
-            (Some(API_VERSION), Some("DiskClass")) => continue,
+            (Some(API_VERSION), Some(CLASS | REMOVAL)) => continue,
             (Some(API_VERSION), Some(kind)) if OTHER_KINDS.contains(&kind) => {
                 format!("kind {kind} is not read from this file, remove the document")
             }
@@ -286,7 +318,48 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
             what: fault,
         });
     }
-    serde_saphyr::from_multiple(text).map_err(|e| syntax(&e))
+    let kinds: Vec<&str> = heads
+        .iter()
+        .filter_map(|head| head.kind.as_deref())
+        .collect();
+    let of = |kind| only(text, &kinds, kind);
+    Ok(Documents {
+        classes: serde_saphyr::from_multiple(&of(CLASS)).map_err(|e| syntax(&e))?,
+        removals: serde_saphyr::from_multiple(&of(REMOVAL)).map_err(|e| syntax(&e))?,
+    })
+}
+
+/// The text with the documents of other kinds blank, so that lines keep their numbers.
+fn only(text: &str, kinds: &[&str], kind: &str) -> String {
+    if kinds.iter().all(|k| *k == kind) {
+        return text.to_owned();
+    }
+    let mut documents: Vec<Vec<&str>> = vec![vec![]];
+    for line in text.lines() {
+        let begins = line.strip_prefix("---");
+        if begins.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            documents.push(vec![]);
+        }
+        if let Some(last) = documents.last_mut() {
+            last.push(line);
+        }
+    }
+    let says_something = |lines: &Vec<&str>| {
+        lines.iter().any(|line| {
+            let line = line.strip_prefix("---").unwrap_or(line).trim();
+            !line.is_empty() && !line.starts_with('#')
+        })
+    };
+    let mut kinds = kinds.iter();
+    let mut kept = String::new();
+    for lines in documents {
+        let wanted = says_something(&lines) && kinds.next() == Some(&kind);
+        for line in lines {
+            kept.push_str(if wanted { line } else { "" });
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 /// Whether the text is the one-line form of TrueCharts' lvm-disk-watcher.

@@ -48,6 +48,12 @@ impl Loop {
     /// # Errors
     /// When nothing is heard of disks any more.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let ended = self.passes(stop).await;
+        self.watcher.finish().await;
+        ended
+    }
+
+    async fn passes(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut wait = Duration::ZERO;
         let mut last: Vec<NodeDisk> = Vec::new();
         loop {
@@ -91,7 +97,11 @@ fn unfinished(disk: &NodeDisk) -> bool {
     waits_for_host
         || matches!(
             disk.state,
-            DiskState::Candidate | DiskState::Claimed | DiskState::Labelled | DiskState::Grouped
+            DiskState::Draining
+                | DiskState::Candidate
+                | DiskState::Claimed
+                | DiskState::Labelled
+                | DiskState::Grouped
         )
 }
 

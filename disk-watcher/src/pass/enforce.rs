@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::found::{found, id_of, is_abandoned, is_disk_of};
 use super::{Judged, Watcher};
 use crate::apply;
-use crate::config::DiskClass;
+use crate::config::{Config, DiskClass};
 use crate::identity::Identity;
 use crate::journal::{Claim, Journal, Stage};
 use crate::node;
@@ -25,11 +25,12 @@ impl<R: Runner + Clone> Watcher<R> {
     pub(super) async fn enforce(
         &mut self,
         class: &DiskClass,
+        config: &Config,
         judged: &[Judged],
     ) -> (bool, Option<String>) {
         let mut acted = false;
         for _ in 0..STEPS {
-            match self.step(class, judged).await {
+            match self.step(class, config, judged).await {
                 Ok(Step::Done) => acted = true,
                 Ok(Step::Nothing) => return (acted, None),
                 Ok(Step::Held(why)) => return (acted, Some(why)),
@@ -45,7 +46,12 @@ impl<R: Runner + Clone> Watcher<R> {
         )
     }
 
-    async fn step(&mut self, class: &DiskClass, judged: &[Judged]) -> Result<Step, String> {
+    async fn step(
+        &mut self,
+        class: &DiskClass,
+        config: &Config,
+        judged: &[Judged],
+    ) -> Result<Step, String> {
         let Some(journal) = &mut self.journal else {
             return Ok(Step::Nothing);
         };
@@ -61,6 +67,10 @@ impl<R: Runner + Clone> Watcher<R> {
                 .map_err(|e| node::chain(&e))?;
             return Ok(Step::Done);
         }
+        if let Some(step) = self.leave(class, config, judged, &claims).await? {
+            return Ok(step);
+        }
+        let journal = self.journal.as_mut().ok_or("the journal vanished")?;
         let group = apply::group(&self.node, class, journal).await?;
         let found: Vec<(&Claim, Found)> = claims
             .iter()
@@ -144,7 +154,7 @@ impl<R: Runner + Clone> Watcher<R> {
             }
             Next::Grow(uuid) => {
                 let (claim, facts) = by_uuid(&uuid)?;
-                if let Some(why) = self.growth.waits(&uuid, Instant::now()) {
+                if let Some(why) = self.refusals.waits(&uuid, Instant::now()) {
                     return Ok(Step::Held(why));
                 }
                 let disk = judged.iter().find(|j| is_disk_of(&claim, j));
@@ -160,7 +170,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 self.readings.forget(&facts.name);
                 done.map(|()| Step::Done).map_err(|error| {
                     let why = node::chain(&error);
-                    self.growth.refused(uuid, begun, Instant::now(), &why);
+                    self.refusals.refused(uuid, begun, Instant::now(), &why);
                     why
                 })
             }
@@ -185,7 +195,7 @@ impl<R: Runner + Clone> Watcher<R> {
 }
 
 /// What came of one step.
-enum Step {
+pub(super) enum Step {
     Done,
     Nothing,
     Held(String),

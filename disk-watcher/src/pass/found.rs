@@ -37,6 +37,13 @@ pub(super) fn is_abandoned(claim: &Claim, judged: &[Judged]) -> bool {
         && !judged.iter().any(|disk| is_disk_of(claim, disk))
 }
 
+/// Whether a disk that had no id, and has no PV any more, cannot be told from others since a
+/// reboot. Every disk was read, so no PV is left behind.
+pub(super) fn is_lost(claim: &Claim, judged: &[Judged]) -> bool {
+    boot_id().is_some_and(|boot| claim.disk.is_of_another_session(&boot))
+        && judged.iter().all(|disk| disk.reading.is_some())
+}
+
 /// Whether this is the disk of the claim: by the label it carries, else by its id.
 pub(super) fn is_disk_of(claim: &Claim, judged: &Judged) -> bool {
     match judged.reading.as_ref().and_then(|r| r.label.as_ref()) {

@@ -77,6 +77,7 @@ impl<R> Watcher<R> {
             disk.pv_uuid = Some(claim.pv_uuid.clone());
             disk.volume_group = Some(claim.volume_group.clone());
             disk.state = match (claim.stage, remarks.get(&claim.class)) {
+                _ if claim.leaving.is_some() => DiskState::Draining,
                 (_, Some(why)) if why.starts_with("frozen") => DiskState::Frozen,
                 (Stage::Claimed, _) => DiskState::Claimed,
                 (Stage::Labelled, _) => DiskState::Labelled,

@@ -23,6 +23,7 @@ fn claim(uuid: &str, stage: Stage) -> Claim {
         zeroes: RequireZeroed::Full,
         fingerprint: String::new(),
         stage,
+        leaving: None,
     }
 }
 

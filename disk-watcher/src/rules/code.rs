@@ -92,6 +92,8 @@ pub enum Code {
     /// stands here and the new part is blank. Way out: see the class's line in status;
     /// else `spec.volumeGroup.growPVOnResize`.
     DiskGrown,
+    /// A DiskRemovalRequest names it. Way out: delete the request.
+    RemovalRequested,
     /// Several classes pick it; none gets it. Way out: make their selections disjoint.
     ClassConflict,
     /// The class has as many disks or bytes as it may, or not yet as many as it needs.
@@ -158,6 +160,7 @@ impl Code {
             Self::VGPartial => "VGPartial",
             Self::DiskShrunk => "DiskShrunk",
             Self::DiskGrown => "DiskGrown",
+            Self::RemovalRequested => "RemovalRequested",
             Self::ClassConflict => "ClassConflict",
             Self::LimitReached => "LimitReached",
             Self::NotSettled => "NotSettled",

@@ -40,6 +40,8 @@ pub struct Evidence<'a> {
     pub consent: Consent<'a>,
     /// The storage system that claims it in its own configuration, where one was found.
     pub native_owner: Option<String>,
+    /// The DiskRemovalRequest that names it.
+    pub removal: Option<&'a str>,
 }
 
 /// What is ours.

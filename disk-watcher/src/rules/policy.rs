@@ -68,6 +68,12 @@ pub(super) fn it_is_wanted_now(
     if let Some(owner) = &evidence.native_owner {
         reasons.add(Code::NativeOwner, format!("{owner} claims it"));
     }
+    if let Some(request) = evidence.removal {
+        reasons.add(
+            Code::RemovalRequested,
+            format!("DiskRemovalRequest {request} wants it out"),
+        );
+    }
     settled(evidence, class, reasons);
     let Some(class) = class else { return };
     match &evidence.usage {

@@ -22,6 +22,7 @@ struct Case {
     usage: Option<ClassUsage>,
     quiet_for: Option<Duration>,
     native_owner: Option<String>,
+    removal: Option<&'static str>,
     fingerprint: Option<String>,
     bound: Option<String>,
 }
@@ -53,6 +54,7 @@ impl Case {
             }),
             quiet_for: Some(Duration::from_secs(10)),
             native_owner: None,
+            removal: None,
             fingerprint: Some("ab".repeat(32)),
             bound: None,
         }
@@ -106,6 +108,7 @@ impl Case {
                 usage: self.usage,
                 quiet_for: self.quiet_for,
                 native_owner: self.native_owner.clone(),
+                removal: self.removal,
                 consent: Consent {
                     node: "n1",
                     fingerprint: self.fingerprint.as_deref(),
@@ -518,6 +521,7 @@ fn table() -> Vec<(&'static str, Case)> {
                 });
             }),
         ),
+        ("RemovalRequested", case(|c| c.removal = Some("out"))),
         ("DiskShrunk", case(|c| member(c, 1, true))),
         ("DiskGrown", case(|c| member(c, 1, false))),
         ("Clustered", case(|c| c.group().clustered = true)),
@@ -694,7 +698,7 @@ fn every_code_has_a_case() {
         .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""))
         .map(|(_, rest)| rest.trim_end_matches("\","))
         .collect();
-    assert_eq!(names.len(), 42, "{names:?}");
+    assert_eq!(names.len(), 43, "{names:?}");
     let cases = table();
     let tried: BTreeSet<&str> = cases
         .iter()

@@ -37,6 +37,7 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
         .map(|line| format!("{}\n", line.trim_end()))
         .collect();
     text.push_str(&approvals(disks));
+    text.push_str(&super::request::text(&status.requests));
     text.push_str(&super::group::text(&status.groups));
     text.push_str(&super::pool_table(&status.pools, width, details));
     if details {
@@ -98,7 +99,7 @@ fn in_full(disk: &NodeDisk) -> String {
     text
 }
 
-/// The same for programs: `{"disks": [...], "groups": [...], "pools": [...]}`.
+/// The same for programs: `{"disks": [...], "groups": [...], "requests": [...], "pools": [...]}`.
 ///
 /// # Errors
 /// None that these types can cause.
@@ -139,6 +140,7 @@ mod tests {
         NodeStatus {
             disks,
             groups: Vec::new(),
+            requests: Vec::new(),
             pools: Vec::new(),
         }
     }

@@ -39,6 +39,7 @@ fn claim() -> Claim {
         zeroes: RequireZeroed::Full,
         fingerprint: String::new(),
         stage: Stage::Labelled,
+        leaving: None,
     }
 }
 

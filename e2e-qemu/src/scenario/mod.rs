@@ -5,6 +5,7 @@
 mod charts;
 mod cluster;
 mod disks;
+mod drain;
 mod growth;
 mod histories;
 mod image;
@@ -121,6 +122,9 @@ pub fn all() -> Vec<Scenario> {
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {
             onboarding::power_cuts(c, if c.all { 20 } else { 2 })
+        }),
+        Scenario::short("a_disk_leaves_its_group_over_power_cuts_uml", |c| {
+            drain::leaves(c, if c.all { 20 } else { 1 })
         }),
         Scenario::short("a_pv_follows_its_disk_over_power_cuts_uml", |c| {
             growth::followed(c, if c.all { 20 } else { 1 })

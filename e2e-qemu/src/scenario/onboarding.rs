@@ -71,7 +71,16 @@ pub(super) fn power_cuts(context: &Context, cuts: u32) -> anyhow::Result<()> {
 }
 
 pub(super) fn start(context: &Context, guest: &Guest) -> anyhow::Result<Process> {
-    guest.check(Command::shell("cat >/run/class.yaml").stdin(CLASS))?;
+    start_with(context, guest, CLASS)
+}
+
+/// With another configuration. The journal's disk is mounted at /run/j, or it is ubdd.
+pub(super) fn start_with(
+    context: &Context,
+    guest: &Guest,
+    config: &str,
+) -> anyhow::Result<Process> {
+    guest.check(Command::shell("cat >/run/class.yaml").stdin(config))?;
     guest.shell("mkdir -p /run/j; mountpoint -q /run/j || mount /dev/ubdd /run/j")?;
     let program = context.workspace.join("target/debug/disk-watcher");
     let command = Command::new(program.display().to_string())
@@ -82,7 +91,8 @@ pub(super) fn start(context: &Context, guest: &Guest) -> anyhow::Result<Process>
             "--journal",
             "/run/j/journal",
         ])
-        .args(["--status-dir", "/run/status", "--metrics-bind-address", "0"]);
+        .args(["--status-dir", "/run/status", "--metrics-bind-address", "0"])
+        .args(["--node-name", "n1"]);
     Ok(guest.spawn(command)?)
 }
 

@@ -1,0 +1,169 @@
+//! The steps of a disk that leaves its group.
+
+use std::path::{Path, PathBuf};
+
+use lvmd::cmd::{Cmd, Runner};
+use lvmd::lvm::devices::read_label;
+use tracing::info;
+
+use super::wreck::erase_label;
+use super::{ApplyError, not_done, run, words};
+use crate::commands;
+use crate::config::DiskClass;
+use crate::facts::DiskFacts;
+use crate::journal::{Claim, Journal, Leaving};
+use crate::node::{NodeReader, chain};
+use crate::removal::{self, Around};
+
+/// The group of the claim as the removal sees it, with the devices of its PVs. `staying`
+/// says which PVs are not on their way out.
+///
+/// # Errors
+/// When LVM's state cannot be told.
+pub async fn around<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &Journal,
+    claim: &Claim,
+    staying: impl Fn(&str) -> bool,
+) -> Result<Option<(Around, Vec<PathBuf>, Vec<PathBuf>)>, String> {
+    let snapshot = node
+        .snapshot(std::slice::from_ref(&claim.volume_group))
+        .await?;
+    let Some(view) = snapshot.vg(&claim.volume_group) else {
+        return Ok(None);
+    };
+    let vg = &view.vg;
+    let member = |uuid: &str| journal.claim(uuid).is_some_and(|c| c.class == claim.class);
+    let others = || {
+        vg.pvs
+            .iter()
+            .filter(|pv| pv.uuid != claim.pv_uuid && staying(&pv.uuid))
+    };
+    let around = Around {
+        uuid: vg.uuid.clone(),
+        ours: vg.owner() == Some(journal.owner())
+            && claim.vg_uuid.as_ref() == Some(&vg.uuid)
+            && vg.pvs.iter().all(|pv| member(&pv.uuid)),
+        frozen: view.frozen.iter().map(ToString::to_string).collect(),
+        used: vg
+            .pvs
+            .iter()
+            .find(|pv| pv.uuid == claim.pv_uuid)
+            .map(|pv| pv.used_extents),
+        staying: others().count(),
+        room: others()
+            .map(|pv| pv.extent_count.saturating_sub(pv.used_extents))
+            .sum(),
+        moving: vg.lvs.iter().any(|lv| lv.attr.kind() == 'p'),
+    };
+    let to = others().map(|pv| PathBuf::from(&pv.device)).collect();
+    Ok(Some((around, view.devices.clone(), to)))
+}
+
+/// The pvmove of the next piece of at most `most` extents, as a command; `None` when nothing
+/// is left to move.
+///
+/// # Errors
+/// When lvm does not say what is where on the disk.
+pub async fn piece<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    class: &DiskClass,
+    devices: &[PathBuf],
+    disk: &Path,
+    to: &[PathBuf],
+    most: u64,
+) -> Result<Option<Cmd>, ApplyError> {
+    let failed = |why: String| not_done("pvmove", why);
+    let call = commands::pv_segments(devices, disk);
+    let cmd = node.tool().call(None, &call.devices, &call.args);
+    let out = node.runner().run(cmd.map_err(|e| failed(chain(&e)))?).await;
+    let text = out.map_err(|e| failed(chain(&e)))?.stdout;
+    let segments = removal::segments(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| failed("what lvm says of the disk is not understood".into()))?;
+    let Some(piece) = removal::piece(&segments, most) else {
+        return Ok(None);
+    };
+    let call = commands::pvmove(devices, disk, piece, to);
+    let cmd = node
+        .tool()
+        .call(Some(&class.volume_group.name), &call.devices, &call.args);
+    cmd.map(Some).map_err(|e| failed(chain(&e)))
+}
+
+/// Writes down how far the disk is on its way out.
+///
+/// # Errors
+/// When that is not on disk; nothing may be changed then.
+pub fn record(
+    journal: &mut Journal,
+    claim: &Claim,
+    leaving: Option<Leaving>,
+) -> Result<(), ApplyError> {
+    let mut next = claim.clone();
+    next.leaving = leaving;
+    Ok(journal.record(next)?)
+}
+
+/// Takes an empty disk out of its group, then looks. The caller has recorded the intent.
+pub async fn reduce<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &Journal,
+    class: &DiskClass,
+    claim: &Claim,
+    devices: &[PathBuf],
+    disk: &Path,
+) -> Result<(), ApplyError> {
+    let said = run(node, class, &commands::vgreduce(class, devices, disk)).await;
+    let seen = around(node, journal, claim, |_| true).await;
+    match seen.map_err(|why| not_done("vgreduce", why))? {
+        Some((group, ..)) if group.used.is_none() => {
+            info!(disk = %claim.disk, group = %claim.volume_group, "left its group");
+            Ok(())
+        }
+        _ => Err(not_done(
+            "vgreduce",
+            words(said, "the group still lists it"),
+        )),
+    }
+}
+
+/// Has LVM write to a disk that its group does not list any more, then looks at the disk.
+pub async fn tidy<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    class: &DiskClass,
+    devices: &[PathBuf],
+    disk: &Path,
+) -> Result<(), ApplyError> {
+    let call = commands::vgck(class, devices, disk);
+    let before = read_label(disk).ok();
+    let said = run(node, class, &call).await;
+    if read_label(disk).ok() != before {
+        return Ok(());
+    }
+    Err(not_done("vgck", words(said, "the disk is as it was")))
+}
+
+/// Removes the PV of a disk that is in no group, then looks. `erase`: LVM would want to be
+/// forced, since the label says that it is in a group which does not list it; see
+/// [`erase_label`].
+pub async fn remove_pv<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    journal: &Journal,
+    class: &DiskClass,
+    claim: &Claim,
+    facts: &DiskFacts,
+    erase: bool,
+) -> Result<(), ApplyError> {
+    let path = PathBuf::from(facts.node());
+    let said = if erase {
+        erase_label(node, journal, claim, facts).await?;
+        Ok(())
+    } else {
+        run(node, class, &commands::pvremove(&path)).await
+    };
+    match read_label(&path) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(not_done("pvremove", words(said, "the label stands"))),
+        Err(error) => Err(not_done("pvremove", error.to_string())),
+    }
+}

@@ -1,0 +1,136 @@
+//! Requests about one disk, which a person writes beside the classes.
+
+use std::collections::BTreeSet;
+
+use super::error::Problem;
+use super::raw::{REMOVAL, Removal};
+use super::vg_uuid;
+use crate::facts::DiskId;
+
+/// Asks that a disk of ours leaves its group: what is on it is moved to the group's other
+/// disks, and its PV is removed. As long as the request stands, the disk is not taken again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskRemovalRequest {
+    /// `metadata.name`.
+    pub name: String,
+    /// The node the disk is in.
+    pub node: String,
+    /// The disk.
+    pub target: Target,
+}
+
+/// Which disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// By its id.
+    Disk(DiskId),
+    /// By the UUID of the PV on it.
+    Pv(String),
+}
+
+impl DiskRemovalRequest {
+    /// Whether it asks this of this disk; `pv_uuid` is the one that its PV has or had.
+    pub fn names(&self, node: &str, disk: &DiskId, pv_uuid: &str) -> bool {
+        self.node == node
+            && match &self.target {
+                Target::Disk(id) => id == disk,
+                Target::Pv(uuid) => uuid == pv_uuid,
+            }
+    }
+}
+
+/// The requests, and all that is wrong with them.
+pub(super) fn removals(raw: Vec<Removal>) -> (Vec<DiskRemovalRequest>, Vec<Problem>) {
+    let mut names = BTreeSet::new();
+    let (mut removals, mut problems) = (Vec::new(), Vec::new());
+    for Removal { metadata, spec, .. } in raw {
+        let target = match (spec.disk_id, spec.pv_uuid) {
+            (Some(id), None) if !id.is_empty() => Ok(Target::Disk(DiskId::from(id))),
+            (None, Some(uuid)) if vg_uuid(&uuid).is_ok() => Ok(Target::Pv(uuid)),
+            (None, Some(uuid)) => Err(format!(
+                "pvUUID {uuid:?} is no UUID of a PV; disk-watcher status shows it"
+            )),
+            _ => Err("name the disk, by diskId or by pvUUID".to_owned()),
+        };
+        let target = match target {
+            Ok(_) if spec.node.is_empty() => Err("name the node".to_owned()),
+            Ok(_) if !names.insert(metadata.name.clone()) => {
+                Err("another request has this name".to_owned())
+            }
+            target => target,
+        };
+        match target {
+            Ok(target) => removals.push(DiskRemovalRequest {
+                name: metadata.name,
+                node: spec.node,
+                target,
+            }),
+            Err(what) => problems.push(Problem::Request {
+                kind: REMOVAL,
+                name: metadata.name,
+                what,
+            }),
+        }
+    }
+    (removals, problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    const CLASS: &str = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\nspec:\n  select: {model: [x]}\n  volumeGroup: {name: fast}\n";
+
+    fn request(spec: &str) -> String {
+        format!(
+            "apiVersion: basalt.storage/v1alpha1\nkind: DiskRemovalRequest\nmetadata: {{name: out}}\nspec: {spec}\n"
+        )
+    }
+
+    #[test]
+    fn a_request_stands_beside_classes_in_any_order() {
+        let uuid = "kElRyR-yYhZ-ZH3a-5oHN-vWQu-qCsC-wcGjTa";
+        for text in [
+            format!("{CLASS}---\n{}", request("{node: n1, diskId: naa.1}")),
+            format!(
+                "# first\n---\n{}--- # then\n{CLASS}",
+                request("{node: n1, diskId: naa.1}")
+            ),
+            request("{node: n1, diskId: naa.1}"),
+        ] {
+            let config = Config::load(&text).unwrap();
+            assert_eq!(
+                config.classes.len(),
+                text.matches("kind: DiskClass").count()
+            );
+            let [removal] = &config.removals[..] else {
+                panic!("{config:?}")
+            };
+            let naa = DiskId::from("naa.1".to_owned());
+            assert!(removal.names("n1", &naa, uuid));
+            assert!(!removal.names("n2", &naa, uuid));
+            assert!(!removal.names("n1", &DiskId::from("naa.2".to_owned()), uuid));
+        }
+        let by_pv = Config::load(&request(&format!("{{node: n1, pvUUID: {uuid}}}"))).unwrap();
+        assert!(by_pv.removals[0].names("n1", &DiskId::from("any".to_owned()), uuid));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_meant_is_refused_with_its_line() {
+        let error = |text: &str| Config::load(text).unwrap_err().to_string();
+        for (spec, wanted) in [
+            ("{node: n1}", "diskId or by pvUUID"),
+            ("{node: n1, diskId: a, pvUUID: b}", "diskId or by pvUUID"),
+            ("{node: n1, pvUUID: fast}", "no UUID of a PV"),
+            ("{node: '', diskId: a}", "name the node"),
+        ] {
+            let text = error(&request(spec));
+            assert!(text.contains(wanted) && text.contains("out"), "{text}");
+        }
+        let twice = request("{node: n1, diskId: a}");
+        assert!(error(&format!("{twice}---\n{twice}")).contains("this name"));
+        let unknown = error(&format!("{CLASS}---\n{}", request("{node: n1, disk: a}")));
+        assert!(unknown.contains("line 11"), "{unknown}");
+    }
+}

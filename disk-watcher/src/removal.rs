@@ -1,0 +1,301 @@
+//! What comes next for a disk that a person wants out of its group. Pure, like [`crate::resume`].
+//!
+//! What is on the disk is moved a piece at a time, each by a pvmove of its own: between two
+//! pieces the group is as it always is, so that its pool can grow, its volumes can be changed
+//! (lvm resizes nothing that a pvmove holds), and a request can be taken back. Whatever was
+//! cut is seen in the group: what is left to move is what is left on the disk.
+
+use crate::journal::Leaving;
+use crate::resume::Found;
+
+/// The disk and its group, as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct World {
+    /// The group of the disk's claim; `None` when LVM does not show it.
+    pub group: Option<Around>,
+    /// What stands on the disk.
+    pub found: Found,
+}
+
+/// The group, without the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Around {
+    /// Its UUID.
+    pub uuid: String,
+    /// Whether all of its PVs are ours, so that it is ours to make smaller.
+    pub ours: bool,
+    /// Why it must not be changed; empty when it may.
+    pub frozen: Vec<String>,
+    /// How many extents of the disk are used; `None` when the group does not list it.
+    pub used: Option<u64>,
+    /// How many PVs stay.
+    pub staying: usize,
+    /// How many extents are free on them.
+    pub room: u64,
+    /// Whether a pvmove is under way or was left behind.
+    pub moving: bool,
+}
+
+/// The next step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Nobody asks anything of this disk.
+    Nothing,
+    /// It is not done, and nothing was changed for it.
+    Refuse(String),
+    /// Something outside is waited for.
+    Wait(String),
+    /// Take back a pvmove that was left behind, since the request is gone.
+    Abort,
+    /// The request is gone, and the disk is an ordinary member again.
+    Return,
+    /// Let a pvmove of ours that was left behind come to its end.
+    Resume,
+    /// Move a piece.
+    Move,
+    /// Nothing is on it: take it out of the group.
+    Reduce,
+    /// It is out of the group: remove its PV.
+    RemovePv,
+    /// vgreduce was cut off before it wrote to the disk: have LVM do that now.
+    Tidy,
+    /// The same, and nothing but our label is left, which no lvm command removes.
+    EraseLabel,
+    /// All is done; the claim is withdrawn.
+    Done,
+}
+
+/// Decides. `asked`: the request stands.
+pub fn next(asked: bool, leaving: Option<Leaving>, world: &World) -> Next {
+    if !asked && leaving.is_none() {
+        return Next::Nothing;
+    }
+    let Some(group) = &world.group else {
+        return Next::Wait("its group is not there".into());
+    };
+    if !group.frozen.is_empty() {
+        return Next::Wait(group.frozen.join("; "));
+    }
+    match group.used {
+        Some(used) => inside(asked, leaving, group, used),
+        None if leaving == Some(Leaving::Reducing) => outside(group, &world.found),
+        None => Next::Refuse("it is in no group of ours".into()),
+    }
+}
+
+fn inside(asked: bool, leaving: Option<Leaving>, group: &Around, used: u64) -> Next {
+    match (group.moving, leaving) {
+        (true, None) => {
+            return Next::Wait("a pvmove that disk-watcher did not begin is under way".into());
+        }
+        (true, Some(_)) if !asked => return Next::Abort,
+        (true, Some(_)) => return Next::Resume,
+        (false, _) if !asked => return Next::Return,
+        (false, _) => {}
+    }
+    let problem = if !group.ours {
+        "its group has disks that disk-watcher did not add; vgreduce is yours".to_owned()
+    } else if group.staying == 0 {
+        "it is the last disk of its group; remove the volumes and the group by hand".to_owned()
+    } else if used > group.room {
+        format!(
+            "{used} extents are used on it, and the group's other disks have room for {}",
+            group.room
+        )
+    } else if used > 0 {
+        return Next::Move;
+    } else {
+        return Next::Reduce;
+    };
+    match leaving {
+        None => Next::Refuse(problem),
+        Some(_) => Next::Wait(problem),
+    }
+}
+
+/// vgreduce was done, or at least committed on the other disks.
+fn outside(group: &Around, found: &Found) -> Next {
+    match found {
+        Found::NoLabel => Next::Done,
+        Found::Orphan => Next::RemovePv,
+        Found::InGroup { vg_uuid, .. } if *vg_uuid == group.uuid => Next::Tidy,
+        Found::InGroup { vg_uuid, .. } => {
+            Next::Wait(format!("it carries metadata of another group, {vg_uuid}"))
+        }
+        Found::Wreck { .. } => Next::EraseLabel,
+        Found::Gone => Next::Wait("it is not there; its label is removed when it is back".into()),
+        Found::Unknown(why) => Next::Wait(why.clone()),
+    }
+}
+
+/// A run of extents of a PV.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Its first extent.
+    pub start: u64,
+    /// How many.
+    pub length: u64,
+    /// Whether an LV has it.
+    pub used: bool,
+}
+
+/// Reads what `lvm pvs --segments -o pvseg_start,pvseg_size,lv_name --separator :` prints.
+/// `None` when a line is not understood.
+pub fn segments(text: &str) -> Option<Vec<Segment>> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let mut words = line.split(':');
+            let (start, length, lv) = (words.next()?, words.next()?, words.next()?);
+            Some(Segment {
+                start: start.parse().ok()?,
+                length: length.parse().ok()?,
+                used: !lv.trim().is_empty(),
+            })
+        })
+        .collect()
+}
+
+/// The first used extents, at most `most`: where the next piece begins and ends.
+pub fn piece(segments: &[Segment], most: u64) -> Option<(u64, u64)> {
+    let first = segments.iter().find(|s| s.used && s.length > 0)?;
+    Some((first.start, first.start + first.length.min(most.max(1)) - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lvmd::units::Bytes;
+
+    fn around() -> Around {
+        Around {
+            uuid: "vg".into(),
+            ours: true,
+            frozen: vec![],
+            used: Some(3),
+            staying: 1,
+            room: 3,
+            moving: false,
+        }
+    }
+
+    fn world(change: impl FnOnce(&mut Around)) -> World {
+        let mut group = around();
+        change(&mut group);
+        let found = Found::Orphan;
+        World {
+            group: Some(group),
+            found,
+        }
+    }
+
+    const DRAINING: Option<Leaving> = Some(Leaving::Draining(9));
+    const REDUCING: Option<Leaving> = Some(Leaving::Reducing);
+
+    #[test]
+    fn a_disk_is_emptied_then_taken_out() {
+        assert_eq!(next(false, None, &world(|_| ())), Next::Nothing);
+        assert_eq!(next(true, None, &world(|_| ())), Next::Move);
+        assert_eq!(next(true, DRAINING, &world(|_| ())), Next::Move);
+        let empty = world(|g| g.used = Some(0));
+        assert_eq!(next(true, DRAINING, &empty), Next::Reduce);
+        assert_eq!(
+            next(true, REDUCING, &empty),
+            Next::Reduce,
+            "cut before its commit"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_or_is_not_ours_is_refused_before_anything_is_changed() {
+        for spoil in [
+            (|g| g.room = 2) as fn(&mut Around),
+            |g| g.staying = 0,
+            |g| g.ours = false,
+            |g| g.used = None,
+        ] {
+            let answer = next(true, None, &world(spoil));
+            assert!(matches!(answer, Next::Refuse(_)), "{answer:?}");
+        }
+        // Once begun it waits for room, and nothing is lost by that.
+        assert!(matches!(
+            next(true, DRAINING, &world(|g| g.room = 2)),
+            Next::Wait(_)
+        ));
+        for (asked, leaving) in [
+            (true, None),
+            (true, DRAINING),
+            (false, DRAINING),
+            (true, REDUCING),
+        ] {
+            let frozen = world(|g| g.frozen.push("VGPartial".into()));
+            assert!(matches!(next(asked, leaving, &frozen), Next::Wait(_)));
+        }
+        let nowhere = World {
+            group: None,
+            found: Found::NoLabel,
+        };
+        assert!(matches!(next(true, REDUCING, &nowhere), Next::Wait(_)));
+    }
+
+    #[test]
+    fn a_pvmove_left_behind_is_ended_or_taken_back_and_a_strangers_is_left_alone() {
+        let moving = world(|g| g.moving = true);
+        assert_eq!(next(true, DRAINING, &moving), Next::Resume);
+        assert_eq!(next(false, DRAINING, &moving), Next::Abort);
+        assert!(matches!(next(true, None, &moving), Next::Wait(_)));
+        assert_eq!(next(false, DRAINING, &world(|_| ())), Next::Return);
+        assert_eq!(
+            next(false, REDUCING, &world(|g| g.used = Some(0))),
+            Next::Return
+        );
+    }
+
+    #[test]
+    fn after_vgreduce_the_label_goes_whatever_was_cut_even_without_the_request() {
+        let found = |found| World {
+            found,
+            ..world(|g| g.used = None)
+        };
+        let of = |uuid: &str| Found::InGroup {
+            vg_uuid: uuid.into(),
+            size: Bytes(1),
+        };
+        let wreck = Found::Wreck {
+            lacks: Some("x".into()),
+        };
+        for asked in [true, false] {
+            for (what, wanted) in [
+                (Found::Orphan, Next::RemovePv),
+                (of("vg"), Next::Tidy),
+                (wreck.clone(), Next::EraseLabel),
+                (Found::NoLabel, Next::Done),
+            ] {
+                assert_eq!(next(asked, REDUCING, &found(what)), wanted);
+            }
+            assert!(matches!(
+                next(asked, REDUCING, &found(of("other"))),
+                Next::Wait(_)
+            ));
+            assert!(matches!(
+                next(asked, REDUCING, &found(Found::Gone)),
+                Next::Wait(_)
+            ));
+            // Nobody asked for that: it is for the resume table to freeze.
+            assert!(matches!(
+                next(asked, DRAINING, &found(Found::Orphan)),
+                Next::Refuse(_)
+            ));
+        }
+    }
+
+    #[test]
+    fn a_piece_is_the_beginning_of_what_is_used() {
+        let seen = segments("  0:4:\n  4:10:pool0_tdata\n  14:1:data \n").unwrap();
+        assert_eq!(piece(&seen, 3), Some((4, 6)));
+        assert_eq!(piece(&seen, 64), Some((4, 13)));
+        assert_eq!(piece(&seen[..1], 3), None);
+        assert_eq!(segments("0:x:"), None);
+        assert_eq!(segments("0"), None);
+    }
+}
