@@ -183,8 +183,16 @@ impl Draft<'_> {
             self.one_of(&["chunk_size=128", "chunk_size=256", "chunk_size=1024"]),
         ]
         .join(" ");
+        // What a command that was cut off noted down for the pool.
+        let message = self.one_of(&[
+            "",
+            "",
+            "",
+            "message1 { delete=1 }",
+            "message7 { delete=70000 }",
+        ]);
         let pool = format!(
-            "type=\"thin-pool\" metadata=\"{meta_lv}\" pool=\"{data_lv}\" transaction_id={next} {settings}"
+            "type=\"thin-pool\" metadata=\"{meta_lv}\" pool=\"{data_lv}\" transaction_id={next} {settings} {message}"
         );
         let flags = self.one_of(&["flags=[]", "flags=[]", "flags=[\"ERROR_WHEN_FULL\"]"]);
         let visible = r#""READ","WRITE","VISIBLE""#;

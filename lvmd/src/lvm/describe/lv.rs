@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{SECTOR, Unsure, in_order};
 use crate::lvm::attr::LvAttr;
 use crate::lvm::live::{Mapping, Role};
-use crate::lvm::metadata::group::{self, Group, Kind, Pool, Thin};
+use crate::lvm::metadata::group::{self, Group, Kind, Message, Pool, Thin};
 use crate::lvm::model::{Lv, PoolFacts};
 use crate::units::Bytes;
 
@@ -70,6 +70,11 @@ fn uses(group: &Group) -> Result<HashMap<&str, Uses<'_>>, Unsure> {
             (Form::Pool(pool), _) => {
                 uses.entry(at(&pool.data)?).or_default().pool_data = true;
                 uses.entry(at(&pool.metadata)?).or_default().pool_metadata = true;
+                for message in &pool.messages {
+                    if let Message::Create(volume) = message {
+                        at(volume)?;
+                    }
+                }
             }
             (Form::Thin(thin), _) if !thin.external_origin.is_empty() => {
                 let external = at(&thin.external_origin)?;

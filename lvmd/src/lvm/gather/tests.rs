@@ -219,7 +219,12 @@ fn what_only_lvm_judges_is_a_question() {
         ),
         (
             "discards = \"passdown\"",
-            "discards = \"passdown\"\nmessage1 {\ncreate = \"x\"\n}",
+            "discards = \"passdown\"\nmessage1 {\ncreate = \"nobody\"\n}",
+            "segment_type",
+        ),
+        (
+            "discards = \"passdown\"",
+            "discards = \"passdown\"\nmessage1 {\nreserve = 1\n}",
             "not_understood",
         ),
     ] {

@@ -8,7 +8,7 @@ mod fields;
 mod segment;
 
 use fields::Fields;
-pub use segment::{Area, Kind, Place, Pool, Segment, Thin};
+pub use segment::{Area, Kind, Message, Place, Pool, Segment, Thin};
 
 use super::MetadataError;
 use super::config::{self, Node};

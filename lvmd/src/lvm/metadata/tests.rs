@@ -1,4 +1,4 @@
-use super::group::{Kind, Pool, Thin};
+use super::group::{Kind, Message, Pool, Thin};
 use super::*;
 use proptest::prelude::{any, prop, prop_assert, proptest};
 
@@ -26,6 +26,7 @@ fn reads_a_vg_with_every_kind_of_segment() {
         chunk_sectors: 256,
         discards: "nopassdown".into(),
         zero: false,
+        messages: vec![],
     };
     assert_eq!(pool, expected);
     let Kind::Thin(snapshot) = kind("s2") else {
@@ -85,6 +86,32 @@ fn what_was_not_taught_is_no_guess() {
             matches!(error, MetadataError::Unknown { .. }),
             "{to}: {error}"
         );
+    }
+}
+
+/// As lvm2 2.03.31 commits it before it tells the pool.
+#[test]
+fn what_a_pool_is_yet_to_be_told_is_read() {
+    let messages = |text: &str| {
+        let discards = "discards = \"nopassdown\"";
+        let vg = changed(discards, &format!("{discards}\n{text}"));
+        vg.map(|vg| match &vg.lv("pool2").unwrap().segments[0].kind {
+            Kind::ThinPool(pool) => pool.messages.clone(),
+            other => panic!("{other:?}"),
+        })
+    };
+    let two = messages("message1 {\ncreate = \"t1\"\n}\n\nmessage2 {\ndelete = 4\n}");
+    let expected = [Message::Create("t1".into()), Message::Delete(4)];
+    assert_eq!(two.unwrap(), expected);
+    for odd in [
+        "message1 {\n}",
+        "message1 {\ncreate = \"t1\"\ndelete = 4\n}",
+        "message1 {\ndelete = 4\nnow = 1\n}",
+        "message1 = 4",
+        "message {\ndelete = 4\n}",
+        "messages1 {\ndelete = 4\n}",
+    ] {
+        assert!(messages(odd).is_err(), "{odd}");
     }
 }
 

@@ -127,6 +127,22 @@ impl<'s, 't> Fields<'s, 't> {
         }
     }
 
+    /// The sections whose names are `name` and a number, in the order of the text.
+    pub(super) fn numbered(&mut self, name: &str) -> Result<Vec<Self>, MetadataError> {
+        let is_one = |field: &str| {
+            let number = field.strip_prefix(name);
+            number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+        };
+        let fields = self.section.entries().map(|(field, _)| field);
+        let found: Vec<&str> = fields.filter(|field| is_one(field)).collect();
+        let mut sections = Vec::new();
+        for field in found {
+            let section = self.section(field)?;
+            sections.extend(section.map(|section| Self::new(&self.object, section)));
+        }
+        Ok(sections)
+    }
+
     /// Fields that may be there and do not matter here.
     pub(super) fn skip(&mut self, fields: &[&str]) {
         for field in fields {

@@ -76,6 +76,18 @@ pub struct Pool {
     pub discards: String,
     /// Whether new chunks are zeroed.
     pub zero: bool,
+    /// What a command has noted down for the pool to do and not told it yet, or was cut off
+    /// before it could. It changes nothing of what lvs shows.
+    pub messages: Vec<Message>,
+}
+
+/// What a pool is to do (lvm2 `lib/thin/thin.c`, `_thin_pool_add_message`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Make the thin volume of this name.
+    Create(String),
+    /// Drop the volume of this number.
+    Delete(u64),
 }
 
 /// A thin volume.
@@ -189,8 +201,24 @@ fn pool(fields: &mut Fields<'_, '_>) -> Result<Kind, MetadataError> {
             _ => return Err(fields.bad("discards")),
         },
         zero: fields.number_or_none("zero_new_blocks")?.unwrap_or(0) != 0,
+        messages: messages(fields)?,
     };
     Ok(Kind::ThinPool(pool))
+}
+
+fn messages(fields: &mut Fields<'_, '_>) -> Result<Vec<Message>, MetadataError> {
+    let sections = fields.numbered("message")?;
+    let message = |mut fields: Fields<'_, '_>| {
+        let create = fields.text_or_none("create")?;
+        let message = match fields.number_or_none("delete")? {
+            None if !create.is_empty() => Message::Create(create),
+            Some(number) if create.is_empty() => Message::Delete(number),
+            _ => return Err(fields.bad("create")),
+        };
+        fields.end()?;
+        Ok(message)
+    };
+    sections.into_iter().map(message).collect()
 }
 
 fn thin(fields: &mut Fields<'_, '_>) -> Result<Kind, MetadataError> {
