@@ -186,6 +186,20 @@ impl<R: Runner + Clone> Engine<R> {
         }
     }
 
+    /// Whether somebody has the right to change `vg` now, and may have a command at work.
+    pub fn is_busy(&self, vg: &str) -> bool {
+        let queue = lock(&self.lanes).get(vg).cloned();
+        queue.is_some_and(|queue| queue.try_lock().is_err())
+    }
+
+    /// Waits until each of the changes that are under way has ended.
+    pub async fn idle(&self) {
+        let queues: Vec<_> = lock(&self.lanes).values().cloned().collect();
+        for queue in queues {
+            drop(queue.lock().await);
+        }
+    }
+
     /// VGs with a command of ours that does not end, and what it is.
     pub fn stuck(&self) -> Vec<(String, String)> {
         self.seen.stuck()

@@ -1,7 +1,9 @@
 //! The keeper: looks when something has happened, says what it saw, and takes care.
 //!
 //! One task listens to [`events`] and to the changes lvmd makes itself, and after each it
-//! looks once, however many follow it. What it saw goes to watchers, metrics and the log
+//! looks once, however many follow it. Looking takes the processor from the very command
+//! that is the reason for it, so the keeper rests between two looks and waits a moment for
+//! changes of ours to end. What it saw goes to watchers, metrics and the log
 //! before anything is healed, so that a wreck never delays the news of another.
 
 mod care;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -34,6 +37,11 @@ use crate::volumes::{NodeState, Volumes};
 /// How long after a look that failed nothing is looked at: looking may run an lvm, whose
 /// lock is an event in itself.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How many times as long as a look took the keeper rests after it, and at most how long.
+const REST: (u32, Duration) = (4, Duration::from_millis(50));
+/// How long a look waits for changes of ours to end. With [`REST`] and the time in which
+/// events are one, news still reach watchers within 200 ms.
+const YIELD: Duration = Duration::from_millis(100);
 
 impl ReadObserver for Metrics {
     fn read(&self, source: Source) {
@@ -163,12 +171,20 @@ impl<R: Runner + Clone> Keeper<R> {
     async fn keep(&mut self) {
         let mut changes = self.volumes.engine().changes();
         loop {
+            let engine = self.volumes.engine();
+            let _ = tokio::time::timeout(YIELD, engine.idle()).await;
             let as_of = *changes.borrow_and_update();
-            if !self.preflight().await || !self.look(as_of).await {
+            let began = Instant::now();
+            let looked = self.preflight().await && self.look(as_of).await;
+            let again = self.care.again().filter(|_| looked);
+            if !looked {
                 tokio::time::sleep(PAUSE).await;
             }
+            let (times, most) = REST;
+            tokio::time::sleep((began.elapsed() * times).min(most)).await;
             tokio::select! {
                 _ = changes.changed() => {}
+                () = until(again) => {}
                 () = changed(&mut self.watching.config) => self.volumes.apply_config(),
             }
         }
@@ -271,6 +287,14 @@ impl<R: Runner + Clone> Keeper<R> {
             class.conditions.iter().map(of).collect::<Vec<_>>()
         });
         self.metrics.set_conditions(conditions.collect());
+    }
+}
+
+/// Waits for this moment; for ever without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -20,6 +20,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(300);
 /// is makes a device wait for milliseconds.)
 const LASTING: Duration = Duration::from_secs(5);
 
+/// How often at most a VG is looked at for what was cut off, which asks for each of its devices.
+const CHECK: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Care<R> {
@@ -33,6 +36,10 @@ struct Patient {
     job: Option<JoinHandle<bool>>,
     failures: u32,
     not_before: Option<Instant>,
+    /// When it may be looked at again for what was cut off.
+    next_check: Option<Instant>,
+    /// It was to be looked at before that.
+    left_out: bool,
     /// What looks cut off, and since when.
     cut_off: Vec<(Wreck, Instant)>,
 }
@@ -47,6 +54,9 @@ impl<R: Runner + Clone> Care<R> {
 
     /// Begins what `state` shows to be needed.
     pub(super) async fn attend(&mut self, state: &NodeState) {
+        self.patients
+            .values_mut()
+            .for_each(|patient| patient.left_out = false);
         let config = self.volumes.config();
         for vg in config.classes.volume_groups() {
             let classes = || state.classes.iter().filter(|c| c.volume_group == vg);
@@ -64,8 +74,13 @@ impl<R: Runner + Clone> Care<R> {
             if !patient.is_free().await {
                 continue;
             }
-            let found = self.volumes.cut_off(vg).await.unwrap_or_default();
-            let lasting = patient.lasting(found, Instant::now());
+            let at_work = self.volumes.engine().is_busy(vg);
+            let lasting = if patient.is_due(at_work, Instant::now()) {
+                let found = self.volumes.cut_off(vg).await.unwrap_or_default();
+                patient.lasting(found, Instant::now())
+            } else {
+                false
+            };
             let heal = lasting || !self.volumes.engine().is_sound(vg) || patient.failures > 0;
             if heal || !rearm.is_empty() {
                 let (volumes, vg) = (self.volumes.clone(), vg.to_owned());
@@ -76,7 +91,25 @@ impl<R: Runner + Clone> Care<R> {
     }
 }
 
+impl<R> Care<R> {
+    /// When there is something to attend to although nothing happens.
+    pub(super) fn again(&self) -> Option<Instant> {
+        let left_out = self.patients.values().filter(|patient| patient.left_out);
+        left_out.filter_map(|patient| patient.next_check).min()
+    }
+}
+
 impl Patient {
+    /// Whether it is time to look for what was cut off; if not, it is made up for. While a
+    /// command of ours is `at_work` what is seen is its doing.
+    fn is_due(&mut self, at_work: bool, now: Instant) -> bool {
+        self.left_out = at_work || self.next_check.is_some_and(|at| now < at);
+        if at_work || !self.left_out {
+            self.next_check = Some(now + CHECK);
+        }
+        !self.left_out
+    }
+
     /// Whether something of what looks cut off now has looked so for long.
     fn lasting(&mut self, found: Vec<Wreck>, now: Instant) -> bool {
         let before = std::mem::take(&mut self.cut_off);
@@ -133,6 +166,16 @@ async fn treat<R: Runner + Clone>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_look_that_was_left_out_is_made_up_for() {
+        let (mut patient, start) = (Patient::default(), Instant::now());
+        assert!(patient.is_due(false, start) && !patient.left_out);
+        assert!(!patient.is_due(false, start + CHECK / 2) && patient.left_out);
+        assert_eq!(patient.next_check, Some(start + CHECK));
+        assert!(!patient.is_due(true, start + CHECK) && patient.left_out);
+        assert!(patient.is_due(false, start + CHECK * 2) && !patient.left_out);
+    }
 
     #[test]
     fn what_is_seen_again_later_has_lasted_and_what_comes_and_goes_has_not() {

@@ -22,7 +22,7 @@ use super::{
 use crate::cmd::Runner;
 use crate::dm;
 use crate::engine::Lane;
-use crate::lvm::model::Vg;
+use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
 
@@ -246,19 +246,23 @@ async fn clear_half_pool<R: Runner + Clone>(
 /// those of an origin with its thick snapshots (lvm2 `lib/activate/dev_manager.c`).
 const SUFFIXES: [&str; 7] = ["", "tpool", "pool", "tmeta", "tdata", "real", "cow"];
 
-/// The device-mapper devices of a VG's LVs, by uuid.
+/// The device-mapper devices of a VG's LVs, by uuid. Only those are asked that device-mapper
+/// lists; most LVs have one of the seven they might have.
 fn devices_of(vg: &Vg) -> Result<HashMap<String, dm::Device>, VolumeError> {
     let control = open_mapper()?;
+    let refused = |e: std::io::Error| VolumeError::Mapper(e.to_string());
+    let listed = control.list().map_err(refused)?.into_iter();
+    let uuids: Option<Vec<String>> = listed.map(|device| device.uuid).collect();
+    let uuids = uuids.unwrap_or_else(|| {
+        // A kernel that lists no uuids.
+        let of = |lv: &Lv| SUFFIXES.map(|suffix| lv.dm_uuid(vg, suffix));
+        vg.lvs.iter().flat_map(of).collect()
+    });
+    let prefix = vg.dm_prefix();
     let mut devices = HashMap::new();
-    for lv in &vg.lvs {
-        for suffix in SUFFIXES {
-            let uuid = lv.dm_uuid(vg, suffix);
-            if let Some(device) = control
-                .device(&uuid)
-                .map_err(|e| VolumeError::Mapper(e.to_string()))?
-            {
-                devices.insert(uuid, device);
-            }
+    for uuid in uuids.into_iter().filter(|uuid| uuid.starts_with(&prefix)) {
+        if let Some(device) = control.device(&uuid).map_err(refused)? {
+            devices.insert(uuid, device);
         }
     }
     Ok(devices)
