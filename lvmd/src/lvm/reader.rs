@@ -190,8 +190,9 @@ impl<R: Runner> Reader<R> {
 
     async fn look(&self, wanted: &[String]) -> Result<(Arc<Snapshot>, Source), ReadError> {
         let mut last = self.last.lock().await;
-        let (partitions, mapped) = blocking(list).await?;
+        let ((partitions, mapped), unchanged) = self.glance(last.as_ref()).await?;
         if let Some(last) = &*last
+            && unchanged
             && last.partitions == partitions
             && last.still_reported(&mapped)
             && wanted.iter().all(|vg| {
@@ -200,7 +201,6 @@ impl<R: Runner> Reader<R> {
                     .is_some_and(|view| view.frozen.is_empty())
             })
             && last.scan.unreadable.is_empty()
-            && self.unchanged(&last.scan).await
         {
             return Ok((last.snapshot.clone(), Source::Metadata));
         }
@@ -253,6 +253,27 @@ impl<R: Runner> Reader<R> {
                 snapshot: snapshot.clone(),
             });
             return Ok((snapshot, source));
+        }
+    }
+
+    /// The kernel's lists, and then whether the PVs known from the `last` look are as they
+    /// were: all in one call, since that is what most looks come to.
+    async fn glance(&self, last: Option<&Last>) -> Result<(Lists, bool), ReadError> {
+        let Some(last) = last else {
+            return Ok((blocking(list).await?, false));
+        };
+        let known = last.scan.labelled.clone();
+        let both = move || (list(), known.iter().all(is_as_it_was));
+        match self.patience.ask("one of the disks", both).await {
+            Ok((lists, unchanged)) => {
+                let lists = lists.map_err(|error| ReadError::Devices(error.to_string()))?;
+                Ok((lists, unchanged))
+            }
+            // One of them hangs: each is asked by itself.
+            Err(_) => {
+                let lists = blocking(list).await?;
+                Ok((lists, self.unchanged(&last.scan).await))
+            }
         }
     }
 
@@ -362,11 +383,8 @@ impl<R: Runner> Reader<R> {
     async fn unchanged(&self, scan: &Scan) -> bool {
         let paths = scan.labelled.iter().map(|d| d.path.clone()).collect();
         let now = self.labels(paths).await;
-        scan.labelled.iter().zip(now).all(|(device, now)| {
-            now.ok()
-                .flatten()
-                .is_some_and(|(label, keys)| label == device.label && keys == device.keys)
-        })
+        let mut known = scan.labelled.iter().zip(now);
+        known.all(|(device, now)| is_same(device, now))
     }
 
     /// What lvm says of these devices, in one report for each rank.
@@ -401,6 +419,17 @@ impl<R: Runner> Reader<R> {
         }
         Ok(found)
     }
+}
+
+fn is_as_it_was(device: &devices::Labelled) -> bool {
+    is_same(device, read_label(&device.path))
+}
+
+/// Whether this was read from the device before.
+fn is_same(device: &devices::Labelled, now: Read) -> bool {
+    now.ok()
+        .flatten()
+        .is_some_and(|(label, keys)| label == device.label && keys == device.keys)
 }
 
 /// All VGs in order. One on virtual devices never hides one of the same name on disks.
