@@ -28,6 +28,9 @@ pub(crate) struct Bench {
     /// How often each case is measured.
     #[arg(long, default_value_t = 15)]
     rounds: u32,
+    /// Beside how many other volumes, for part lvmd.
+    #[arg(long, value_delimiter = ',', default_values_t = [0, 50, 200])]
+    volumes: Vec<u32>,
     /// Shows instead where the time goes: of one thin create, in the life of one disk.
     #[arg(long)]
     trace: bool,
@@ -38,6 +41,7 @@ impl Bench {
         let Self {
             only,
             rounds,
+            volumes,
             trace,
         } = self;
         let here = std::env::current_dir().context("cannot tell the current folder")?;
@@ -46,7 +50,7 @@ impl Bench {
         for part in parts {
             match part {
                 Part::Lvmd if trace => lvmd::trace(&workspace)?,
-                Part::Lvmd => lvmd::run(&workspace, rounds)?,
+                Part::Lvmd => lvmd::run(&workspace, rounds, &volumes)?,
                 Part::DiskWatcher if trace => watcher::trace(&workspace)?,
                 Part::DiskWatcher => watcher::run(&workspace, rounds)?,
             }

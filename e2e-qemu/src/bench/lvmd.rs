@@ -18,8 +18,11 @@ const DISKS: [u64; 3] = [4 << 30, 4 << 30, 1 << 30];
 const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Measures, prints the table and writes `target/bench/lvmd.json`.
-pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
-    let json = drive(workspace, ("BASALT_ROUNDS", rounds.to_string()))?;
+pub(super) fn run(workspace: &Path, rounds: u32, volumes: &[u32]) -> anyhow::Result<()> {
+    let volumes: Vec<_> = volumes.iter().map(u32::to_string).collect();
+    let (rounds, volumes) = (rounds.to_string(), volumes.join(","));
+    let variables = [("BASALT_ROUNDS", rounds), ("BASALT_VOLUMES", volumes)];
+    let json = drive(workspace, &variables)?;
     let rows: Vec<Row> = serde_json::from_str(&json).context("the measurement is no table")?;
     ensure!(!rows.is_empty(), "nothing was measured");
     let file = workspace.join("target/bench/lvmd.json");
@@ -33,12 +36,12 @@ pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
 
 /// Prints where the time of one thin create goes.
 pub(super) fn trace(workspace: &Path) -> anyhow::Result<()> {
-    println!("{}", drive(workspace, ("BASALT_TRACE", "1".to_owned()))?);
+    println!("{}", drive(workspace, &[("BASALT_TRACE", "1".to_owned())])?);
     Ok(())
 }
 
-/// Runs what measures in a guest, with this variable set; gives what it printed.
-fn drive(workspace: &Path, variable: (&str, String)) -> anyhow::Result<String> {
+/// Runs what measures in a guest, with these variables set; gives what it printed.
+fn drive(workspace: &Path, variables: &[(&str, String)]) -> anyhow::Result<String> {
     let driver = build(workspace)?;
     peer::LVMD.build(&workspace.join(".cache"), |program| host::command(program))?;
     e2e_qemu::prepare(workspace, Backend::Uml)?;
@@ -49,13 +52,15 @@ fn drive(workspace: &Path, variable: (&str, String)) -> anyhow::Result<String> {
     let guest = Guest::boot(spec.workspace(workspace))?;
     let text = |path: PathBuf| path.display().to_string();
     let peer = workspace.join(".cache/peer/current/lvmd");
-    let command = Command::new(text(driver))
+    let mut command = Command::new(text(driver))
         .env("BASALT_DISKS", suite::disk_list(&guest))
         .env("BASALT_LVMD", text(workspace.join("target/release/lvmd")))
         .env("BASALT_PEER", text(peer))
-        .env(variable.0, variable.1)
         .cwd(workspace)
         .timeout(LIMIT);
+    for (name, value) in variables {
+        command = command.env(*name, value);
+    }
     let step = Step::start("measuring lvmd beside raw lvm and upstream's lvmd");
     let printed = guest.check(command)?;
     step.done();

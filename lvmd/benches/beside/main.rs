@@ -28,22 +28,25 @@ use actor::Actor;
 use cases::{CASES, Case};
 use daemon::Daemons;
 
-/// How many other volumes there are.
-const VOLUMES: [u32; 3] = [0, 50, 200];
-/// How often each case is done by each, unless told otherwise.
-const ROUNDS: usize = 15;
+/// The variable of this name.
+fn asked(name: &str) -> Option<String> {
+    let mut all = std::env::vars();
+    all.find(|(key, _)| key == name).map(|(_, value)| value)
+}
 
 #[tokio::main]
 async fn main() {
-    let asked = std::env::vars().find(|(key, _)| key == "BASALT_ROUNDS");
-    let rounds = asked.map_or(ROUNDS, |(_, n)| n.parse().expect("BASALT_ROUNDS"));
-    let mut rows = Vec::new();
-    cases::make_groups();
-    if std::env::vars().any(|(key, _)| key == "BASALT_TRACE") {
+    if asked("BASALT_TRACE").is_some() {
+        cases::make_groups();
         return trace::trace().await;
     }
+    let rounds = asked("BASALT_ROUNDS").and_then(|n| n.parse().ok());
+    let rounds = rounds.expect("BASALT_ROUNDS: use `e2e-qemu bench`");
+    let volumes = asked("BASALT_VOLUMES").expect("BASALT_VOLUMES: use `e2e-qemu bench`");
+    let mut rows = Vec::new();
+    cases::make_groups();
     let mut there = 0;
-    for volumes in VOLUMES {
+    for volumes in volumes.split(',').map(|n| n.parse().expect("a number")) {
         cases::add_volumes(there..volumes);
         there = volumes;
         eprintln!("beside {volumes} other volumes");

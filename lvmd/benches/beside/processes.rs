@@ -29,11 +29,10 @@ impl Counted {
         Self { script, lines }
     }
 
-    fn so_far(&self) -> usize {
-        std::fs::read_to_string(&self.lines)
-            .unwrap()
-            .lines()
-            .count()
+    /// The verb of each process so far.
+    fn so_far(&self) -> Vec<String> {
+        let lines = std::fs::read_to_string(&self.lines).unwrap();
+        lines.lines().map(str::to_owned).collect()
     }
 }
 
@@ -50,13 +49,14 @@ pub async fn count() -> BTreeMap<(Case, Actor), usize> {
         daemons.only(actor).await;
         for (case, step) in STEPS {
             settle();
-            let before = counted.so_far();
+            let before = counted.so_far().len();
             actor.step(&daemons, step).await;
-            let after = counted.so_far();
+            let verbs = counted.so_far().split_off(before);
             // What goes on afterwards, such as overwriting, is not the call's.
             tokio::time::sleep(Duration::from_millis(200)).await;
             if let Some(case) = case {
-                counts.insert((case, actor), after - before);
+                eprintln!("{actor:?} {}: {}", case.name(), verbs.join(", "));
+                counts.insert((case, actor), verbs.len());
             }
         }
     }
