@@ -6,6 +6,7 @@ mod group;
 mod grow;
 pub mod leave;
 mod leftover;
+pub mod wipe;
 mod wreck;
 
 use lvmd::cmd::{CmdError, Runner};

@@ -10,6 +10,7 @@ mod auto_extend;
 mod check;
 mod error;
 mod existing;
+mod instant;
 mod lvm_name;
 mod raw;
 mod request;
@@ -26,7 +27,8 @@ pub use self::auto_extend::{
 };
 pub use self::error::{ConfigError, Problem};
 pub use self::existing::{Existing, vg_uuid};
-pub use self::request::{DiskRemovalRequest, Target};
+pub(crate) use self::instant::write as write_instant;
+pub use self::request::{DiskRemovalRequest, DiskWipeRequest, Target, WipeMethod};
 pub use self::sources::{Sources, Stamp};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
@@ -57,6 +59,8 @@ pub struct Config {
     pub classes: Vec<DiskClass>,
     /// Disks that are to leave their groups.
     pub removals: Vec<DiskRemovalRequest>,
+    /// Disks that are to be wiped.
+    pub wipes: Vec<DiskWipeRequest>,
 }
 
 impl Config {
@@ -67,9 +71,15 @@ impl Config {
     /// broken, in the order of the file.
     pub fn load(text: &str) -> Result<Self, ConfigError> {
         let documents = raw::documents(text)?;
-        let (removals, problems) = request::removals(documents.removals);
+        let (removals, mut problems) = request::removals(documents.removals);
+        let (wipes, more) = request::wipes(documents.wipes);
+        problems.extend(more);
         match check::classes(documents.classes) {
-            Ok(classes) if problems.is_empty() => Ok(Self { classes, removals }),
+            Ok(classes) if problems.is_empty() => Ok(Self {
+                classes,
+                removals,
+                wipes,
+            }),
             Ok(_) => Err(ConfigError::new(problems)),
             Err(mut all) => {
                 all.extend(problems);

@@ -112,6 +112,22 @@ impl Device {
     }
 }
 
+/// Overwrites a range of the open disk with zeroes; see BLKZEROOUT.
+///
+/// # Errors
+/// It does not do that.
+pub(crate) fn zero(file: &File, start: u64, length: u64) -> io::Result<()> {
+    ioctl::zero(file, start, length)
+}
+
+/// Has the kernel read the partition table of the open disk anew.
+///
+/// # Errors
+/// One of its partitions is in use, or it has none ever.
+pub(crate) fn forget_partitions(file: &File) -> io::Result<()> {
+    ioctl::reread_partitions(file)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

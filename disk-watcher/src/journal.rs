@@ -7,6 +7,7 @@
 
 mod making;
 mod names;
+mod wipes;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::making::Making;
 pub use self::names::Bound;
+pub use self::wipes::Wiped;
 use crate::config::RequireZeroed;
 use crate::facts::DiskId;
 

@@ -15,7 +15,7 @@
 //!
 //! [`removal`] decides in the same way for a disk that is to leave.
 //!
-//! `config`, `select`, `rules`, `resume`, `leftover`, `removal`, `commands`, `geometry` and `status` are pure. What cannot be read or
+//! `config`, `select`, `rules`, `resume`, `leftover`, `removal`, `wipe`, `commands`, `geometry` and `status` are pure. What cannot be read or
 //! understood is unknown, and unknown means no.
 
 pub mod apply;
@@ -45,4 +45,5 @@ pub mod resume;
 pub mod rules;
 pub mod select;
 pub mod status;
+pub mod wipe;
 pub mod wreck;

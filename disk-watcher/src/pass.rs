@@ -6,6 +6,7 @@ mod leave;
 mod names;
 mod refusals;
 mod show;
+mod wipe;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use lvmd::units::Bytes;
 pub(crate) use self::found::id_of;
 use self::leave::Moves;
 use self::refusals::Refusals;
+use self::wipe::Wiping;
 use crate::backup::Backups;
 use crate::config::{Config, DiskClass, DiskRemovalRequest, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
@@ -40,6 +42,7 @@ pub struct Watcher<R> {
     quiet: Option<Quiet>,
     refusals: Refusals,
     moves: Moves,
+    wiping: Option<Wiping>,
     /// What was said of requests in this pass.
     requests: Vec<NodeRequest>,
 }
@@ -73,6 +76,7 @@ impl<R: Runner + Clone> Watcher<R> {
             quiet,
             refusals: Refusals::default(),
             moves: Moves::default(),
+            wiping: None,
             requests: Vec::new(),
             node_name,
         }
@@ -85,8 +89,12 @@ impl<R: Runner + Clone> Watcher<R> {
         }
     }
 
-    /// Ends what goes on between passes: a piece that is being moved comes to its end.
+    /// Ends what goes on between passes: a piece that is being moved comes to its end, a
+    /// wipe is stopped after the step that is under way.
     pub async fn finish(&mut self) {
+        if let Some(wiping) = self.wiping.take() {
+            wiping.stop().await;
+        }
         self.moves.finish().await;
     }
 
@@ -99,6 +107,7 @@ impl<R: Runner + Clone> Watcher<R> {
         self.bind_names(config, &judged);
         let config = &self.with_bound_names(config);
         let mut remarks: BTreeMap<String, String> = BTreeMap::new();
+        self.wipe_disks(config, &judged, &groups).await;
         if self.journal.is_some() {
             let mut acted = false;
             for class in config

@@ -44,6 +44,8 @@ pub enum DiskState {
     Ready,
     /// What is on it is being moved away, or it is on its way out of its group.
     Draining,
+    /// It is being wiped, as a person asked.
+    Wiping,
     /// It works, and not as it should.
     Degraded,
     /// It is a PV of ours and not there.
@@ -103,6 +105,9 @@ pub struct NodeDisk {
     pub volume_group: Option<String>,
     /// The commands that would run, where the class only plans.
     pub plan: Vec<String>,
+    /// The `spec` of a DiskWipeRequest for it as it is now, where one may be asked for; it
+    /// lacks the confirmation.
+    pub wipe: Option<String>,
     /// The line of `spec.approved` with which a person agrees, where one has to.
     pub approve: Option<String>,
 }
@@ -131,6 +136,7 @@ impl NodeDisk {
             volume_group: None,
             plan: Vec::new(),
             approve: None,
+            wipe: None,
         }
     }
 

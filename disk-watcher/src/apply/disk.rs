@@ -95,7 +95,7 @@ fn recheck(
 }
 
 /// The id as sysfs gives it now, for the same session ids as they are.
-fn current_id(facts: &DiskFacts, id: &DiskId) -> DiskId {
+pub(super) fn current_id(facts: &DiskFacts, id: &DiskId) -> DiskId {
     if id.is_session() {
         return id.clone();
     }

@@ -167,7 +167,7 @@ pub(crate) fn proven(
 
 /// Opens the disk for reading and for erasing, exclusively: one file from the last look to
 /// the last byte, so that no other disk can come to be behind the name.
-fn hold(path: &std::path::Path) -> std::io::Result<File> {
+pub(super) fn hold(path: &std::path::Path) -> std::io::Result<File> {
     let flags = libc::O_EXCL | libc::O_DIRECT | libc::O_DSYNC | libc::O_CLOEXEC;
     File::options()
         .read(true)
@@ -187,19 +187,19 @@ fn erase(file: &File) -> std::io::Result<()> {
 }
 
 /// Zeroed memory whose start is aligned to 4 KiB, as O_DIRECT wants.
-struct Aligned {
+pub(super) struct Aligned {
     memory: Vec<u8>,
     start: usize,
 }
 
 impl Aligned {
-    fn new(length: usize) -> Self {
+    pub(super) fn new(length: usize) -> Self {
         let memory = vec![0; length + BLOCK];
         let start = memory.as_ptr().align_offset(BLOCK);
         Self { memory, start }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub(super) fn bytes(&mut self) -> &mut [u8] {
         let end = self.memory.len() - BLOCK + self.start;
         &mut self.memory[self.start..end]
     }

@@ -11,7 +11,7 @@ use serde_saphyr::Spanned;
 use super::auto_extend::{AutoExtend, WhenFull};
 use super::error::Problem;
 use super::values::{DurationText, PoolSize, SizeOr};
-use super::{API_VERSION, Discovery, Media, Mode};
+use super::{API_VERSION, Discovery, Media, Mode, WipeMethod};
 use crate::facts::Transport;
 
 /// A field that is known and does nothing yet; only its place is kept.
@@ -21,12 +21,7 @@ pub(super) type Later = Option<Spanned<IgnoredAny>>;
 pub(super) type Named<'a> = (&'static str, &'a Later);
 
 /// The kinds people or the watcher write, besides DiskClass.
-const OTHER_KINDS: [&str; 4] = [
-    "DiskWipeRequest",
-    "NodeDisk",
-    "NodeVolumeGroup",
-    "NodeThinPool",
-];
+const OTHER_KINDS: [&str; 3] = ["NodeDisk", "NodeVolumeGroup", "NodeThinPool"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -257,6 +252,37 @@ impl Spec {
 pub(super) struct Documents {
     pub(super) classes: Vec<Document>,
     pub(super) removals: Vec<Removal>,
+    pub(super) wipes: Vec<Wipe>,
+}
+
+/// A DiskWipeRequest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wipe {
+    #[serde(rename = "apiVersion")]
+    _api_version: String,
+    #[serde(rename = "kind")]
+    _kind: String,
+    pub(super) metadata: Metadata,
+    pub(super) spec: WipeSpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct WipeSpec {
+    pub(super) node: String,
+    pub(super) disk_id: String,
+    pub(super) expect: Expect,
+    pub(super) method: WipeMethod,
+    pub(super) not_after: String,
+    pub(super) confirm: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expect {
+    pub(super) fingerprint: String,
+    pub(super) signatures: Vec<String>,
 }
 
 /// A DiskRemovalRequest.
@@ -285,6 +311,9 @@ const CLASS: &str = "DiskClass";
 /// The kind of a request to take a disk out of its group.
 pub(super) const REMOVAL: &str = "DiskRemovalRequest";
 
+/// The kind of a request to wipe a disk.
+pub(super) const WIPE: &str = "DiskWipeRequest";
+
 /// Reads the documents of a file.
 ///
 /// # Errors
@@ -299,7 +328,7 @@ pub(super) fn documents(text: &str) -> Result<Documents, Problem> {
     let heads: Vec<Head> = serde_saphyr::from_multiple(text).map_err(|e| syntax(&e))?;
     for (index, head) in heads.iter().enumerate() {
         let fault = match (head.api_version.as_deref(), head.kind.as_deref()) {
-            (Some(API_VERSION), Some(CLASS | REMOVAL)) => continue,
+            (Some(API_VERSION), Some(CLASS | REMOVAL | WIPE)) => continue,
             (Some(API_VERSION), Some(kind)) if OTHER_KINDS.contains(&kind) => {
                 format!("kind {kind} is not read from this file, remove the document")
             }
@@ -326,6 +355,7 @@ pub(super) fn documents(text: &str) -> Result<Documents, Problem> {
     Ok(Documents {
         classes: serde_saphyr::from_multiple(&of(CLASS)).map_err(|e| syntax(&e))?,
         removals: serde_saphyr::from_multiple(&of(REMOVAL)).map_err(|e| syntax(&e))?,
+        wipes: serde_saphyr::from_multiple(&of(WIPE)).map_err(|e| syntax(&e))?,
     })
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::error::Problem;
-use super::raw::{REMOVAL, Removal};
-use super::vg_uuid;
+use super::raw::{REMOVAL, Removal, WIPE, Wipe};
+use super::{Approval, instant, vg_uuid};
 use crate::facts::DiskId;
 
 /// Asks that a disk of ours leaves its group: what is on it is moved to the group's other
@@ -37,6 +37,76 @@ impl DiskRemovalRequest {
                 Target::Pv(uuid) => uuid == pv_uuid,
             }
     }
+}
+
+/// Asks that a disk is wiped, as it was when a person looked at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskWipeRequest {
+    /// `metadata.name`.
+    pub name: String,
+    /// The node the disk is in.
+    pub node: String,
+    /// The disk.
+    pub disk: DiskId,
+    /// The digest of what stood on it, in hex.
+    pub fingerprint: String,
+    /// The names of the signatures that stood on it.
+    pub signatures: BTreeSet<String>,
+    /// How.
+    pub method: WipeMethod,
+    /// When it is void, in seconds since 1970.
+    pub not_after: u64,
+    /// What a person says after having seen what will be destroyed.
+    pub confirm: Option<String>,
+}
+
+/// How a disk is wiped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum WipeMethod {
+    /// The signatures themselves, as wipefs(8) does; the rest stays, and with it NotZeroed.
+    SignaturesOnly,
+    /// All of it is overwritten with zeroes.
+    Full,
+}
+
+/// The wipe requests, and all that is wrong with them.
+pub(super) fn wipes(raw: Vec<Wipe>) -> (Vec<DiskWipeRequest>, Vec<Problem>) {
+    let mut names = BTreeSet::new();
+    let (mut wipes, mut problems) = (Vec::new(), Vec::new());
+    for Wipe { metadata, spec, .. } in raw {
+        let disk = DiskId::from(spec.disk_id);
+        // The same rules as for an approval: a node, a disk, a digest.
+        let named = Approval::new(&spec.node, disk, &spec.expect.fingerprint);
+        let checked = match (named, instant::parse(&spec.not_after)) {
+            (Err(why), _) => Err(why),
+            (_, None) => Err(format!(
+                "notAfter {:?} is no moment such as 2026-11-20T12:00Z",
+                spec.not_after
+            )),
+            _ if !names.insert(metadata.name.clone()) => {
+                Err("another request has this name".to_owned())
+            }
+            (Ok(named), Some(not_after)) => Ok((named, not_after)),
+        };
+        match checked {
+            Ok((named, not_after)) => wipes.push(DiskWipeRequest {
+                name: metadata.name,
+                node: named.node,
+                disk: named.disk_id,
+                fingerprint: named.fingerprint,
+                signatures: spec.expect.signatures.into_iter().collect(),
+                method: spec.method,
+                not_after,
+                confirm: spec.confirm,
+            }),
+            Err(what) => problems.push(Problem::Request {
+                kind: WIPE,
+                name: metadata.name,
+                what,
+            }),
+        }
+    }
+    (wipes, problems)
 }
 
 /// The requests, and all that is wrong with them.

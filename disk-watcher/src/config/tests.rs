@@ -395,9 +395,9 @@ fn other_documents_are_named() {
     );
     let text = load("a: 1\n");
     assert!(text.contains("apiVersion (none) and kind (none)"), "{text}");
-    let text = load(&HEAD.replace("DiskClass", "DiskWipeRequest"));
+    let text = load(&HEAD.replace("DiskClass", "NodeDisk"));
     assert!(
-        text.starts_with("document 1: kind DiskWipeRequest is not read from this file"),
+        text.starts_with("document 1: kind NodeDisk is not read from this file"),
         "{text}"
     );
     let text = load(&HEAD.replace("v1alpha1", "v1"));

@@ -98,6 +98,7 @@ fn unfinished(disk: &NodeDisk) -> bool {
         || matches!(
             disk.state,
             DiskState::Draining
+                | DiskState::Wiping
                 | DiskState::Candidate
                 | DiskState::Claimed
                 | DiskState::Labelled

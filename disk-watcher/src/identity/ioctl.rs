@@ -1,4 +1,4 @@
-//! The four questions to a block device that only an ioctl answers
+//! What only an ioctl does to a block device, four questions and two deeds
 //! (include/uapi/linux/fs.h).
 
 #![expect(unsafe_code, reason = "ioctls; each call says why it is sound")]
@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 mod raw {
+    nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(0x12, 127), [u64; 2]);
+    nix::ioctl_none_bad!(blkrrpart, nix::request_code_none!(0x12, 95));
     nix::ioctl_read!(blkgetdiskseq, 0x12, 128, u64);
     // Declared with size_t, which the kernel ignores: it writes a u64 (block/ioctl.c).
     nix::ioctl_read!(blkgetsize64, 0x12, 114, usize);
@@ -57,4 +59,21 @@ pub(super) fn read_only(file: &File) -> io::Result<bool> {
     // to where the pointer points.
     unsafe { raw::blkroget(file.as_raw_fd(), &raw mut value) }?;
     Ok(value != 0)
+}
+
+/// BLKZEROOUT: overwrites a range with zeroes, whatever the disk does with discards. Both are
+/// multiples of the sector.
+pub(super) fn zero(file: &File, start: u64, length: u64) -> io::Result<()> {
+    let range = [start, length];
+    // SAFETY: the file is open as long as it is borrowed, and the kernel reads two u64 from
+    // where the pointer points.
+    unsafe { raw::blkzeroout(file.as_raw_fd(), &raw const range) }?;
+    Ok(())
+}
+
+/// BLKRRPART: reads the partition table anew.
+pub(super) fn reread_partitions(file: &File) -> io::Result<()> {
+    // SAFETY: the file is open as long as it is borrowed; there is no argument.
+    unsafe { raw::blkrrpart(file.as_raw_fd()) }?;
+    Ok(())
 }

@@ -313,7 +313,10 @@ impl<R: Runner + Clone> Watcher<R> {
     pub(super) fn requests(&mut self, config: &Config) -> Vec<NodeRequest> {
         let mut told = std::mem::take(&mut self.requests);
         for request in config.removals.iter().filter(|r| r.node == self.node_name) {
-            if told.iter().any(|t| t.name == request.name) {
+            if told
+                .iter()
+                .any(|t| t.kind == "DiskRemovalRequest" && t.name == request.name)
+            {
                 continue;
             }
             let journal = self.journal.iter();

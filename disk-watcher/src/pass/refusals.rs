@@ -9,21 +9,21 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// A look may take this part of the time.
 const SHARE: u32 = 20;
 
-/// By PV: until when nothing is tried, and why.
+/// By PV, or by fingerprint: until when nothing is tried, and why.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(HashMap<String, (Instant, String)>);
 
 impl Refusals {
     /// Notes that a look from `begun` to `now` ended with a no.
-    pub(super) fn refused(&mut self, pv_uuid: String, begun: Instant, now: Instant, why: &str) {
+    pub(super) fn refused(&mut self, key: String, begun: Instant, now: Instant, why: &str) {
         let took = now.saturating_duration_since(begun);
         let until = now + PAUSE.max(took * SHARE);
-        self.0.insert(pv_uuid, (until, why.to_owned()));
+        self.0.insert(key, (until, why.to_owned()));
     }
 
     /// The last no, while it is too soon for another look.
-    pub(super) fn waits(&self, pv_uuid: &str, now: Instant) -> Option<String> {
-        let (until, why) = self.0.get(pv_uuid)?;
+    pub(super) fn waits(&self, key: &str, now: Instant) -> Option<String> {
+        let (until, why) = self.0.get(key)?;
         (now < *until).then(|| why.clone())
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::found::{id_of, is_disk_of};
 use super::{Judged, Watcher};
+use lvmd::cmd::Runner;
 use lvmd::names;
 
 use crate::commands;
@@ -13,7 +14,7 @@ use crate::journal::{Claim, Journal, Stage};
 use crate::rules::Verdict;
 use crate::status::{DiskState, NodeDisk, NodeVolumeGroup};
 
-impl<R> Watcher<R> {
+impl<R: Runner + Clone> Watcher<R> {
     pub(super) fn show(
         &self,
         config: &Config,
@@ -45,6 +46,7 @@ impl<R> Watcher<R> {
                     volume_group: Some(claim.volume_group.clone()),
                     plan: vec![],
                     approve: None,
+                    wipe: None,
                 });
             }
         }
@@ -72,7 +74,15 @@ impl<R> Watcher<R> {
                 .to_string(),
             );
         }
-        if let Some(claim) = claims.iter().find(|claim| is_disk_of(claim, judged)) {
+        disk.wipe = self.wipe_offer(judged, groups);
+        let id = id_of(&judged.facts);
+        if self
+            .wiping
+            .as_ref()
+            .is_some_and(|wiping| Some(wiping.disk()) == id.as_ref())
+        {
+            disk.state = DiskState::Wiping;
+        } else if let Some(claim) = claims.iter().find(|claim| is_disk_of(claim, judged)) {
             disk.class = Some(claim.class.clone());
             disk.pv_uuid = Some(claim.pv_uuid.clone());
             disk.volume_group = Some(claim.volume_group.clone());

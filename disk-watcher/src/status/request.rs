@@ -29,6 +29,8 @@ pub enum RequestState {
     Waiting,
     /// What is on the disk is being moved away.
     Moving,
+    /// The disk is being wiped.
+    Wiping,
     /// It is done.
     Done,
 }

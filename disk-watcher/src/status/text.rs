@@ -93,6 +93,11 @@ fn in_full(disk: &NodeDisk) -> String {
             ));
         }
     }
+    if let Some(spec) = &disk.wipe {
+        text.push_str(&format!(
+            "  to wipe it, write a DiskWipeRequest with spec: {spec}\n"
+        ));
+    }
     for command in &disk.plan {
         text.push_str(&format!("  would run: {command}\n"));
     }
@@ -133,6 +138,7 @@ mod tests {
             volume_group: None,
             plan: Vec::new(),
             approve: None,
+            wipe: None,
         }
     }
 

@@ -15,3 +15,4 @@ mod pools;
 mod scsi;
 mod signatures;
 mod tools;
+mod wipe;

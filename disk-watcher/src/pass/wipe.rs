@@ -1,0 +1,222 @@
+//! What is done for requests to wipe disks, as [`crate::wipe`] says. One disk at a time, and
+//! passes go on meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use lvmd::cmd::Runner;
+use lvmd::units::Bytes;
+use tokio::task::JoinHandle;
+use tracing::error;
+
+use super::{Judged, Watcher, id_of};
+use crate::apply::wipe::{Job, Progress, wipe};
+use crate::config::{Config, DiskWipeRequest, write_instant};
+use crate::facts::DiskId;
+use crate::identity::Identity;
+use crate::journal::{Journal, Wiped};
+use crate::node;
+use crate::status::{NodeRequest, NodeVolumeGroup, RequestState};
+use crate::wipe::{Answer, Seen, decide, offer};
+
+/// How long a request is good that status offers, in seconds.
+const OFFERED: u64 = 24 * 3600;
+
+/// A wipe under way.
+#[derive(Debug)]
+pub(super) struct Wiping {
+    record: Wiped,
+    /// The disk's kernel name.
+    name: String,
+    size: Bytes,
+    progress: Arc<Progress>,
+    task: JoinHandle<Result<(), String>>,
+}
+
+impl Wiping {
+    /// The disk.
+    pub(super) fn disk(&self) -> &DiskId {
+        &self.record.disk
+    }
+
+    /// Stops it after the step that is under way.
+    pub(super) async fn stop(self) {
+        self.progress.stop.store(true, Ordering::Relaxed);
+        let _ = self.task.await;
+    }
+}
+
+impl<R: Runner + Clone> Watcher<R> {
+    /// Looks at all requests, ends a wipe that has come to its end, and begins one.
+    pub(super) async fn wipe_disks(
+        &mut self,
+        config: &Config,
+        judged: &[Judged],
+        groups: &[NodeVolumeGroup],
+    ) {
+        self.end_wipe(config).await;
+        let node = self.node_name.clone();
+        for request in config.wipes.iter().filter(|request| request.node == node) {
+            let (state, message) = self.wipe_one(request, judged, groups);
+            self.requests.push(NodeRequest {
+                kind: "DiskWipeRequest",
+                name: request.name.clone(),
+                disk: Some(request.disk.clone()),
+                state,
+                message,
+            });
+        }
+    }
+
+    fn wipe_one(
+        &mut self,
+        request: &DiskWipeRequest,
+        judged: &[Judged],
+        groups: &[NodeVolumeGroup],
+    ) -> (RequestState, String) {
+        let Some(journal) = &self.journal else {
+            return (RequestState::Waiting, "nothing is changed here".into());
+        };
+        let before = match journal.wiped(&request.fingerprint) {
+            Ok(before) => before,
+            Err(error) => return (RequestState::Refused, node::chain(&error)),
+        };
+        if before.as_ref().is_some_and(|wiped| wiped.finished) {
+            return (RequestState::Done, "wiped".into());
+        }
+        match &self.wiping {
+            Some(running) if running.record.fingerprint == request.fingerprint => {
+                let done = Bytes(running.progress.done.load(Ordering::Relaxed));
+                return (RequestState::Wiping, format!("{done} of {}", running.size));
+            }
+            Some(_) => return (RequestState::Waiting, "another disk is being wiped".into()),
+            None => {}
+        }
+        if let Some(why) = self.refusals.waits(&request.fingerprint, Instant::now()) {
+            return (RequestState::Refused, why);
+        }
+        let disks: Vec<&Judged> = judged
+            .iter()
+            .filter(|j| id_of(&j.facts).as_ref() == Some(&request.disk))
+            .collect();
+        let seen: Vec<Seen<'_>> = disks.iter().map(|j| self.seen(j, groups)).collect();
+        match decide(request, now(), &seen) {
+            Answer::Waiting(why) => (RequestState::Waiting, why),
+            Answer::Refused(why) if before.is_some() => (
+                RequestState::Refused,
+                format!(
+                    "it was begun and cut off, look at the disk and write a new request; {why}"
+                ),
+            ),
+            Answer::Refused(why) => (RequestState::Refused, why),
+            Answer::Go => match self.begin_wipe(request, disks[0]) {
+                Ok(()) => (RequestState::Wiping, "begun".into()),
+                Err(why) => (RequestState::Refused, why),
+            },
+        }
+    }
+
+    fn seen<'a>(&self, judged: &'a Judged, groups: &[NodeVolumeGroup]) -> Seen<'a> {
+        let id = id_of(&judged.facts);
+        let mut claims = self.journal.iter().flat_map(Journal::claims);
+        let pv = judged.pv();
+        let mut members = groups.iter().flat_map(|group| &group.pvs);
+        Seen {
+            facts: &judged.facts,
+            judgement: &judged.judgement,
+            reading: judged.reading.as_ref(),
+            listed: pv.is_some_and(|pv| members.any(|member| member.uuid == pv.uuid)),
+            claimed: claims.any(|claim| {
+                Some(&claim.disk) == id.as_ref() || pv.is_some_and(|pv| pv.uuid == claim.pv_uuid)
+            }),
+        }
+    }
+
+    /// Records the intent, then begins.
+    fn begin_wipe(&mut self, request: &DiskWipeRequest, disk: &Judged) -> Result<(), String> {
+        let journal = self.journal.as_ref().ok_or("the journal vanished")?;
+        let reading = disk.reading.as_ref().ok_or("it was not read")?;
+        let record = Wiped {
+            request: request.name.clone(),
+            disk: request.disk.clone(),
+            fingerprint: request.fingerprint.clone(),
+            method: request.method,
+            finished: false,
+        };
+        journal.record_wipe(&record).map_err(|e| node::chain(&e))?;
+        let job = Job {
+            facts: disk.facts.clone(),
+            identity: Identity {
+                id: request.disk.clone(),
+                device: reading.device,
+                fingerprint: request.fingerprint.clone(),
+            },
+            method: request.method,
+            keep: journal.wipes_dir(),
+        };
+        let progress = Arc::new(Progress::default());
+        let told = progress.clone();
+        self.wiping = Some(Wiping {
+            record,
+            name: disk.facts.name.clone(),
+            size: reading.device.size,
+            progress,
+            task: tokio::task::spawn_blocking(move || wipe(&job, &told)),
+        });
+        Ok(())
+    }
+
+    /// Ends a wipe that has come to its end; stops one whose request is gone.
+    async fn end_wipe(&mut self, config: &Config) {
+        let Some(wiping) = &self.wiping else { return };
+        let wanted = |r: &DiskWipeRequest| r.fingerprint == wiping.record.fingerprint;
+        if !config.wipes.iter().any(wanted) {
+            wiping.progress.stop.store(true, Ordering::Relaxed);
+        }
+        if !wiping.task.is_finished() {
+            return;
+        }
+        let Some(Wiping {
+            mut record,
+            name,
+            task,
+            ..
+        }) = self.wiping.take()
+        else {
+            return;
+        };
+        self.readings.forget(&name);
+        let ended = match task.await {
+            Ok(Ok(())) => {
+                record.finished = true;
+                let journal = self.journal.as_ref();
+                journal
+                    .map_or(Ok(()), |journal| journal.record_wipe(&record))
+                    .map_err(|e| node::chain(&e))
+            }
+            Ok(Err(why)) => Err(why),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(why) = ended {
+            error!(disk = %record.disk, %why, "the disk was not wiped, or not all of it");
+            let now = Instant::now();
+            self.refusals.refused(record.fingerprint, now, now, &why);
+        }
+    }
+
+    /// The request that would wipe this disk, for people to copy.
+    pub(super) fn wipe_offer(&self, judged: &Judged, groups: &[NodeVolumeGroup]) -> Option<String> {
+        let until = write_instant(now() + OFFERED);
+        let id = id_of(&judged.facts)?;
+        self.journal.as_ref()?;
+        offer(&self.node_name, &id, &self.seen(judged, groups), &until)
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        // A clock that is not set voids every request.
+        .map_or(u64::MAX, |since| since.as_secs())
+}
