@@ -16,6 +16,7 @@ mod round;
 #[expect(dead_code, reason = "guest tests use more of it")]
 #[path = "../../tests/guest/scsi.rs"]
 mod scsi;
+#[expect(dead_code, reason = "guest tests use more of it")]
 #[path = "../../tests/guest/pools/writer.rs"]
 mod writer;
 

@@ -33,10 +33,10 @@ pub(super) fn grant(rules: &Rules, pool: &Pool, part: Part, wanted: u64) -> Resu
     let to = wanted.clamp(has + 1, ceiling);
     let free = pool.free.saturating_sub(rules.kept_from(part));
     let most = match part {
-        Part::Metadata => metadata_within(rules, pool, free),
+        Part::Metadata => metadata_within(pool, free),
         Part::Data => {
             // Room for the metadata of what is added must be left.
-            let later = metadata_cost(rules, pool, estimate(pool, to).min(rules.metadata.max));
+            let later = metadata_cost(pool, estimate(pool, to).min(rules.metadata.max));
             has.saturating_add(free.saturating_sub(later))
         }
     };
@@ -69,13 +69,10 @@ pub(super) fn estimate(pool: &Pool, data: u64) -> u64 {
     u64::try_from(extents).unwrap_or(u64::MAX)
 }
 
-/// What metadata of `to` extents costs the group: itself and a spare as large.
-pub(super) fn metadata_cost(rules: &Rules, pool: &Pool, to: u64) -> u64 {
-    let spare = if rules.spare {
-        to.saturating_sub(pool.spare)
-    } else {
-        0
-    };
+/// What metadata of `to` extents costs the group: itself and a spare as large, which lvextend
+/// makes or enlarges unasked.
+pub(super) fn metadata_cost(pool: &Pool, to: u64) -> u64 {
+    let spare = to.saturating_sub(pool.spare);
     match to.saturating_sub(pool.metadata) {
         0 => 0,
         more => more.saturating_add(spare),
@@ -83,17 +80,17 @@ pub(super) fn metadata_cost(rules: &Rules, pool: &Pool, to: u64) -> u64 {
 }
 
 /// The largest metadata that `free` extents pay for.
-fn metadata_within(rules: &Rules, pool: &Pool, free: u64) -> u64 {
+fn metadata_within(pool: &Pool, free: u64) -> u64 {
     // Costs rise by one or two for each extent, so the answer is one of few.
     let mut most = pool.metadata.saturating_add(free);
-    if metadata_cost(rules, pool, most) > free {
+    if metadata_cost(pool, most) > free {
         // Itself and the spare: 2 x most - metadata - spare <= free.
         let paid = free
             .saturating_add(pool.metadata)
             .saturating_add(pool.spare)
             / 2;
         most = paid.max(pool.metadata);
-        if metadata_cost(rules, pool, most) > free {
+        if metadata_cost(pool, most) > free {
             most = pool.metadata;
         }
     }

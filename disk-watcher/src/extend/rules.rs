@@ -26,8 +26,6 @@ pub struct Rules {
     pub emergency_for: Vec<Part>,
     /// Time between two extensions.
     pub cooldown: Duration,
-    /// Whether the group keeps a spare as large as the metadata.
-    pub spare: bool,
     /// What happens to writes when it is full.
     pub when_full: WhenFull,
 }
@@ -84,7 +82,6 @@ impl Rules {
             emergency: in_extents(auto.emergency.reserve.within(group)).min(reserve),
             emergency_for: auto.emergency.use_for.clone(),
             cooldown: auto.cooldown,
-            spare: pool.spare,
             when_full: pool.when_full,
         }
     }

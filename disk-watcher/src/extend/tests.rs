@@ -55,7 +55,6 @@ fn rules() -> Rules {
         emergency: 40,
         emergency_for: vec![Part::Metadata],
         cooldown: Duration::from_secs(30),
-        spare: true,
         when_full: WhenFull::Queue,
     }
 }
@@ -343,10 +342,10 @@ fn any_rules() -> impl Strategy<Value = Rules> {
         growth,
         0..400u64,
         0..400u64,
-        any::<[bool; 3]>(),
+        any::<[bool; 2]>(),
     )
         .prop_map(
-            |(data, metadata, reserve, emergency, [spare, for_data, for_metadata])| Rules {
+            |(data, metadata, reserve, emergency, [for_data, for_metadata])| Rules {
                 data,
                 metadata,
                 reserve,
@@ -355,7 +354,6 @@ fn any_rules() -> impl Strategy<Value = Rules> {
                     .into_iter()
                     .filter_map(|(named, part)| named.then_some(part))
                     .collect(),
-                spare,
                 ..rules()
             },
         )
@@ -397,17 +395,10 @@ fn any_pool() -> impl Strategy<Value = Pool> {
 }
 
 /// What the group pays.
-fn cost(rules: &Rules, pool: &Pool, part: Part, to: u64) -> u64 {
+fn cost(pool: &Pool, part: Part, to: u64) -> u64 {
     match part {
         Part::Data => to - pool.data,
-        Part::Metadata => {
-            let spare = if rules.spare {
-                to.saturating_sub(pool.spare)
-            } else {
-                0
-            };
-            to - pool.metadata + spare
-        }
+        Part::Metadata => to - pool.metadata + to.saturating_sub(pool.spare),
     }
 }
 
@@ -434,7 +425,7 @@ proptest! {
                 Part::Metadata => (pool.metadata, rules.metadata),
             };
             prop_assert!(has < to && to <= growth.max, "{has} {to} {growth:?}");
-            let cost = cost(&rules, &pool, part, to);
+            let cost = cost(&pool, part, to);
             prop_assert!(cost + rules.kept_from(part) <= pool.free, "{cost} of {}", pool.free);
             pool.free -= cost;
             let total = to * EXTENT;
@@ -443,7 +434,7 @@ proptest! {
                     (pool.data, pool.data_bytes.total, pool.mode) = (to, total, Mode::Writable);
                 }
                 Part::Metadata => {
-                    pool.spare = if rules.spare { pool.spare.max(to) } else { pool.spare };
+                    pool.spare = pool.spare.max(to);
                     (pool.metadata, pool.metadata_bytes.total) = (to, total);
                 }
             }

@@ -72,7 +72,6 @@ impl<R: Runner + Clone> Care<R> {
                 Mutation::ExtendMetadata {
                     name: wanted.name.clone(),
                     bytes: to_bytes.0,
-                    spare: wanted.spare,
                 },
             ),
         };

@@ -24,6 +24,9 @@ use crate::spec::{Disk, Spec};
 
 /// What a guest for tests has: four disks of 512 MiB.
 const DISKS: [u64; 4] = [512 << 20; 4];
+/// What a guest has for a test whose name ends with [`ON_LARGE_DISKS`]; they take no room until they are written.
+const LARGE_DISKS: [u64; 4] = [6 << 30, 6 << 30, 512 << 20, 512 << 20];
+const ON_LARGE_DISKS: &str = "_on_large_disks";
 const MEMORY_MIB: u32 = 768;
 
 /// How much of a failed test's output and of its guest's console is shown, in lines.
@@ -163,7 +166,10 @@ impl<'a> Pool<'a> {
         let outcome =
             |start: Instant, failure| Outcome::new(&name, job.suite(), start.elapsed(), failure);
         let start = Instant::now();
-        let guest = match guest.map_or_else(|| self.boot(number), Ok) {
+        let large = test.function.ends_with(ON_LARGE_DISKS);
+        let disks = if large { LARGE_DISKS } else { DISKS };
+        let guest = guest.filter(|_| !large);
+        let guest = match guest.map_or_else(|| self.boot(number, disks), Ok) {
             Ok(guest) => guest,
             Err(error) => return (outcome(start, Some(error.to_string())), None),
         };
@@ -177,7 +183,7 @@ impl<'a> Pool<'a> {
             hung = Some(format!(
                 "THE GUEST HUNG and the test ran again in a fresh one: {file}"
             ));
-            guest = match self.boot(number) {
+            guest = match self.boot(number, disks) {
                 Ok(guest) => guest,
                 Err(error) => return (outcome(start, Some(error.to_string())), None),
             };
@@ -194,7 +200,8 @@ impl<'a> Pool<'a> {
         let mut outcome = outcome(start, failure);
         outcome.results = result.as_ref().map(results).unwrap_or_default();
         outcome.results.extend(hung);
-        let fit = outcome.passed && !test.function.ends_with("_dirty") && is_clean(&guest);
+        let fit =
+            outcome.passed && !large && !test.function.ends_with("_dirty") && is_clean(&guest);
         (outcome, fit.then_some(guest))
     }
 
@@ -212,9 +219,9 @@ impl<'a> Pool<'a> {
         }
     }
 
-    fn boot(&self, number: usize) -> Result<Guest> {
+    fn boot(&self, number: usize, disks: [u64; 4]) -> Result<Guest> {
         self.booted.fetch_add(1, Ordering::Relaxed);
-        let spec = DISKS
+        let spec = disks
             .iter()
             .fold(Spec::new(self.options.backend), |spec, size| {
                 spec.disk(Disk::new(*size))

@@ -51,14 +51,13 @@ pub enum Mutation {
         /// Its new size in extents.
         extents: u64,
     },
-    /// Grows a pool's metadata, and the VG's spare with it, to `bytes`; never shrinks.
+    /// Grows a pool's metadata, and the VG's spare with it, to `bytes`; never shrinks. lvextend
+    /// has no option to leave the spare as it is.
     ExtendMetadata {
         /// The pool's name.
         name: String,
         /// Its new metadata size in bytes.
         bytes: u64,
-        /// Whether the VG keeps a spare as large.
-        spare: bool,
     },
     /// Says whether writes fail at once when the pool is full, or wait.
     ErrorWhenFull {
@@ -214,13 +213,11 @@ impl Mutation {
                     &format!("{vg}/{name}"),
                 ]);
             }
-            Self::ExtendMetadata { name, bytes, spare } => add(&[
+            Self::ExtendMetadata { name, bytes } => add(&[
                 "--config",
                 &config,
                 "--poolmetadatasize",
                 &format!("{bytes}b"),
-                "--poolmetadataspare",
-                if *spare { "y" } else { "n" },
                 &format!("{vg}/{name}"),
             ]),
             Self::ErrorWhenFull { name, error } => add(&[
@@ -365,9 +362,8 @@ mod tests {
                 Mutation::ExtendMetadata {
                     name: name.clone(),
                     bytes: 8192,
-                    spare: true,
                 },
-                "lvextend --config activation/thin_pool_autoextend_threshold=70 --poolmetadatasize 8192b --poolmetadataspare y vg/v",
+                "lvextend --config activation/thin_pool_autoextend_threshold=70 --poolmetadatasize 8192b vg/v",
             ),
             (
                 Mutation::ErrorWhenFull {

@@ -1,7 +1,10 @@
 //! Writers at full speed while the pool grows under them.
 
+use std::time::Duration;
+
 use super::stage::{Stage, extensions};
 use super::writer;
+use crate::harness::all;
 
 #[test]
 fn a_writer_at_full_speed_sees_no_error_while_the_pool_grows_under_it() {
@@ -9,24 +12,90 @@ fn a_writer_at_full_speed_sees_no_error_while_the_pool_grows_under_it() {
     let stage = Stage::new(
         "size: 20%, metadata: {size: 4Mi}, chunkSize: 64Ki, autoExtend: {data: {horizon: 1s}}",
     );
+    fill(&stage, 700, 600);
+}
+
+#[test]
+#[ignore = "long: 8 GiB"]
+fn eight_gibibytes_at_full_speed_see_no_error_on_large_disks() {
+    let stage = Stage::large("size: 10%, autoExtend: {data: {horizon: 10s}}");
+    fill(&stage, 9 << 10, 8 << 10);
+}
+
+/// Fills a volume up to 70 % of its pool, then with `mib` MiB, and reads all of it.
+fn fill(stage: &Stage, volume_mib: u64, mib: u64) {
     let before = stage.pool()["size"].as_u64().unwrap();
-    let volume = stage.volume("v", "700m");
-    let written = writer::write(&volume, 0, 600).expect("no write fails");
-    println!("result: {written}");
+    let volume = stage.volume("v", &format!("{volume_mib}m"));
+    let first = (before * 69 / 100) >> 20;
+    let start = writer::write(&volume, 0, first).expect("no write fails");
+    let written = writer::write(&volume, first, mib - first).expect("no write fails");
+    println!("\nresult: {written}");
+    assert!(writer::is_there(&volume, 0, &start), "every byte is there");
     assert!(
-        writer::is_there(&volume, 0, &written),
+        writer::is_there(&volume, first, &written),
         "every byte is there"
     );
     let pool = stage.wait("it rests", |pool| pool["state"] == "Active");
-    let grown = extensions(&pool, "Data").len();
+    let (data, metadata) = (
+        extensions(&pool, "Data").len(),
+        extensions(&pool, "Metadata").len(),
+    );
     println!(
-        "result: the pool grew {grown} times, from {before} to {} bytes",
+        "result: the data grew {data} times, from {before} to {} bytes, the metadata {metadata} times",
         pool["size"]
     );
-    assert!(grown >= 2, "{pool:#}");
-    assert!(
-        !stage.log().contains("could not be extended"),
-        "{}",
-        stage.log()
+    assert!(data >= 2, "{pool:#}");
+    grew_soundly(stage);
+}
+
+#[test]
+fn a_storm_of_snapshots_at_full_speed_has_the_metadata_grow_before_it_is_full() {
+    /// What of the volume is written, in MiB, and how far apart it is written again after each
+    /// snapshot: with 64 KiB chunks, each place takes a block of metadata of its own.
+    const WRITTEN: u64 = 480;
+    const APART: u64 = 8;
+    let stage = Stage::new(
+        "size: 60%, metadata: {size: 4Mi}, chunkSize: 64Ki, autoExtend: {metadata: {threshold: 50%}}",
     );
+    let volume = stage.volume("v", "480m");
+    writer::write(&volume, 0, WRITTEN).expect("no write fails");
+    let places: Vec<u64> = (0..WRITTEN / APART).map(|n| n * APART).collect();
+    let mut longest = Duration::ZERO;
+    let rounds = if all() { 72 } else { 14 };
+    for round in 1..=rounds {
+        stage.snapshot("v", &format!("s{round}"));
+        let spots = writer::Spots::open(&volume);
+        for place in &places {
+            let took = spots.write(*place, round).expect("no write fails");
+            longest = longest.max(took);
+        }
+    }
+    // What each snapshot has is what the volume had then: the marks of the round before.
+    for round in 2..=rounds {
+        let spots = writer::Spots::open(&format!("/dev/fast/s{round}"));
+        assert!(places.iter().all(|place| spots.has(*place, round - 1)));
+    }
+    let spots = writer::Spots::open(&volume);
+    assert!(places.iter().all(|place| spots.has(*place, rounds)));
+    let pool = stage.wait("the metadata grew", |pool| {
+        !extensions(pool, "Metadata").is_empty()
+    });
+    let grown = extensions(&pool, "Metadata").len();
+    println!(
+        "\nresult: {rounds} snapshots: the metadata grew {grown} times, to {} bytes, of which {} are used; longest write {} ms",
+        pool["metadataSize"],
+        pool["metadataUsed"],
+        longest.as_millis()
+    );
+    assert!(
+        pool["needsCheck"] != true && pool["state"] != "ReadOnly",
+        "{pool:#}"
+    );
+    grew_soundly(&stage);
+}
+
+/// No extension failed.
+fn grew_soundly(stage: &Stage) {
+    let log = stage.log();
+    assert!(!log.contains("could not be extended"), "{log}");
 }

@@ -30,10 +30,19 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(pool: &str) -> Self {
+        Self::of(class(pool))
+    }
+
+    /// The same of two disks of several GiB.
+    pub(crate) fn large(pool: &str) -> Self {
+        Self::of(class(pool).replace("min: 64Mi", "min: 4Gi"))
+    }
+
+    fn of(class: String) -> Self {
         harness::clean();
         let stage = Self {
             dir: tempfile::tempdir().unwrap(),
-            class: class(pool),
+            class,
             watcher: None,
         };
         let stage = stage.started();
@@ -63,6 +72,20 @@ impl Stage {
 
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Makes a snapshot of a volume, as lvmd would.
+    pub(crate) fn snapshot(&self, source: &str, name: &str) {
+        let threshold = "activation/thin_pool_autoextend_threshold=70";
+        let source = format!("fast/{source}");
+        let args = [
+            "lvcreate", "--config", threshold, "-y", "-s", "-k", "n", "-a", "y", "-n", name,
+            &source,
+        ];
+        // LVM makes none in a pool that is just about to grow.
+        wait_for(self.dir.path(), name, || {
+            harness::output("lvm", &args).status.success()
+        });
     }
 
     /// Makes a thin volume, as lvmd would.

@@ -9,6 +9,7 @@ use nix::libc;
 use sha2::{Digest, Sha256};
 
 const BLOCK: usize = 1 << 20;
+const SPOT: usize = 4096;
 
 /// What was written and how it went.
 #[derive(Debug, Default)]
@@ -77,6 +78,36 @@ pub(crate) fn is_there(device: &str, first: u64, written: &Written) -> bool {
         digest.update(&*block);
     }
     digest.finalize().to_vec() == written.digest
+}
+
+/// Single spots of a device, of 4 KiB each.
+pub(crate) struct Spots(File);
+
+impl Spots {
+    pub(crate) fn open(device: &str) -> Self {
+        let mut options = File::options();
+        options.read(true).write(true);
+        Self(options.custom_flags(libc::O_DIRECT).open(device).unwrap())
+    }
+
+    /// Writes a mark at the beginning of this MiB; gives how long it took.
+    pub(crate) fn write(&self, mib: u64, mark: u64) -> std::io::Result<Duration> {
+        let mut memory = Aligned::new();
+        let spot = &mut memory.bytes()[..SPOT];
+        fill(spot, mark);
+        let begun = Instant::now();
+        self.0.write_all_at(spot, mib * BLOCK as u64)?;
+        Ok(begun.elapsed())
+    }
+
+    /// Whether the mark is there.
+    pub(crate) fn has(&self, mib: u64, mark: u64) -> bool {
+        let (mut memory, mut wanted) = (Aligned::new(), [0; SPOT]);
+        fill(&mut wanted, mark);
+        let spot = &mut memory.bytes()[..SPOT];
+        self.0.read_exact_at(spot, mib * BLOCK as u64).unwrap();
+        *spot == wanted
+    }
 }
 
 /// Bytes that tell their block, cheap to make.
