@@ -15,6 +15,7 @@ mod quiet;
 
 use std::path::Path;
 use std::thread;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
@@ -40,10 +41,19 @@ pub enum DiskEvent {
     Resync,
 }
 
+/// An event, and when it was heard: whoever is busy then sees it later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heard {
+    /// The event.
+    pub event: DiskEvent,
+    /// When it was heard.
+    pub at: Instant,
+}
+
 /// A subscription. Dropping it ends the thread behind it.
 #[derive(Debug)]
 pub struct Events {
-    receiver: mpsc::Receiver<DiskEvent>,
+    receiver: mpsc::Receiver<Heard>,
 }
 
 /// The netlink sockets cannot be had.
@@ -72,8 +82,13 @@ impl Events {
 
     /// The next event; `None` when the thread has ended, which it does only after an
     /// error that it logged: subscribe again.
-    pub async fn next(&mut self) -> Option<DiskEvent> {
+    pub async fn next(&mut self) -> Option<Heard> {
         self.receiver.recv().await
+    }
+
+    /// An event that is there already.
+    pub fn waiting(&mut self) -> Option<Heard> {
+        self.receiver.try_recv().ok()
     }
 }
 
@@ -124,7 +139,8 @@ mod tests {
     #[tokio::test]
     async fn a_subscription_begins_with_a_list() {
         let mut events = Events::subscribe().unwrap();
-        assert_eq!(events.next().await, Some(DiskEvent::Resync));
+        let first = events.next().await.map(|heard| heard.event);
+        assert_eq!(first, Some(DiskEvent::Resync));
     }
 
     #[test]

@@ -83,9 +83,9 @@ impl<R: Runner + Clone> Watcher<R> {
     }
 
     /// Notes an event, for the rule NotSettled.
-    pub fn heard(&mut self, event: &crate::events::DiskEvent) {
+    pub fn heard(&mut self, heard: &crate::events::Heard) {
         if let Some(quiet) = &mut self.quiet {
-            quiet.note(event, Instant::now());
+            quiet.note(&heard.event, heard.at);
         }
     }
 
@@ -96,6 +96,14 @@ impl<R: Runner + Clone> Watcher<R> {
             wiping.stop().await;
         }
         self.moves.finish().await;
+    }
+
+    /// In which time the next disk will have been quiet for as long as a class asks; `None`
+    /// when all have been.
+    pub fn settles_in(&self, config: &Config) -> Option<Duration> {
+        let (quiet, now) = (self.quiet.as_ref()?, Instant::now());
+        let all = config.classes.iter().map(|class| class.limits.settle);
+        all.filter_map(|settle| quiet.settles_in(settle, now)).min()
     }
 
     /// One pass over all disks.

@@ -59,11 +59,15 @@ impl Loop {
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(event) => self.watcher.heard(&event),
+                    Some(heard) => self.watcher.heard(&heard),
                     None => anyhow::bail!("the listener for uevents ended"),
                 },
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return Ok(()),
+            }
+            // One look answers all that is known by now.
+            while let Some(heard) = self.events.waiting() {
+                self.watcher.heard(&heard);
             }
             if let Some(changed) = self.file.changed() {
                 self.config.send_replace(Arc::new(changed));
@@ -75,7 +79,8 @@ impl Loop {
                     log_changes(&last, disks);
                     self.metrics.set(disks);
                     wait = if disks.iter().any(unfinished) {
-                        AGAIN
+                        let settles = self.watcher.settles_in(&config);
+                        settles.map_or(AGAIN, |settles| settles.min(AGAIN))
                     } else {
                         RESYNC.min(Duration::from_secs(10))
                     };

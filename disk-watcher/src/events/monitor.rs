@@ -17,8 +17,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tracing::{debug, error, warn};
 use udev::{EventType, MonitorBuilder, MonitorSocket};
 
-use super::DiskEvent;
 use super::debounce::{Debounce, Source};
+use super::{DiskEvent, Heard};
 
 /// Room for what arrives while we are busy, in bytes; as Talos has it. About 100,000
 /// events.
@@ -28,11 +28,7 @@ const RECEIVE_BUFFER: usize = 64 << 20;
 const MAX_FAULTS: u32 = 1000;
 
 /// Listens until the receiver is dropped. Says once through `ready` whether it can.
-pub(super) fn run(
-    udev: bool,
-    ready: &SyncSender<io::Result<()>>,
-    sender: &mpsc::Sender<DiskEvent>,
-) {
+pub(super) fn run(udev: bool, ready: &SyncSender<io::Result<()>>, sender: &mpsc::Sender<Heard>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -91,13 +87,17 @@ fn socket(builder: MonitorBuilder) -> io::Result<AsyncFd<MonitorSocket>> {
     registered.map_err(io::Error::from)
 }
 
-async fn listen(sockets: &Sockets, sender: &mpsc::Sender<DiskEvent>) -> io::Result<()> {
+async fn listen(sockets: &Sockets, sender: &mpsc::Sender<Heard>) -> io::Result<()> {
     let mut debounce = Debounce::default();
     let kernel = match sockets.udev {
         Some(_) => Source::KernelFirst,
         None => Source::KernelOnly,
     };
-    if sender.send(DiskEvent::Resync).await.is_err() {
+    let first = Heard {
+        event: DiskEvent::Resync,
+        at: Instant::now(),
+    };
+    if sender.send(first).await.is_err() {
         return Ok(());
     }
     loop {
@@ -122,8 +122,9 @@ async fn listen(sockets: &Sockets, sender: &mpsc::Sender<DiskEvent>) -> io::Resu
             guard = from_udev => drain(guard?, Source::Udev, &mut debounce)?,
             () = moment => {}
         }
-        for event in debounce.take(Instant::now()) {
-            match sender.try_send(event) {
+        let at = Instant::now();
+        for event in debounce.take(at) {
+            match sender.try_send(Heard { event, at }) {
                 Ok(()) => {}
                 Err(TrySendError::Closed(_)) => return Ok(()),
                 Err(TrySendError::Full(_)) => {

@@ -38,6 +38,13 @@ impl Quiet {
         }
     }
 
+    /// In which time the next disk will have been quiet for `settle`; `None` when all have been.
+    pub fn settles_in(&self, settle: Duration, now: Instant) -> Option<Duration> {
+        let begun = self.last.values().chain([&self.since]);
+        let left = begun.map(|at| (*at + settle).saturating_duration_since(now));
+        left.filter(|left| !left.is_zero()).min()
+    }
+
     /// How long the disk has been quiet.
     pub fn quiet_for(&self, disk: &str, now: Instant) -> Duration {
         let last = self.last.get(disk).copied().unwrap_or(self.since);
@@ -59,6 +66,16 @@ mod tests {
         quiet.note(&DiskEvent::Recheck("sda".into()), at(7));
         assert_eq!(quiet.quiet_for("sda", at(7)), Duration::from_secs(1));
         assert_eq!(quiet.quiet_for("sdb", at(7)), Duration::from_secs(7));
+        let settle = Duration::from_secs(3);
+        assert_eq!(
+            quiet.settles_in(settle, at(1)),
+            Some(Duration::from_secs(2))
+        );
+        assert_eq!(
+            quiet.settles_in(settle, at(7)),
+            Some(Duration::from_secs(2))
+        );
+        assert_eq!(quiet.settles_in(settle, at(9)), None);
         quiet.note(&DiskEvent::Resync, at(10));
         assert_eq!(quiet.quiet_for("sda", at(12)), Duration::from_secs(2));
         assert_eq!(quiet.quiet_for("sda", start), Duration::ZERO);
