@@ -1,0 +1,83 @@
+//! docs/faults.md speaks of every fault, and names tests that there are.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e_qemu::scenario;
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The rows of the table, each as its cells.
+fn rows() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(workspace().join("docs/faults.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| F"));
+    rows.map(|row| row.split('|').map(|c| c.trim().to_owned()).collect())
+        .collect()
+}
+
+/// Whether a scenario or a test function has this full name, as `e2e-qemu test --list --all`
+/// and `cargo test` print them.
+fn exists(name: &str) -> bool {
+    if let Some(scenario) = name.strip_prefix("scenario::") {
+        return scenario::all().iter().any(|s| s.name == scenario);
+    }
+    let mut parts: Vec<&str> = name.split("::").collect();
+    let function = parts.pop().unwrap();
+    let (krate, modules) = parts.split_first().unwrap();
+    let folder = match modules.first() {
+        Some(target) if target.starts_with("guest") => "tests",
+        _ => "src",
+    };
+    let mut path: PathBuf = workspace().join(krate).join(folder);
+    path.extend(modules);
+    let inline = modules.last() == Some(&"tests");
+    let files = [
+        path.with_extension("rs"),
+        path.join("main.rs"),
+        // `mod tests` in the file of the module itself.
+        path.parent().unwrap().with_extension("rs"),
+    ];
+    let files = &files[..if inline { 3 } else { 2 }];
+    files.iter().any(|file| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let at = text.find(&format!("fn {function}("));
+        // Nothing but attributes stands between the function and the one before it.
+        at.is_some_and(|at| {
+            text[..at].rsplit_once('}').is_some_and(|(_, between)| {
+                ["#[test]", "::test]", "::test("]
+                    .iter()
+                    .any(|mark| between.contains(mark))
+            })
+        })
+    })
+}
+
+#[test]
+fn every_test_that_the_table_names_is_there() {
+    let mut names = 0;
+    for row in rows() {
+        for name in row[3].split('`').skip(1).step_by(2) {
+            assert!(exists(name), "{}: there is no {name}", row[1]);
+            names += 1;
+        }
+    }
+    assert!(names > 30, "the table was not read: {names} names");
+    assert!(!exists("scenario::nothing"));
+    assert!(!exists("disk-watcher::guest::cuts::nothing"));
+    assert!(!exists("disk-watcher::guest::cuts::whole"), "no test");
+}
+
+#[test]
+fn the_table_has_each_fault_once_and_says_where_nothing_shows_it() {
+    let rows = rows();
+    let numbers: Vec<&str> = rows.iter().map(|row| row[1].as_str()).collect();
+    let wanted: Vec<String> = (1..=30).map(|n| format!("F{n}")).collect();
+    assert_eq!(numbers, wanted);
+    for row in rows {
+        assert!(row[3].contains('`') || row[3] == "**none**", "{row:?}");
+    }
+}
