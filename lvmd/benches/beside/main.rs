@@ -34,7 +34,8 @@ fn asked(name: &str) -> Option<String> {
     all.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-#[tokio::main]
+// One thread: what its own threads cost each other is not what is measured.
+#[tokio::main(flavor = "current_thread")]
 async fn main() {
     if asked("BASALT_TRACE").is_some() {
         cases::make_groups();
