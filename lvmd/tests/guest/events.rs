@@ -71,7 +71,10 @@ async fn a_change_by_any_tool_reaches_watchers_at_once() {
         // So that the next change is not told with this one.
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    println!("another lvm's change to Watch: {}", summary(after_end));
+    println!(
+        "result: from the end of another lvm's command to Watch: {}",
+        summary(after_end)
+    );
     assert!(events(&daemon, "mapper") > 0 && events(&daemon, "lock") > 0);
 
     // A change that changes nothing for watchers is heard, and not told.
@@ -117,7 +120,10 @@ async fn a_change_by_any_tool_reaches_watchers_at_once() {
         })
         .await;
     let took = told.saturating_duration_since(ended);
-    println!("a label that vanished: told {took:?} after the write");
+    println!(
+        "result: from a label that vanished to Watch: {} ms",
+        took.as_millis()
+    );
     assert!(took < LIMIT && events(&daemon, "uevent") > heard);
     daemon.stop();
 }
