@@ -1,5 +1,7 @@
 //! The table, row by row.
 
+mod model;
+
 use super::*;
 use crate::config::{Config, RequireZeroed};
 use crate::facts::DiskId;
