@@ -24,7 +24,7 @@ pub async fn make_group<R: Runner + Clone>(
     members: &[(Claim, PathBuf)],
 ) -> Result<(), ApplyError> {
     let disks: Vec<PathBuf> = members.iter().map(|(_, path)| path.clone()).collect();
-    still_labelled(members)?;
+    labelled(journal, members)?;
     let owner = journal.owner().to_owned();
     let said = run(node, class, &commands::vgcreate(class, &owner, &disks)).await;
     joined(node, journal, class, members, "vgcreate", said).await
@@ -49,7 +49,7 @@ pub async fn extend_group<R: Runner + Clone>(
         .vg(&class.volume_group.name)
         .filter(|view| view.frozen.is_empty() && view.vg.owner() == Some(journal.owner()))
         .ok_or_else(|| not_done(step, "the group is not there, not ours or frozen".into()))?;
-    still_labelled(members)?;
+    labelled(journal, members)?;
     let said = run(
         node,
         class,
@@ -59,8 +59,9 @@ pub async fn extend_group<R: Runner + Clone>(
     joined(node, journal, class, members, step, said).await
 }
 
-/// That each disk still carries the label we gave it.
-fn still_labelled(members: &[(Claim, PathBuf)]) -> Result<(), ApplyError> {
+/// That each disk still carries the label we gave it. Where a cut kept that from the journal
+/// it is recorded now: a disk that may become a member is one that others wait for.
+fn labelled(journal: &mut Journal, members: &[(Claim, PathBuf)]) -> Result<(), ApplyError> {
     for (claim, path) in members {
         let seen = read_label(path)
             .ok()
@@ -71,6 +72,9 @@ fn still_labelled(members: &[(Claim, PathBuf)]) -> Result<(), ApplyError> {
                 disk: claim.disk.clone(),
                 why: format!("{} no longer carries our label", path.display()),
             });
+        }
+        if claim.stage < Stage::Labelled {
+            advance(journal, claim, Stage::Labelled, None)?;
         }
     }
     Ok(())

@@ -143,7 +143,7 @@ impl World {
             // What is proven is what the journal and the disk can show.
             Content::Wreck | Content::Damaged => {
                 let was_member = claim.stage >= Stage::Grouped;
-                let holds_data = self.data && self.content[disk] == Content::Damaged;
+                let holds_data = self.content[disk] == Content::Damaged && !self.is_blank();
                 Found::Wreck {
                     lacks: (was_member || holds_data).then(|| "a proof".into()),
                 }
@@ -189,17 +189,29 @@ impl World {
                 let disk = number(uuid);
                 let harmless = match self.content[disk] {
                     Content::Wreck => !self.members.contains(&disk),
-                    // Never used: nothing is lost, but for a group that lists it.
-                    Content::Damaged => !self.data,
+                    // Never used: nothing is lost but an empty group.
+                    Content::Damaged => {
+                        self.is_blank()
+                            && self
+                                .members
+                                .iter()
+                                .all(|member| self.content[*member] != Content::Member)
+                    }
                     _ => false,
                 };
                 if !self.plugged[disk] || !harmless {
                     return harm(format!("the disk has {:?}", self.content[disk]));
                 }
                 self.stage(disk, Stage::Claimed);
-                if !cut || dice.coin() {
-                    self.content[disk] = Content::Blank;
+                // With its first block, an empty group that it may have been is gone.
+                if self.content[disk] == Content::Damaged {
+                    self.members.clear();
                 }
+                self.content[disk] = if !cut || dice.coin() {
+                    Content::Blank
+                } else {
+                    Content::Wreck
+                };
             }
             Next::MakeGroup(uuids) | Next::Extend(uuids) => {
                 let joining = matches!(next, Next::Extend(_));
@@ -214,6 +226,10 @@ impl World {
                     .find(|d| !self.plugged[**d] || self.content[**d] != Content::Orphan)
                 {
                     return harm(format!("disk {disk} has {:?}", self.content[*disk]));
+                }
+                // On record before lvm runs.
+                for disk in &disks {
+                    self.stage(*disk, Stage::Labelled);
                 }
                 if cut && dice.coin() {
                     for disk in disks {
@@ -294,6 +310,11 @@ impl World {
                 _ => {}
             },
         }
+    }
+
+    /// Nothing was ever written behind the labels.
+    fn is_blank(&self) -> bool {
+        self.volume == Volume::None && !self.data
     }
 
     /// All is done, as it should be.
