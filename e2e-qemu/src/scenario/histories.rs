@@ -29,7 +29,7 @@ const SIZE: u64 = 256 << 20;
 type Counted = anyhow::Result<Vec<String>>;
 
 pub(super) fn without_device_mapper(context: &Context) -> anyhow::Result<()> {
-    let tests = suite::guest_tests(&context.workspace, false)?;
+    let tests = suite::guest_tests(&context.workspace, Some("lvmd::"), false)?;
     let mut tests = tests.into_tests(true);
     let test = tests.find(|test| test.suite == SUITE && test.function == FUNCTION);
     let binary = test.context("the test is not there")?.binary;

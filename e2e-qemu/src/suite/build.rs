@@ -70,15 +70,23 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Builds every guest test of the workspace and lists its functions.
+/// Builds the guest tests whose name may contain `filter`, of all crates or the one whose name it begins with, and
+/// lists their functions.
 ///
 /// # Errors
 /// They do not compile, or do not say what is in them.
-pub fn guest_tests(workspace: &Path, release: bool) -> Result<Found, BuildError> {
+pub fn guest_tests(
+    workspace: &Path,
+    filter: Option<&str>,
+    release: bool,
+) -> Result<Found, BuildError> {
     let step = Step::start("building the guest tests");
+    let which = filter.and_then(|filter| one_crate(workspace, filter));
     let messages = host::capture(
         host::command("cargo")
-            .args(["test", "--workspace", "--features", "guest", "--no-run"])
+            .arg("test")
+            .args(which.unwrap_or_else(|| vec!["--workspace".to_owned()]))
+            .args(["--features", "guest", "--no-run"])
             .args(release.then_some("--release"))
             .arg("--message-format=json-render-diagnostics")
             .current_dir(workspace),
@@ -98,6 +106,22 @@ pub fn guest_tests(workspace: &Path, release: bool) -> Result<Found, BuildError>
         }));
     }
     Ok(found)
+}
+
+/// What has cargo build only what a filter `<crate>::...` or `<crate>::<target>::...` names.
+fn one_crate(workspace: &Path, filter: &str) -> Option<Vec<String>> {
+    let (name, rest) = filter.split_once("::")?;
+    let folder = workspace.join(name);
+    if !folder.join("Cargo.toml").is_file() {
+        return None;
+    }
+    let mut args = vec!["--package".to_owned(), format!("basalt-{name}")];
+    if let Some((target, _)) = rest.split_once("::")
+        && folder.join("tests").join(target).is_dir()
+    {
+        args.extend(["--test".to_owned(), target.to_owned()]);
+    }
+    Some(args)
 }
 
 /// Binary, crate folder and suite of each guest-test target in cargo's messages.
@@ -167,6 +191,18 @@ mod tests {
                 "lvmd::guest_api".to_owned()
             )]
         );
+    }
+
+    #[test]
+    fn a_full_name_has_only_its_target_built() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let args = |filter: &str| one_crate(&workspace, filter).map(|args| args.join(" "));
+        assert_eq!(
+            args("lvmd::guest::rpc").unwrap(),
+            "--package basalt-lvmd --test guest"
+        );
+        assert_eq!(args("lvmd::gu").unwrap(), "--package basalt-lvmd");
+        assert_eq!(args("rpc::a_thick"), None);
     }
 
     #[test]

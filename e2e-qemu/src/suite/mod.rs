@@ -50,7 +50,11 @@ pub fn find(options: &Options) -> Result<Vec<Job>, BuildError> {
         .map(Job::Scenario)
         .collect();
     if !only_scenarios(options.filter.as_deref()) {
-        let found = build::guest_tests(&options.workspace, options.release)?;
+        let found = build::guest_tests(
+            &options.workspace,
+            options.filter.as_deref(),
+            options.release,
+        )?;
         jobs.extend(found.into_tests(options.all).map(Job::Guest));
     }
     if let Some(filter) = &options.filter {

@@ -148,6 +148,9 @@ async fn memory_stays_small_and_flat_with_many_volumes() {
     println!(
         "{volumes} volumes, {mutations} mutations, {reads} reads: RSS KiB and descriptors {marks:?}"
     );
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let rss = status.lines().filter(|line| line.starts_with("Rss"));
+    println!("{}", rss.collect::<Vec<_>>().join(", ").replace('\t', " "));
     let built_for_release = !cfg!(debug_assertions);
     let limit = if built_for_release {
         12 << 10
