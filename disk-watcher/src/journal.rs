@@ -7,6 +7,7 @@
 
 mod making;
 mod names;
+mod slots;
 mod wipes;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::making::Making;
 pub use self::names::Bound;
+pub use self::slots::Slots;
 pub use self::wipes::Wiped;
 use crate::config::RequireZeroed;
 use crate::facts::DiskId;
@@ -82,6 +84,7 @@ pub struct Journal {
     owner: String,
     claims: BTreeMap<String, Claim>,
     names: BTreeMap<String, Bound>,
+    slots: Slots,
     _lock: Flock<File>,
 }
 
@@ -151,6 +154,7 @@ impl Journal {
             owner,
             claims,
             names: names::read(dir)?,
+            slots: slots::read(dir)?,
             _lock: lock,
         })
     }
@@ -342,6 +346,12 @@ mod tests {
         drop(journal);
         let mut again = Journal::open(dir.path()).unwrap();
         assert_eq!(again.owner(), owner);
+        let slots = |uuid: &str| Slots::from([(uuid.to_owned(), vec!["slot".to_owned()])]);
+        again.see_slots(slots(&made.pv_uuid)).unwrap();
+        again.see_slots(slots("other")).unwrap();
+        drop(again);
+        let mut again = Journal::open(dir.path()).unwrap();
+        assert_eq!(again.slots(), &slots(&made.pv_uuid), "of claims alone");
         assert_eq!(again.claim(&made.pv_uuid), Some(&made));
         assert_eq!(
             again.pv_uuid(&made.disk, "fast"),

@@ -76,6 +76,11 @@ impl<R: Runner + Clone> NodeReader<R> {
         self.reader.patience()
     }
 
+    /// Something happened to a disk: the next snapshot reads all of them anew.
+    pub async fn forget(&self) {
+        self.reader.forget().await;
+    }
+
     /// What runs it.
     pub fn runner(&self) -> &R {
         &self.runner

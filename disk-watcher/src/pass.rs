@@ -3,6 +3,7 @@
 mod enforce;
 mod found;
 mod leave;
+mod member;
 mod names;
 mod refusals;
 mod show;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
+use tracing::warn;
 
 pub(crate) use self::found::id_of;
 use self::leave::Moves;
@@ -23,7 +25,7 @@ use crate::config::{Config, DiskClass, DiskRemovalRequest, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
 use crate::events::Quiet;
 use crate::facts::DiskFacts;
-use crate::journal::{Claim, Journal, Stage};
+use crate::journal::{Claim, Journal, Slots, Stage};
 use crate::node::{self, Node, NodeReader};
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
@@ -40,6 +42,8 @@ pub struct Watcher<R> {
     node_name: String,
     /// When each disk was last heard of; `None`: nobody listens, so nothing is known to be unsettled.
     quiet: Option<Quiet>,
+    /// Something happened to a disk since the last pass.
+    heard: bool,
     refusals: Refusals,
     moves: Moves,
     wiping: Option<Wiping>,
@@ -74,6 +78,7 @@ impl<R: Runner + Clone> Watcher<R> {
             journal,
             readings: Readings::default(),
             quiet,
+            heard: false,
             refusals: Refusals::default(),
             moves: Moves::default(),
             wiping: None,
@@ -82,8 +87,9 @@ impl<R: Runner + Clone> Watcher<R> {
         }
     }
 
-    /// Notes an event, for the rule NotSettled.
+    /// Notes an event, for the rule NotSettled and so that LVM's labels are read anew.
     pub fn heard(&mut self, heard: &crate::events::Heard) {
+        self.heard = true;
         if let Some(quiet) = &mut self.quiet {
             quiet.note(&heard.event, heard.at);
         }
@@ -111,10 +117,14 @@ impl<R: Runner + Clone> Watcher<R> {
     /// # Errors
     /// When the disks cannot even be listed.
     pub async fn pass(&mut self, config: &Config) -> std::io::Result<NodeStatus> {
+        if std::mem::take(&mut self.heard) {
+            self.node.forget().await;
+        }
         let (mut judged, mut groups) = self.judge_all(&self.with_bound_names(config)).await?;
         self.bind_names(config, &judged);
         let config = &self.with_bound_names(config);
         let mut remarks: BTreeMap<String, String> = BTreeMap::new();
+        self.note_slots(&judged);
         self.wipe_disks(config, &judged, &groups).await;
         if self.journal.is_some() {
             let mut acted = false;
@@ -137,6 +147,25 @@ impl<R: Runner + Clone> Watcher<R> {
             groups,
             pools: Vec::new(),
         })
+    }
+
+    /// Keeps where the disks of ours are.
+    fn note_slots(&mut self, judged: &[Judged]) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        let mut seen = Slots::new();
+        for claim in journal.claims() {
+            let mut disks = judged.iter().filter(|j| found::is_disk_of(claim, j));
+            if let (Some(disk), None) = (disks.next(), disks.next()) {
+                let links = disk.facts.links().iter();
+                let links = links.filter(|link| link.starts_with("/dev/disk/by-path/"));
+                seen.insert(claim.pv_uuid.clone(), links.cloned().collect());
+            }
+        }
+        if let Err(error) = journal.see_slots(seen) {
+            warn!(error = %node::chain(&error), "where disks are cannot be kept");
+        }
     }
 
     async fn judge_all(

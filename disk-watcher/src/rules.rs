@@ -89,7 +89,7 @@ pub fn judge(classes: &[DiskClass], evidence: &Evidence<'_>) -> Judgement {
     content::it_is_blank(evidence, class, &mut reasons);
     identity::it_is_one_of_a_kind(evidence, class, &mut reasons);
     group::the_group_is_sound(evidence, class, &mut reasons);
-    member::its_pv_fits(evidence, &mut reasons);
+    member::it_is_a_sound_member(evidence, &mut reasons);
     policy::it_is_wanted_now(evidence, &selection, class, &mut reasons);
     let reasons = reasons.0;
     Judgement {

@@ -29,6 +29,7 @@
 //! ```
 
 mod class;
+pub mod folders;
 mod options;
 mod raw;
 mod rules;

@@ -83,6 +83,14 @@ impl Sources {
             })
     }
 
+    /// Its files.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.config), self.compat_disk_config.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+    }
+
     /// How the files are now; it changes when one of them does.
     pub fn stamp(&self) -> Stamp {
         let of = |path: &Path| {

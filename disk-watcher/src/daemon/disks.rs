@@ -63,6 +63,7 @@ impl Loop {
                     None => anyhow::bail!("the listener for uevents ended"),
                 },
                 () = tokio::time::sleep(wait) => {}
+                () = self.file.touched() => {}
                 () = stop.cancelled() => return Ok(()),
             }
             // One look answers all that is known by now.

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::found::{id_of, is_disk_of};
+use super::member::{self, Around};
 use super::{Judged, Watcher};
 use lvmd::cmd::Runner;
 use lvmd::names;
 
 use crate::commands;
 use crate::config::{Approval, Config, Mode};
-use crate::journal::{Claim, Journal, Stage};
+use crate::journal::{Claim, Journal};
 use crate::rules::Verdict;
 use crate::status::{DiskState, NodeDisk, NodeVolumeGroup};
 
@@ -25,7 +26,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let claims: Vec<&Claim> = self.journal.iter().flat_map(Journal::claims).collect();
         let mut disks: Vec<NodeDisk> = judged
             .iter()
-            .map(|j| self.show_one(config, j, groups, &claims, remarks))
+            .map(|j| self.show_one(config, j, judged, groups, &claims, remarks))
             .collect();
         // A disk of ours that is not there is shown, not forgotten.
         for claim in claims {
@@ -39,7 +40,7 @@ impl<R: Runner + Clone> Watcher<R> {
                     serial: None,
                     transport: None,
                     class: Some(claim.class.clone()),
-                    state: DiskState::Missing,
+                    state: self.absent(claim, judged),
                     reasons: vec![],
                     selection: vec![],
                     pv_uuid: Some(claim.pv_uuid.clone()),
@@ -53,10 +54,19 @@ impl<R: Runner + Clone> Watcher<R> {
         disks
     }
 
+    /// Whether a disk of ours is only away, or another one is in its place.
+    fn absent(&self, claim: &Claim, judged: &[Judged]) -> DiskState {
+        let slots = self.journal.as_ref().map(Journal::slots);
+        let slot = slots.and_then(|slots| slots.get(&claim.pv_uuid));
+        let links = judged.iter().flat_map(|j| j.facts.links());
+        member::absent(slot.map_or(&[], Vec::as_slice), links)
+    }
+
     fn show_one(
         &self,
         config: &Config,
         judged: &Judged,
+        all: &[Judged],
         groups: &[NodeVolumeGroup],
         claims: &[&Claim],
         remarks: &BTreeMap<String, String>,
@@ -86,14 +96,15 @@ impl<R: Runner + Clone> Watcher<R> {
             disk.class = Some(claim.class.clone());
             disk.pv_uuid = Some(claim.pv_uuid.clone());
             disk.volume_group = Some(claim.volume_group.clone());
-            disk.state = match (claim.stage, remarks.get(&claim.class)) {
-                _ if claim.leaving.is_some() => DiskState::Draining,
-                (_, Some(why)) if why.starts_with("frozen") => DiskState::Frozen,
-                (Stage::Claimed, _) => DiskState::Claimed,
-                (Stage::Labelled, _) => DiskState::Labelled,
-                (Stage::Grouped, _) => DiskState::Grouped,
-                (Stage::Ready, _) => DiskState::Ready,
+            let frozen = remarks
+                .get(&claim.class)
+                .is_some_and(|why| why.starts_with("frozen"));
+            let around = Around {
+                judgement: &judged.judgement,
+                has_twin: all.iter().filter(|j| is_disk_of(claim, j)).count() > 1,
+                frozen: frozen || is_frozen(groups, claim.vg_uuid.as_deref()),
             };
+            disk.state = member::claimed(claim, around);
             disk.plan = remarks
                 .get(&claim.class)
                 .map(|why| format!("# {why}"))
@@ -105,7 +116,17 @@ impl<R: Runner + Clone> Watcher<R> {
             disk.pv_uuid = Some(pv.uuid.clone());
             disk.volume_group.clone_from(&pv.vg_name);
             if pv.committed {
-                disk.state = DiskState::Ready;
+                let around = Around {
+                    judgement: &judged.judgement,
+                    has_twin: all
+                        .iter()
+                        .filter_map(Judged::pv)
+                        .filter(|other| other.uuid == pv.uuid)
+                        .count()
+                        > 1,
+                    frozen: is_frozen(groups, pv.vg_uuid.as_deref()),
+                };
+                disk.state = member::member(DiskState::Ready, around);
             }
         } else if let Verdict::Cleared { class } = &judged.judgement.verdict
             && let Some(class) = config.class(class)
@@ -131,4 +152,9 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         disk
     }
+}
+
+fn is_frozen(groups: &[NodeVolumeGroup], uuid: Option<&str>) -> bool {
+    let mut groups = groups.iter();
+    groups.any(|group| Some(group.uuid.as_str()) == uuid && !group.frozen.is_empty())
 }

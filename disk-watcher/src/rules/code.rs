@@ -94,6 +94,10 @@ pub enum Code {
     DiskGrown,
     /// A DiskRemovalRequest names it. Way out: delete the request.
     RemovalRequested,
+    /// It is ours and was away while its group was changed, so LVM counts it as missing and
+    /// does not use it. Way out: make sure that nothing is needed of what was written
+    /// meanwhile; then vgextend --restoremissing.
+    DiskStale,
     /// Several classes pick it; none gets it. Way out: make their selections disjoint.
     ClassConflict,
     /// The class has as many disks or bytes as it may, or not yet as many as it needs.
@@ -161,6 +165,7 @@ impl Code {
             Self::DiskShrunk => "DiskShrunk",
             Self::DiskGrown => "DiskGrown",
             Self::RemovalRequested => "RemovalRequested",
+            Self::DiskStale => "DiskStale",
             Self::ClassConflict => "ClassConflict",
             Self::LimitReached => "LimitReached",
             Self::NotSettled => "NotSettled",

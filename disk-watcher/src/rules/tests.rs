@@ -522,6 +522,13 @@ fn table() -> Vec<(&'static str, Case)> {
             }),
         ),
         ("RemovalRequested", case(|c| c.removal = Some("out"))),
+        (
+            "DiskStale",
+            case(|c| {
+                member(c, 1 << 20, false);
+                c.lvm().pvs[0].device = None;
+            }),
+        ),
         ("DiskShrunk", case(|c| member(c, 1, true))),
         ("DiskGrown", case(|c| member(c, 1, false))),
         ("Clustered", case(|c| c.group().clustered = true)),
@@ -698,7 +705,7 @@ fn every_code_has_a_case() {
         .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""))
         .map(|(_, rest)| rest.trim_end_matches("\","))
         .collect();
-    assert_eq!(names.len(), 43, "{names:?}");
+    assert_eq!(names.len(), 44, "{names:?}");
     let cases = table();
     let tried: BTreeSet<&str> = cases
         .iter()
@@ -861,6 +868,7 @@ fn member(c: &mut Case, extents: u64, shrunk: bool) {
         ..PvSeen::default()
     });
     c.lvm().pvs = vec![PvView {
+        device: Some("sda".into()),
         uuid: "p1".into(),
         shrunk,
         extents: Bytes(extents),

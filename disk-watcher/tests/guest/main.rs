@@ -14,5 +14,6 @@ mod onboarding;
 mod pools;
 mod scsi;
 mod signatures;
+mod states;
 mod tools;
 mod wipe;

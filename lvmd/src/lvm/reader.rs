@@ -171,6 +171,12 @@ impl<R: Runner> Reader<R> {
         self
     }
 
+    /// Has the next look read every device, also those that were no PVs: somebody heard that
+    /// something happened to one.
+    pub async fn forget(&self) {
+        *self.last.lock().await = None;
+    }
+
     /// Asks what a device that hangs would not answer.
     pub fn patience(&self) -> &Patience {
         &self.patience
