@@ -35,7 +35,7 @@ test: check apiserver ## Lints, unit tests, guest tests and scenarios, each once
 
 test-all: check apiserver ## The same with every long variant; goes on where it was interrupted, results in docs/results
 	$(E2E) test --all --record
-	$(E2E) test --all --release memory_stays_small
+	$(E2E) test --all --release lvmd::guest::service::memory_stays_small
 
 cluster: build ## Brings up a real Kubernetes with a node in a guest, and keeps it up: NODES=1
 	@$(E2E) cluster --nodes $(or $(NODES),1)
