@@ -60,6 +60,7 @@ async fn keep(daemon: &Daemon) {
 }
 
 fn head(name: &str) -> String {
+    run("udevadm", &["settle"]);
     run("head", &["-c", "4", &format!("/dev/mapper/vg-{name}")])
 }
 
