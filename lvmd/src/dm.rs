@@ -2,8 +2,8 @@
 //!
 //! Reading spawns no process and takes no lock. Every status is asked with
 //! `DM_NOFLUSH_FLAG`: a plain status of a thin pool commits its metadata, which would
-//! turn each look into a write. Three things are changed here, all only to put right what a
-//! cut-off command left ([`Control::remove_unused`], [`Control::drop_loaded`], [`Control::message`]).
+//! turn each look into a write. What is changed here is only to put right what a cut-off
+//! command left ([`Control::remove_unused`], [`Control::drop_loaded`], [`Control::resume`], [`Control::message`]).
 //!
 //! Source of the layout: Linux `include/uapi/linux/dm-ioctl.h`.
 
@@ -32,6 +32,7 @@ const UUID_LEN: usize = 129;
 
 const LIST_DEVICES: u64 = 2;
 const DEV_REMOVE: u64 = 4;
+const DEV_SUSPEND: u64 = 6;
 const DEV_STATUS: u64 = 7;
 const TABLE_CLEAR: u64 = 10;
 const TABLE_STATUS: u64 = 12;
@@ -245,6 +246,15 @@ impl Control {
         self.ask(TABLE_CLEAR, uuid, 0).map(drop)
     }
 
+    /// Lets a suspended device go on with its live table.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn resume(&self, uuid: &str) -> io::Result<()> {
+        // The same command suspends when the flag says so.
+        self.ask(DEV_SUSPEND, uuid, 0).map(drop)
+    }
+
     /// Gives the first target of this device a message (Linux `thin-provisioning.rst`,
     /// "Messages", for a thin pool's).
     ///
@@ -309,7 +319,9 @@ impl Control {
         }
         let mut size = match command {
             TABLE_STATUS => TABLE_SIZE,
-            DEV_STATUS | DEV_REMOVE | TABLE_CLEAR | TARGET_MSG => DEVICE_SIZE + payload.len(),
+            DEV_STATUS | DEV_REMOVE | DEV_SUSPEND | TABLE_CLEAR | TARGET_MSG => {
+                DEVICE_SIZE + payload.len()
+            }
             _ => LIST_SIZE,
         };
         loop {

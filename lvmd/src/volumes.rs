@@ -16,6 +16,7 @@ mod seen;
 mod snapshot;
 mod stale;
 mod state;
+mod stopped;
 mod uncounted;
 mod unfinished;
 mod wipe;

@@ -80,6 +80,7 @@ const OURS_ALONE: &[Kind] = &[
     Kind::Scoutfs,
     Kind::Softraid,
     Kind::Stratis,
+    Kind::Udf,
     Kind::Unixware,
     Kind::Vhd,
     Kind::Vhdx,

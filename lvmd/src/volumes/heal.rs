@@ -17,7 +17,8 @@ use tracing::{info, warn};
 pub use diagnose::{Wreck, diagnose};
 
 use super::{
-    VolumeError, Volumes, activate, device, is_cut_off, open_mapper, pool, stale, unfinished,
+    VolumeError, Volumes, activate, device, is_cut_off, open_mapper, pool, stale, stopped,
+    unfinished,
 };
 use crate::cmd::Runner;
 use crate::dm;
@@ -61,6 +62,7 @@ impl<R: Runner + Clone> Volumes<R> {
     pub(super) async fn heal_in(&self, lane: &Lane<'_, R>) -> Result<Vec<HealReport>, VolumeError> {
         let view = lane.view().await?;
         let mut wrecks = diagnose(&view.vg, &devices_of(&view.vg)?);
+        self.let_pools_go_on(lane, &view, &wrecks).await;
         wrecks.extend(view.copies_differ.then_some(Wreck::CopiesDiffer));
         // A command below that does not end by itself takes it back.
         lane.set_sound();
@@ -70,6 +72,21 @@ impl<R: Runner + Clone> Volumes<R> {
         let behind = pool::behind(lane, &view).await?;
         reports.extend(self.treat_all(lane, &view, behind).await);
         Ok(reports)
+    }
+
+    /// Before anything else: see [`stopped`].
+    async fn let_pools_go_on(&self, lane: &Lane<'_, R>, view: &VgView, wrecks: &[Wreck]) {
+        for wreck in wrecks {
+            let Wreck::StoppedPool { pool, .. } = wreck else {
+                continue;
+            };
+            if let Some(lv) = view.vg.pool(pool)
+                && self.is_ours(&view.vg.name, wreck)
+                && let Err(why) = stopped::go_on(lane, view, lv).await
+            {
+                warn!(vg = %view.vg.name, %pool, %why, "it cannot just go on; LVM is asked");
+            }
+        }
     }
 
     async fn treat_all(

@@ -184,12 +184,12 @@ pub(super) async fn try_rearm<R: Runner + Clone>(
 /// that of the volume does both.
 pub(super) fn reload(vg: &Vg, lv: &Lv) -> Result<Mutation, VolumeError> {
     let control = open_mapper()?;
-    let mut best: Option<((bool, bool), &str)> = None;
+    let mut best: Option<((bool, bool, bool), &str)> = None;
     let users = vg.lvs.iter().filter(|lv| lv.is_thin());
     for user in users.filter(|user| user.pool == lv.name) {
         if let Some(device) = device(&control, vg, user)?.filter(|device| device.live) {
-            // Its requests wait meanwhile: best one that has none.
-            let rank = (device.open_count > 0, !vg.is_ours(user));
+            // Its requests wait meanwhile: best one that waits already, or has none.
+            let rank = (!device.suspended, device.open_count > 0, !vg.is_ours(user));
             if best.is_none_or(|(least, _)| rank < least) {
                 best = Some((rank, &user.name));
             }

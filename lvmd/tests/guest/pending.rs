@@ -200,6 +200,54 @@ async fn a_device_left_over_in_a_pool_never_becomes_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_was_stopped_while_a_volume_grew_is_resumed() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    keep(&daemon).await;
+    let grows = &["basalt.lv=grows"];
+    let made = daemon.create_tagged("grows", "thin", 8 * MIB, grows).await;
+    made.unwrap();
+    let dir = daemon.stop();
+    run("udevadm", &["settle"]);
+    let stopped = |name: &str| {
+        let columns = ["info", "-c", "--noheadings", "-o", "suspended", name];
+        run("dmsetup", &columns) == "Suspended"
+    };
+    let mut before = String::new();
+    let cut = (20..70).rev().find(|nth| {
+        lvm_killed_at(*nth, &["lvextend", "-L", "+4M", "vg/grows"]);
+        let size = lvm(&["lvs", "--noheadings", "-o", "lv_size", "vg/grows"]);
+        let committed = size != before;
+        before = size;
+        if committed && stopped("vg-pool-tpool") {
+            return true;
+        }
+        for name in [
+            "vg-pool_tmeta",
+            "vg-pool_tdata",
+            "vg-pool-tpool",
+            "vg-keep",
+            "vg-grows",
+        ] {
+            output("dmsetup", &["resume", name]);
+        }
+        output("lvm", &["lvchange", "--refresh", "vg/grows"]);
+        false
+    });
+    println!("killed at ioctl {cut:?}");
+    cut.expect("a moment is right");
+    let daemon = Daemon::start_in(dir, BOTH).await;
+    eventually("both go on", async || {
+        !stopped("vg-pool-tpool") && !stopped("vg-grows")
+    })
+    .await;
+    assert_eq!(head("keep"), "kept");
+    daemon.resize("grows", "thin", 64 * MIB).await.unwrap();
+    daemon.stop();
+    crate::whole::check_pool();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_left_over_in_a_pool_never_becomes_a_new_volume() {
     make_vg(1, true);
     let daemon = Daemon::start(BOTH).await;

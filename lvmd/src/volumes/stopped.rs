@@ -1,0 +1,92 @@
+//! A thin pool that a cut-off command left suspended.
+//!
+//! LVM stops a pool and its parts for each growth of a volume in it, commits, and lets them
+//! go on. Cut off in between, LVM 2.03.31 does not find out: a refresh of the volume that
+//! grew loads its new table first, which the kernel refuses while the pool is suspended
+//! (EINVAL), and that of another volume waits for the pool for ever. So the pool goes on as
+//! it was, with its live tables, and LVM does the rest.
+//!
+//! That is right only if the metadata says the same of where the pool's data is. A command
+//! that moves or converts the parts has other tables or other segments half-way, and such a
+//! pool stays as it is: linear or striped segments of the same length, straight on PVs, and
+//! no move under way.
+
+use std::os::unix::fs::MetadataExt;
+
+use nix::libc::{major, minor};
+use tracing::info;
+
+use super::stale;
+use crate::cmd::Runner;
+use crate::dm::Control;
+use crate::engine::Lane;
+use crate::lvm::model::Lv;
+use crate::lvm::snapshot::VgView;
+use crate::units::SECTOR;
+
+/// Lets the parts of the pool and the pool itself go on, as far as they are suspended.
+pub(super) async fn go_on<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    pool: &Lv,
+) -> Result<(), String> {
+    let _lock = stale::lock(lane, &view.vg).await?;
+    let control = Control::open().map_err(|e| e.to_string())?;
+    if view.vg.lvs.iter().any(|lv| lv.name.starts_with("pvmove")) {
+        return Err("extents of the group are being moved".into());
+    }
+    let parts = ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part));
+    let mut uuids = Vec::new();
+    for (name, suffix) in parts {
+        let mut hidden = view.vg.lvs.iter().filter(|lv| lv.hidden);
+        let part = hidden.find(|lv| lv.name == name);
+        let part = part.ok_or(format!("{name} is not there"))?;
+        is_as_noted(&control, view, part, suffix)?;
+        uuids.push(part.dm_uuid(&view.vg, suffix));
+    }
+    // From below: nothing may reach a part that is stopped.
+    uuids.push(pool.dm_uuid(&view.vg, "tpool"));
+    for uuid in uuids {
+        let device = control.device(&uuid).map_err(|e| e.to_string())?;
+        let Some(device) = device.filter(|device| device.live) else {
+            continue;
+        };
+        if device.loaded {
+            control.drop_loaded(&uuid).map_err(|e| e.to_string())?;
+        }
+        if device.suspended {
+            control.resume(&uuid).map_err(|e| format!("{uuid}: {e}"))?;
+            info!(vg = %view.vg.name, pool = %pool.name, device = %uuid, "goes on as it was");
+        }
+    }
+    Ok(())
+}
+
+/// Whether the live table of a part maps what the metadata says, as far as lengths and
+/// devices tell.
+fn is_as_noted(control: &Control, view: &VgView, part: &Lv, suffix: &str) -> Result<(), String> {
+    let differs = |why: String| Err(format!("{} is not as its metadata says: {why}", part.name));
+    if !matches!(part.segtype.as_str(), "linear" | "striped") {
+        return differs(format!("it is of type {}", part.segtype));
+    }
+    let table = control.table(&part.dm_uuid(&view.vg, suffix));
+    let table = table.map_err(|e| e.to_string())?.unwrap_or_default();
+    let sectors: u64 = table.iter().map(|target| target.length).sum();
+    if sectors * SECTOR != part.size.0 {
+        return differs(format!("its device has {sectors} sectors"));
+    }
+    let pvs: Vec<String> = view
+        .devices
+        .iter()
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .map(|file| format!("{}:{}", major(file.rdev()), minor(file.rdev())))
+        .collect();
+    for target in &table {
+        let mut below = target.params.split(' ').filter(|word| word.contains(':'));
+        let known = matches!(target.kind.as_str(), "linear" | "striped");
+        if !known || !below.all(|device| pvs.iter().any(|pv| pv == device)) {
+            return differs(format!("it maps {} {}", target.kind, target.params));
+        }
+    }
+    Ok(())
+}
