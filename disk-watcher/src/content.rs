@@ -10,7 +10,7 @@ use std::path::Path;
 
 use lvmd::units::Bytes;
 
-use crate::busy::{self, Claim, ClaimError};
+use crate::busy::{self, Claim};
 use crate::config::RequireZeroed;
 use crate::facts::{DiskFacts, Root};
 use crate::identity::Device;
@@ -153,48 +153,60 @@ pub struct Looked {
 }
 
 impl Readings {
-    /// Looks at a disk, holding it exclusively while it is read where that is possible.
-    pub fn look(&mut self, facts: &DiskFacts, id: &str, zeroes: RequireZeroed) -> Looked {
-        let path = facts.node();
-        let claim = Claim::open(Path::new(&path));
+    /// Looks at a disk. Only one that is `wanted` by a class and blank is opened exclusively,
+    /// and only for a moment: while that lasts, nobody else can mount it, make a filesystem
+    /// on it or activate a volume that lies on it.
+    pub fn look(
+        &mut self,
+        facts: &DiskFacts,
+        id: &str,
+        zeroes: RequireZeroed,
+        wanted: bool,
+    ) -> Looked {
+        let reading = self.read(facts, id, zeroes);
+        let is_blank = reading.as_ref().is_ok_and(|r| r.report.is_blank());
+        let claim = (wanted && is_blank).then(|| Claim::open(Path::new(&facts.node())));
         let openers = busy::openers(&Root::host(), &facts.family());
-        let seen = busy::seen(&claim, openers);
-        let key = key(facts, zeroes);
-        if let (Some(key), Some((known, reading))) = (&key, self.known.get(&facts.name))
-            && known == key
-        {
-            return Looked {
-                claim: seen,
-                content: Content::Probed(reading.report.clone()),
-                reading: Some(reading.clone()),
-            };
-        }
-        let result = match &claim {
-            Ok(claim) => read(claim.direct(), id, zeroes),
-            // Held by another: its contents are looked at all the same, so that the reasons are complete.
-            Err(ClaimError::Busy { .. }) => DirectReader::open(Path::new(&path))
-                .map_err(|e| e.to_string())
-                .and_then(|reader| read(reader.get_ref(), id, RequireZeroed::None)),
-            Err(error) => Err(chain(error)),
+        let claim = match &claim {
+            Some(claim) => busy::seen(claim, openers),
+            None => ClaimSeen::NotTried(openers),
         };
-        match result {
-            Ok(reading) => {
-                if let Some(key) = key {
-                    self.known
-                        .insert(facts.name.clone(), (key, reading.clone()));
-                }
-                Looked {
-                    claim: seen,
-                    content: Content::Probed(reading.report.clone()),
-                    reading: Some(reading),
-                }
-            }
+        match reading {
+            Ok(reading) => Looked {
+                claim,
+                content: Content::Probed(reading.report.clone()),
+                reading: Some(reading),
+            },
             Err(why) => Looked {
-                claim: seen,
+                claim,
                 content: Content::Unknown(why),
                 reading: None,
             },
         }
+    }
+
+    /// What stands on a disk, as remembered where nobody wrote since.
+    fn read(
+        &mut self,
+        facts: &DiskFacts,
+        id: &str,
+        zeroes: RequireZeroed,
+    ) -> Result<Reading, String> {
+        // Of what was known before it is read: what is written meanwhile is read the next time.
+        let key = key(facts, zeroes);
+        if let (Some(key), Some((known, reading))) = (&key, self.known.get(&facts.name))
+            && known == key
+        {
+            return Ok(reading.clone());
+        }
+        let path = facts.node();
+        let reader = DirectReader::open(Path::new(&path)).map_err(|e| chain(&e))?;
+        let reading = read(reader.get_ref(), id, zeroes)?;
+        if let Some(key) = key {
+            self.known
+                .insert(facts.name.clone(), (key, reading.clone()));
+        }
+        Ok(reading)
     }
 
     /// Forgets a disk, so that it is read at the next look.

@@ -192,7 +192,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 c.safety.zeroes_required(facts.size.unwrap_or_default())
             });
             let id = id_of(facts).map_or_else(|| facts.name.clone(), |id| id.to_string());
-            looked.push(self.readings.look(facts, &id, zeroes));
+            looked.push(self.readings.look(facts, &id, zeroes, class.is_some()));
         }
         // Twice: how many disks a class has at hand is known only after the first time.
         let everything = u32::MAX;

@@ -78,6 +78,16 @@ pub struct ContentReport {
     pub not_zeroed_at: Option<u64>,
 }
 
+impl ContentReport {
+    /// Whether nothing was found on the disk.
+    pub fn is_blank(&self) -> bool {
+        self.signatures.is_empty()
+            && self.partitions.is_empty()
+            && self.pv.is_none()
+            && self.not_zeroed_at.is_none()
+    }
+}
+
 /// A signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureSeen {
@@ -122,7 +132,10 @@ pub enum ClaimSeen {
     Held(Vec<Opener>),
     /// Somebody else holds it; this is who, where that is known.
     Refused(Vec<Opener>),
-    /// It could not be opened, or it was not tried.
+    /// It was not tried, because what stands on it refuses it anyway and a try could be in
+    /// the way of those it belongs to; these have it open.
+    NotTried(Vec<Opener>),
+    /// It could not be opened.
     Unknown(String),
 }
 

@@ -382,6 +382,10 @@ fn table() -> Vec<(&'static str, Case)> {
         ),
         (
             "Busy",
+            case(|c| c.claim = ClaimSeen::NotTried(vec![opener(true)])),
+        ),
+        (
+            "Busy",
             case(|c| c.claim = ClaimSeen::Unknown("not tried".into())),
         ),
         (

@@ -88,7 +88,7 @@ fn claim(claim: &ClaimSeen, reasons: &mut Reasons) {
         names.join(", ")
     };
     match claim {
-        ClaimSeen::Held(others) => {
+        ClaimSeen::Held(others) | ClaimSeen::NotTried(others) => {
             // A guest's disk is opened without O_EXCL: only the open file tells.
             let writers: Vec<&Opener> = others.iter().filter(|opener| opener.writes).collect();
             if !writers.is_empty() {
