@@ -12,6 +12,7 @@ use crate::config::Sources;
 use crate::daemon;
 use crate::pass::Watcher;
 use crate::status::{self, NodeStatus};
+use crate::thin_check::{self, ThinCheckArgs};
 
 /// Takes bare disks to volume groups, and only those that are proven safe and wanted
 #[derive(Debug, Parser)]
@@ -31,6 +32,9 @@ enum Command {
     Check(Sources),
     /// Prints the commands that bring back groups whose disks lost their beginnings; runs none
     RestorePlan(PlanArgs),
+    /// Checks a pool's metadata; lvm calls it
+    #[command(hide = true)]
+    ThinCheck(ThinCheckArgs),
 }
 
 /// Flags of `disk-watcher run`.
@@ -47,6 +51,9 @@ pub struct RunArgs {
     /// Address of /metrics, /healthz and /readyz; 0 is off
     #[arg(long, default_value = ":8080")]
     pub metrics_bind_address: Bind,
+    /// How many seconds thin_check may take before a pool is activated
+    #[arg(long, default_value_t = 600)]
+    pub thin_check_limit: u64,
     /// What to log, as a level or filters such as disk_watcher=debug
     #[arg(long, default_value = "info")]
     pub log: String,
@@ -174,6 +181,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             print!("{}", plans.join("\n"));
             Ok(())
         }
+        Command::ThinCheck(args) => runtime()?.block_on(thin_check::run(args)),
         Command::Check(sources) => {
             let classes = sources.load()?.classes;
             println!(

@@ -7,7 +7,7 @@ use lvmd::lvm::mutation::Mutation;
 use lvmd::names;
 use lvmd::units::Bytes;
 
-use crate::config::DiskClass;
+use crate::config::{Activation, DiskClass};
 
 /// One command: the devices it may see, and its arguments after `lvm`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,11 +44,49 @@ pub fn vgcreate(class: &DiskClass, owner: &str, disks: &[PathBuf]) -> LvmCall {
     for tag in group_tags(class, owner) {
         args.extend(["--addtag".to_owned(), tag]);
     }
+    if class.volume_group.activation == Activation::Watcher {
+        args.extend(["--setautoactivation".to_owned(), "n".to_owned()]);
+    }
     args.push(class.volume_group.name.clone());
     args.extend(disks.iter().map(|d| d.to_string_lossy().into_owned()));
     LvmCall {
         devices: disks.to_vec(),
         args,
+    }
+}
+
+/// Activates an LV of the class's group, or all that do not ask to be skipped, each pool after
+/// the check that `settings` name. For the host only what it is to activate by itself.
+pub fn activate(
+    class: &DiskClass,
+    disks: &[PathBuf],
+    lv: Option<&str>,
+    threshold: u8,
+    settings: &str,
+) -> LvmCall {
+    let group = &class.volume_group.name;
+    let how = match class.volume_group.activation {
+        Activation::Host => "ay",
+        Activation::Watcher => "y",
+    };
+    let config = format!("activation/thin_pool_autoextend_threshold={threshold} {settings}");
+    let what = lv.map_or_else(|| group.clone(), |lv| format!("{group}/{lv}"));
+    LvmCall {
+        devices: disks.to_vec(),
+        args: ["lvchange", "--config", &config, "-a", how, &what]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+/// Deactivates what nobody has open in the class's group. (vgchange does nothing when one
+/// volume is open.)
+pub fn deactivate(class: &DiskClass, disks: &[PathBuf]) -> LvmCall {
+    LvmCall {
+        devices: disks.to_vec(),
+        args: ["lvchange", "-a", "n", &class.volume_group.name]
+            .map(str::to_owned)
+            .to_vec(),
     }
 }
 
@@ -291,6 +329,30 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn a_group_of_the_watchers_is_exempt_from_autoactivation_and_checked_first() {
+        let text = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\nspec:\n  select: {model: [x]}\n  volumeGroup: {name: vg1, activation: Watcher}\n  thinPool: {name: pool0}\n";
+        let class = &Config::load(text).unwrap().classes[0];
+        let disks = ["/dev/sda".into()];
+        let made = vgcreate(class, "me", &disks).to_string();
+        assert!(
+            made.ends_with("--setautoactivation n vg1 /dev/sda"),
+            "{made}"
+        );
+        let config = "activation/thin_pool_autoextend_threshold=70 CHECK";
+        assert_eq!(
+            activate(class, &disks, Some("pool0"), 70, "CHECK").args,
+            ["lvchange", "--config", config, "-a", "y", "vg1/pool0"]
+        );
+        let mut hosts = class.clone();
+        hosts.volume_group.activation = Activation::Host;
+        assert_eq!(
+            activate(&hosts, &disks, None, 70, "CHECK").args,
+            ["lvchange", "--config", config, "-a", "ay", "vg1"]
+        );
+        assert!(!vgcreate(&hosts, "me", &disks).to_string().contains("auto"));
     }
 
     #[test]

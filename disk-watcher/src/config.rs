@@ -356,6 +356,20 @@ pub struct VolumeGroup {
     pub grow_pv_on_resize: bool,
     /// What pools do not grow into.
     pub reserve: PoolSize,
+    /// Who activates it after a boot.
+    pub activation: Activation,
+    /// Whether what nobody has open is deactivated when the watcher ends.
+    pub deactivate_on_exit: bool,
+}
+
+/// Who activates a group after a boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
+pub enum Activation {
+    /// The host; the watcher, where the host did not within a minute.
+    #[default]
+    Host,
+    /// The watcher: groups it makes are exempt from autoactivation.
+    Watcher,
 }
 
 /// The thin pool of a class.

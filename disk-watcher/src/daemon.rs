@@ -27,6 +27,7 @@ use crate::events::{Events, Quiet};
 use crate::journal::Journal;
 use crate::metrics::{Metrics, PoolMetrics};
 use crate::pass::Watcher;
+use crate::thin_check::ThinCheck;
 
 /// The net under the events.
 const RESYNC: Duration = Duration::from_secs(300);
@@ -41,6 +42,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         journal,
         status_dir,
         metrics_bind_address,
+        thin_check_limit,
         log: _,
         log_json: _,
     } = args;
@@ -74,6 +76,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         stop.clone(),
     )
     .await?;
+    let check = ThinCheck {
+        program: std::env::current_exe().context("cannot tell which program this is")?,
+        limit: Duration::from_secs(thin_check_limit),
+        notes: status_dir.clone(),
+    };
     let board = Board::new(status_dir);
     let (told, config) = watch::channel(Arc::new(config));
     let pools = pools::start(pools::Shared {
@@ -82,6 +89,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         journal: journal_dir,
         board: board.clone(),
         metrics: pool_metrics,
+        check,
         stop: stop.clone(),
     })?;
     let disks = disks::Loop {

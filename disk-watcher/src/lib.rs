@@ -15,9 +15,10 @@
 //!
 //! [`removal`] decides in the same way for a disk that is to leave.
 //!
-//! `config`, `select`, `rules`, `resume`, `leftover`, `removal`, `wipe`, `commands`, `geometry` and `status` are pure. What cannot be read or
+//! `activation`, `config`, `select`, `rules`, `resume`, `leftover`, `removal`, `wipe`, `commands`, `geometry` and `status` are pure. What cannot be read or
 //! understood is unknown, and unknown means no.
 
+pub mod activation;
 pub mod apply;
 pub mod args;
 pub mod backup;
@@ -45,5 +46,6 @@ pub mod resume;
 pub mod rules;
 pub mod select;
 pub mod status;
+pub mod thin_check;
 pub mod wipe;
 pub mod wreck;

@@ -16,7 +16,7 @@ use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
 use tracing::warn;
 
-pub(crate) use self::found::id_of;
+pub(crate) use self::found::{boot_id, id_of};
 use self::leave::Moves;
 use self::refusals::Refusals;
 use self::wipe::Wiping;

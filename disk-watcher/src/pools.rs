@@ -5,6 +5,8 @@
 //! lvm command, and believed only when LVM's metadata and the kernel both show it.
 
 mod act;
+mod activate;
+mod booted;
 mod history;
 mod observe;
 
@@ -21,12 +23,15 @@ use lvmd::names;
 use lvmd::pool::{self, Active};
 use tracing::warn;
 
+pub use self::booted::Booted;
 pub use self::history::{Entry, History, Result as EntryResult};
+use crate::activation::{Failed, Left};
 use crate::config::{DiskClass, Mode, ThinPool};
 use crate::extend::rate::Meter;
 use crate::extend::{Attempt, Decision, Memory, Part, Rules, decide};
 use crate::node::NodeReader;
 use crate::status::NodeThinPool;
+use crate::thin_check::ThinCheck;
 
 /// The real usage, in percent, from which on lvmd makes no volumes unless told otherwise.
 const GATE: u8 = 95;
@@ -44,6 +49,12 @@ pub struct Care<R> {
     metadata: Meter,
     /// When arming the low-water mark or tagging failed.
     arming_failed: Option<Instant>,
+    booted: Booted,
+    check: ThinCheck,
+    /// Since when it is seen to be inactive.
+    inactive_since: Option<Instant>,
+    /// The last activation, where it failed.
+    failed: Option<Failed>,
 }
 
 /// A pool that is there.
@@ -66,7 +77,13 @@ pub struct Looked {
 
 impl<R: Runner + Clone> Care<R> {
     /// The care of pools of groups with the tag `basalt.owner=<owner>`.
-    pub fn new(node: Arc<NodeReader<R>>, owner: String, history: History) -> Self {
+    pub fn new(
+        node: Arc<NodeReader<R>>,
+        owner: String,
+        history: History,
+        booted: Booted,
+        check: ThinCheck,
+    ) -> Self {
         Self {
             node,
             owner,
@@ -75,6 +92,10 @@ impl<R: Runner + Clone> Care<R> {
             data: Meter::default(),
             metadata: Meter::default(),
             arming_failed: None,
+            booted,
+            check,
+            inactive_since: None,
+            failed: None,
         }
     }
 
@@ -106,8 +127,9 @@ impl<R: Runner + Clone> Care<R> {
                 };
             }
         };
+        let (seen, left) = self.activated(class, wanted, seen).await;
         let (seen, decision, acted) = self.care(class, wanted, seen).await;
-        let shown = self.show(class, wanted, &seen, decision.as_ref());
+        let shown = self.show(class, wanted, &seen, decision.as_ref(), left.as_ref());
         let soon = acted || decision.as_ref().is_none_or(|decision| decision.soon);
         Looked {
             shown: Some(shown),
@@ -200,6 +222,7 @@ impl<R: Runner + Clone> Care<R> {
         wanted: &ThinPool,
         seen: &Seen,
         decision: Option<&Decision>,
+        left: Option<&Left>,
     ) -> NodeThinPool {
         let vg = &seen.view.vg;
         let mut shown = match (&seen.active, decision) {
@@ -207,7 +230,7 @@ impl<R: Runner + Clone> Care<R> {
                 let armed = pool::mark_is_ours(&seen.lv, active, GATE);
                 NodeThinPool::active(class, wanted, vg, &seen.lv, active, decision, armed)
             }
-            _ => NodeThinPool::inactive(class, wanted, vg, &seen.lv),
+            _ => NodeThinPool::inactive(class, wanted, vg, &seen.lv, left),
         };
         shown.rate = self.data.rate();
         shown.history = self.history.entries().cloned().collect();

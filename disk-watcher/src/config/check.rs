@@ -12,8 +12,8 @@ use super::error::Problem;
 use super::raw::{self, Document};
 use super::values::{Percent, PoolSize};
 use super::{
-    DEFAULT_MIN_SIZE, DiskClass, Exclude, Limits, RequireZeroed, Safety, Select, VolumeGroup,
-    lvm_name,
+    Activation, DEFAULT_MIN_SIZE, DiskClass, Exclude, Limits, RequireZeroed, Safety, Select,
+    VolumeGroup, lvm_name,
 };
 use crate::pattern::Pattern;
 use crate::select::Cel;
@@ -137,7 +137,7 @@ impl Check<'_> {
             existing: self.existing(spec.existing),
             exclude: self.exclude(spec.exclude, select.allow_unstable_names),
             safety: self.safety(&spec.safety),
-            volume_group: self.volume_group(spec.volume_group),
+            volume_group: self.volume_group(spec.volume_group, thin_pool.is_some()),
             select,
             limits,
             thin_pool,
@@ -322,7 +322,14 @@ impl Check<'_> {
         }
     }
 
-    fn volume_group(&mut self, raw: raw::VolumeGroup) -> VolumeGroup {
+    fn volume_group(&mut self, raw: raw::VolumeGroup, has_pool: bool) -> VolumeGroup {
+        if !has_pool && (raw.activation != Activation::Host || raw.deactivate_on_exit) {
+            self.fault(
+                "spec.volumeGroup.activation",
+                "is about thin pools; lvmd activates thick volumes when they are used: \
+                 remove activation and deactivateOnExit, or write a thinPool",
+            );
+        }
         let name = raw.name.unwrap_or_default();
         if name.is_empty() {
             self.fault("spec.volumeGroup.name", "is missing; name the volume group");
@@ -347,6 +354,8 @@ impl Check<'_> {
             reserve: raw
                 .vg_reserve
                 .unwrap_or(PoolSize::OfGroup(Percent::whole(5))),
+            activation: raw.activation,
+            deactivate_on_exit: raw.deactivate_on_exit,
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_saphyr::Spanned;
 use super::auto_extend::{AutoExtend, WhenFull};
 use super::error::Problem;
 use super::values::{DurationText, PoolSize, SizeOr};
-use super::{API_VERSION, Discovery, Media, Mode, WipeMethod};
+use super::{API_VERSION, Activation, Discovery, Media, Mode, WipeMethod};
 use crate::facts::Transport;
 
 /// A field that is known and does nothing yet; only its place is kept.
@@ -152,7 +152,10 @@ pub(super) struct VolumeGroup {
     pub(super) extent_size: Option<Bytes>,
     #[serde(default)]
     pub(super) tags: Vec<String>,
-    activation: Later,
+    #[serde(default)]
+    pub(super) activation: Activation,
+    #[serde(default)]
+    pub(super) deactivate_on_exit: bool,
     metadata_copies: Later,
     #[serde(rename = "growPVOnResize")]
     pub(super) grow_pv_on_resize: Option<bool>,
@@ -227,7 +230,6 @@ impl Spec {
             ),
             ("spec.existing.adoptOwnedVG", &self.existing.adopt_owned_vg),
             ("spec.volumeGroup.nameTemplate", &group.name_template),
-            ("spec.volumeGroup.activation", &group.activation),
             ("spec.volumeGroup.metadataCopies", &group.metadata_copies),
             ("spec.metadataBackup", &self.metadata_backup),
         ];

@@ -163,7 +163,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
         );
     }
     for (field, group) in [
-        ("spec.volumeGroup.activation", "activation: Host"),
         ("spec.volumeGroup.metadataCopies", "metadataCopies: All"),
         ("spec.volumeGroup.nameTemplate", "nameTemplate: x"),
     ] {
@@ -452,6 +451,29 @@ fn a_pool_grows_unless_told_otherwise_and_only_by_values_that_can_be_meant() {
         let text = refusal(pool(&format!(", autoExtend: {{{spec}}}")));
         assert!(
             text.contains(&format!("spec.thinPool.autoExtend.{field}")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn only_a_group_with_a_pool_says_who_activates_it() {
+    let of = |group: &str, rest: &str| {
+        load(&format!(
+            "  select: {{model: [X]}}\n  volumeGroup: {{name: fast, {group}}}\n{rest}"
+        ))
+    };
+    let pool = "  thinPool: {name: p}\n";
+    let class = of("activation: Watcher, deactivateOnExit: true", pool).unwrap();
+    assert_eq!(class.volume_group.activation, Activation::Watcher);
+    assert!(class.volume_group.deactivate_on_exit);
+    let class = of("extentSize: 4Mi", pool).unwrap();
+    assert_eq!(class.volume_group.activation, Activation::Host);
+    assert!(!class.volume_group.deactivate_on_exit);
+    for group in ["activation: Watcher", "deactivateOnExit: true"] {
+        let text = refusal(of(group, ""));
+        assert!(
+            text.contains("spec.volumeGroup.activation: is about thin pools"),
             "{text}"
         );
     }

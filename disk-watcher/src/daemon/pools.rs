@@ -18,8 +18,10 @@ use super::board::Board;
 use crate::config::Config;
 use crate::metrics::PoolMetrics;
 use crate::node::{NodeReader, POOLS_PROGRAM};
-use crate::pools::{Care, History};
+use crate::pass::boot_id;
+use crate::pools::{Booted, Care, History};
 use crate::status::NodeThinPool;
+use crate::thin_check::ThinCheck;
 
 /// What all of them share.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub(super) struct Shared {
     pub(super) board: Board,
     /// What Prometheus sees.
     pub(super) metrics: PoolMetrics,
+    /// How lvm checks a pool before it activates it.
+    pub(super) check: ThinCheck,
     /// Ends them.
     pub(super) stop: CancellationToken,
 }
@@ -78,6 +82,8 @@ async fn run(mut shared: Shared) {
                         node.clone(),
                         shared.owner.clone(),
                         History::open(&shared.journal, &class.name),
+                        Booted::open(&shared.journal, &class.name, boot_id()),
+                        shared.check.clone(),
                     ),
                     shared: shared.clone(),
                     woken: woken.clone(),
@@ -127,7 +133,10 @@ impl One {
                 _ = self.woken.changed() => {}
                 _ = self.shared.config.changed() => {}
                 () = tokio::time::sleep(looked.again) => {}
-                () = self.shared.stop.cancelled() => return,
+                () = self.shared.stop.cancelled() => {
+                    self.care.release(class).await;
+                    return;
+                }
             }
         }
         self.shared.metrics.set(&self.name, None);

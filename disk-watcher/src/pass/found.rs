@@ -24,7 +24,8 @@ pub(crate) fn id_of(facts: &DiskFacts) -> Option<DiskId> {
     }
 }
 
-fn boot_id() -> Option<String> {
+/// The kernel's name for this boot; `None` where it cannot be told.
+pub(crate) fn boot_id() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()
 }
 

@@ -207,7 +207,7 @@ impl<R: Runner + Clone> Care<R> {
 }
 
 /// The threshold of the pool, in percent, as LVM takes it.
-fn threshold(wanted: &ThinPool) -> u8 {
+pub(super) fn threshold(wanted: &ThinPool) -> u8 {
     let threshold = wanted.auto_extend.data.threshold;
     threshold.whole_percent().unwrap_or(pool::DEFAULT_THRESHOLD)
 }

@@ -7,6 +7,7 @@ use lvmd::units::{Bytes, SECTOR};
 use serde::Serialize;
 
 use super::Condition;
+use crate::activation::Left;
 use crate::config::{DiskClass, Mode, ThinPool};
 use crate::extend::{Action, Decision, Hold, Part, Rate};
 use crate::pools::Entry;
@@ -86,15 +87,25 @@ impl NodeThinPool {
         pool
     }
 
-    /// A pool that is not active.
-    pub fn inactive(class: &DiskClass, wanted: &ThinPool, vg: &Vg, lv: &Lv) -> Self {
+    /// A pool that is not active, and why it is left so.
+    pub fn inactive(
+        class: &DiskClass,
+        wanted: &ThinPool,
+        vg: &Vg,
+        lv: &Lv,
+        left: Option<&Left>,
+    ) -> Self {
         let mut pool = Self::empty(class, wanted, PoolState::Inactive);
         pool.is(vg, lv);
-        let text = format!(
+        let mut text = format!(
             "pool {} is not active, so its volumes cannot be used and its usage cannot be seen",
             lv.name
         );
-        pool.conditions = vec![Condition::no("Ready", "Inactive", text)];
+        if let Some(left) = left {
+            text = format!("{text}: {}", left.why);
+        }
+        let code = left.map_or("Inactive", |left| left.code);
+        pool.conditions = vec![Condition::no("Ready", code, text)];
         pool
     }
 

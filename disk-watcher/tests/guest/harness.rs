@@ -97,6 +97,13 @@ impl Watcher {
         Self { child }
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn terminate(mut self) {
+        run("kill", &["-TERM", &self.child.id().to_string()]);
+        let ended = self.child.wait().unwrap();
+        assert!(ended.success(), "{ended}");
+    }
+
     /// Kills it and its lvm at the same moment; nothing is asked.
     pub(crate) fn kill(mut self) {
         // Stopped, it starts no lvm while they are looked for.

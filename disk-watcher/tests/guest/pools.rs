@@ -1,6 +1,7 @@
 //! Pools while they fill and while they fail. Each test says what it did to the pool and
 //! what came of it.
 
+mod activation;
 mod beside;
 mod fill;
 mod stage;

@@ -38,7 +38,7 @@ impl Stage {
         Self::of(class(pool).replace("min: 64Mi", "min: 4Gi"))
     }
 
-    fn of(class: String) -> Self {
+    pub(crate) fn of(class: String) -> Self {
         harness::clean();
         let stage = Self {
             dir: tempfile::tempdir().unwrap(),
@@ -56,6 +56,26 @@ impl Stage {
     pub(crate) fn started(mut self) -> Self {
         self.watcher = Some(Watcher::start(self.dir.path(), &self.class));
         self
+    }
+
+    /// The watcher runs again, with these flags.
+    pub(crate) fn start_with(&mut self, flags: &[&str]) {
+        self.watcher = Some(Watcher::with(self.dir.path(), &self.class, flags));
+    }
+
+    /// The watcher is killed, and what it started has ended.
+    pub(crate) fn stop(&mut self) {
+        self.watcher.take();
+        // It is not the one to come.
+        let _ = std::fs::remove_file(self.dir.path().join("status/status.json"));
+    }
+
+    /// The watcher is asked to end, and has.
+    pub(crate) fn terminate(&mut self) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.terminate();
+        }
+        let _ = std::fs::remove_file(self.dir.path().join("status/status.json"));
     }
 
     /// The pool as status shows it; null while it does not.
