@@ -51,6 +51,16 @@ pub(super) async fn look(
         .map_err(|e: std::io::Error| VolumeError::Mapper(e.to_string()))
 }
 
+/// The transaction that the pool has counted to; `None` when it is not active or has failed.
+pub(super) async fn reached(
+    patience: &Patience,
+    vg: &Vg,
+    pool: &Lv,
+) -> Result<Option<u64>, VolumeError> {
+    let active = look(patience, vg, pool).await?;
+    Ok(active.and_then(|active| active.status.transaction))
+}
+
 /// What is wrong with the pool, as far as its volumes go.
 pub(super) async fn conditions(
     patience: &Patience,
@@ -209,8 +219,7 @@ pub(super) async fn behind<R: Runner + Clone>(
     let vg = &view.vg;
     let mut found = Vec::new();
     for lv in vg.lvs.iter().filter(|lv| lv.is_thin_pool()) {
-        let active = look(lane.engine().patience(), vg, lv).await?;
-        let reached = active.and_then(|active| active.status.transaction);
+        let reached = reached(lane.engine().patience(), vg, lv).await?;
         let Some(reached) = reached else { continue };
         if reached.checked_add(1) == Some(lv.transaction) && can_be_told(vg, lv, reached)? {
             found.push(Wreck::PoolBehind {
@@ -246,8 +255,7 @@ pub(super) async fn catch_up<R: Runner + Clone>(
     let Some(lv) = view.vg.pool(name) else {
         return Ok(());
     };
-    let active = look(lane.engine().patience(), &view.vg, lv).await?;
-    if let Some(reached) = active.and_then(|active| active.status.transaction)
+    if let Some(reached) = reached(lane.engine().patience(), &view.vg, lv).await?
         && reached.checked_add(1) == Some(lv.transaction)
         && let Some(snapshot) = uncounted::find(&view.vg, lv, reached)?
     {

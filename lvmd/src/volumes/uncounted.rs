@@ -49,8 +49,7 @@ pub(super) async fn refuse<R: Runner + Clone>(
     let Some(pool) = vg.pool(&lv.pool) else {
         return Ok(());
     };
-    let active = pool::look(lane.engine().patience(), vg, pool).await?;
-    let reached = active.and_then(|active| active.status.transaction);
+    let reached = pool::reached(lane.engine().patience(), vg, pool).await?;
     match reached.filter(|reached| *reached < pool.transaction) {
         Some(reached) if find(vg, pool, reached)?.is_some_and(|found| found.uuid == lv.uuid) => {
             Err(VolumeError::PoolUnusable {
@@ -84,8 +83,7 @@ pub(super) async fn count_on<R: Runner + Clone>(
     };
     let _lock = stale::lock(lane, &view.vg).await.map_err(unproven)?;
     let patience = lane.engine().patience();
-    let now = pool::look(patience, &view.vg, pool).await?;
-    if now.and_then(|active| active.status.transaction) != Some(reached) {
+    if pool::reached(patience, &view.vg, pool).await? != Some(reached) {
         return Ok(());
     }
     let source = view.vg.lv(&lv.origin);

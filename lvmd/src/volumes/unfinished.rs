@@ -68,8 +68,7 @@ async fn waits_for_its_pool<R: Runner + Clone>(
     if device.is_some_and(|device| device.live) {
         return Ok(false);
     }
-    let active = pool::look(lane.engine().patience(), &view.vg, pool).await?;
-    let reached = active.and_then(|active| active.status.transaction);
+    let reached = pool::reached(lane.engine().patience(), &view.vg, pool).await?;
     Ok(reached.is_some_and(|reached| is_pending(reached, lv.transaction, pool.transaction)))
 }
 
