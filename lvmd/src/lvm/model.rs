@@ -128,6 +128,11 @@ impl Vg {
         self.lvs.iter().find(|lv| !lv.hidden && lv.name == name)
     }
 
+    /// The hidden part of a pool or volume of this name.
+    pub fn hidden(&self, name: &str) -> Option<&Lv> {
+        self.lvs.iter().find(|lv| lv.hidden && lv.name == name)
+    }
+
     /// The thin pool of this name.
     pub fn pool(&self, name: &str) -> Option<&Lv> {
         self.lv(name).filter(|lv| lv.is_thin_pool())

@@ -70,13 +70,11 @@ pub(super) fn member<'a>(
             class: class.name.clone(),
             why: whereabouts(lv),
         }),
-        None if vg.lvs.iter().any(|lv| lv.hidden && lv.name == name) => {
-            Err(VolumeError::OtherClass {
-                name: name.to_owned(),
-                class: class.name.clone(),
-                why: "it is a hidden part of another volume".into(),
-            })
-        }
+        None if vg.hidden(name).is_some() => Err(VolumeError::OtherClass {
+            name: name.to_owned(),
+            class: class.name.clone(),
+            why: "it is a hidden part of another volume".into(),
+        }),
         None => Err(VolumeError::VolumeMissing {
             name: name.to_owned(),
             class: class.name.clone(),

@@ -38,9 +38,10 @@ pub(super) async fn go_on<R: Runner + Clone>(
     let parts = ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part));
     let mut uuids = Vec::new();
     for (name, suffix) in parts {
-        let mut hidden = view.vg.lvs.iter().filter(|lv| lv.hidden);
-        let part = hidden.find(|lv| lv.name == name);
-        let part = part.ok_or(format!("{name} is not there"))?;
+        let part = view
+            .vg
+            .hidden(&name)
+            .ok_or(format!("{name} is not there"))?;
         is_as_noted(&control, view, part, suffix)?;
         uuids.push(part.dm_uuid(&view.vg, suffix));
     }

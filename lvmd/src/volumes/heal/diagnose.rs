@@ -207,10 +207,7 @@ fn pool_wreck(vg: &Vg, pool: &Lv, devices: &HashMap<String, dm::Device>) -> Opti
     ];
     let parts: Vec<&dm::Device> = hidden
         .iter()
-        .filter_map(|(name, suffix)| {
-            let part = vg.lvs.iter().find(|lv| lv.hidden && lv.name == *name)?;
-            devices.get(&part.dm_uuid(vg, suffix))
-        })
+        .filter_map(|(name, suffix)| devices.get(&vg.hidden(name)?.dm_uuid(vg, suffix)))
         .collect();
     // A part that is open is in use by somebody (a repair, an activation that goes on), and
     // one that is read-only was activated by itself, to be looked at (lvmthin(7)).
@@ -270,10 +267,9 @@ mod tests {
     #[test]
     fn a_pool_of_which_only_unused_hidden_parts_are_active_is_a_wreck() {
         let vg = vg();
-        let hidden = |name: &str| vg.lvs.iter().find(|lv| lv.name == name).unwrap();
         let mut devices = all_active(&vg);
         devices.remove(&vg.pool("pool").unwrap().dm_uuid(&vg, "tpool"));
-        let tmeta = hidden("pool_tmeta").dm_uuid(&vg, "tmeta");
+        let tmeta = vg.hidden("pool_tmeta").unwrap().dm_uuid(&vg, "tmeta");
         devices.extend([dev(&tmeta, 0)]);
         assert_eq!(
             diagnose(&vg, &devices),
@@ -362,8 +358,7 @@ mod tests {
         let mut devices = all_active(&vg);
         let t1 = vg.lv("t1").unwrap().dm_uuid(&vg, "");
         devices.get_mut(&t1).unwrap().suspended = true;
-        let hidden = vg.lvs.iter().find(|lv| lv.name == "pool_tdata").unwrap();
-        let tdata = hidden.dm_uuid(&vg, "tdata");
+        let tdata = vg.hidden("pool_tdata").unwrap().dm_uuid(&vg, "tdata");
         devices.extend([dev(&tdata, 1)]);
         for uuid in [&t1, &tdata] {
             devices.get_mut(uuid).unwrap().loaded = true;
