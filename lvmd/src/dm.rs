@@ -267,7 +267,7 @@ impl Control {
     }
 
     fn targets(&self, uuid: &str, flags: u32) -> io::Result<Option<(Device, Vec<Target>)>> {
-        let (device, data, count) = match self.ask_counted(TABLE_STATUS, uuid, flags) {
+        let (device, data, count) = match self.ask_with(TABLE_STATUS, uuid, flags, &[]) {
             Ok(answer) => answer,
             Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => return Ok(None),
             Err(error) => return Err(error),
@@ -291,17 +291,8 @@ impl Control {
     }
 
     fn ask(&self, command: u64, uuid: &str, flags: u32) -> io::Result<(Device, Vec<u8>)> {
-        self.ask_counted(command, uuid, flags)
-            .map(|(device, data, _)| (device, data))
-    }
-
-    fn ask_counted(
-        &self,
-        command: u64,
-        uuid: &str,
-        flags: u32,
-    ) -> io::Result<(Device, Vec<u8>, u32)> {
         self.ask_with(command, uuid, flags, &[])
+            .map(|(device, data, _)| (device, data))
     }
 
     fn ask_with(
