@@ -54,7 +54,7 @@ pub async fn around<R: Runner + Clone>(
         room: others()
             .map(|pv| pv.extent_count.saturating_sub(pv.used_extents))
             .sum(),
-        moving: vg.lvs.iter().any(|lv| lv.attr.kind() == 'p'),
+        moving: vg.is_moving(),
     };
     let to = others().map(|pv| PathBuf::from(&pv.device)).collect();
     Ok(Some((around, view.devices.clone(), to)))

@@ -153,6 +153,11 @@ impl Vg {
         lv.tags.iter().any(|tag| tag.starts_with("basalt.")) && self.foreign_owner(lv).is_none()
     }
 
+    /// Whether extents of it are being moved: a pvmove is at work or was left behind.
+    pub fn is_moving(&self) -> bool {
+        self.lvs.iter().any(Lv::is_move)
+    }
+
     /// The sum of the virtual sizes of all thin volumes in `pool`, in bytes.
     pub fn virtual_bytes(&self, pool: &str) -> Bytes {
         let sum = self
@@ -184,6 +189,11 @@ impl Lv {
     /// A thick copy-on-write snapshot.
     pub fn is_thick_snapshot(&self) -> bool {
         matches!(self.attr.kind(), 's' | 'S')
+    }
+
+    /// What pvmove maps the extents through while it moves them.
+    pub fn is_move(&self) -> bool {
+        self.attr.kind() == 'p'
     }
 
     /// What its user sees as its size: a thick snapshot shows its origin's.

@@ -32,7 +32,7 @@ pub(super) async fn go_on<R: Runner + Clone>(
 ) -> Result<(), String> {
     let _lock = stale::lock(lane, &view.vg).await?;
     let control = Control::open().map_err(|e| e.to_string())?;
-    if view.vg.lvs.iter().any(|lv| lv.name.starts_with("pvmove")) {
+    if view.vg.is_moving() {
         return Err("extents of the group are being moved".into());
     }
     let parts = ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part));
