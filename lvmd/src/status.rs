@@ -32,6 +32,7 @@ pub fn code(error: &VolumeError) -> Code {
         | VolumeError::Engine(EngineError::Frozen { .. }) => Code::FailedPrecondition,
         VolumeError::Engine(EngineError::Missing(_) | EngineError::Read(_))
         | VolumeError::PoolMissing { .. }
+        | VolumeError::Moving { .. }
         | VolumeError::Mapper(_) => Code::Unavailable,
         VolumeError::Failed { .. } | VolumeError::Unverified { .. } => Code::Internal,
     }

@@ -9,6 +9,7 @@ mod create;
 mod error;
 mod find;
 mod heal;
+mod moving;
 mod pool;
 mod remove;
 mod resize;

@@ -27,6 +27,11 @@ impl LvAttr {
         self.0[1] == b'w'
     }
 
+    /// Whether its extents are held, as those that a pvmove moves.
+    pub fn is_locked(self) -> bool {
+        self.0[2].is_ascii_uppercase()
+    }
+
     /// State: `a` active, `s` suspended, `-` inactive, `i`/`d` mapped device without live table.
     pub fn state(self) -> char {
         char::from(self.0[4])

@@ -56,8 +56,8 @@ impl<R: Runner + Clone> Volumes<R> {
                 "a volume needs a size of at least one byte".into(),
             ));
         }
-        let lane = self.lane(&class.volume_group).await?;
-        let mut view = lane.view().await?;
+        let is_there = |vg: &Vg| vg.lv(&request.name).is_some_and(|lv| !lv.is_unfinished());
+        let (lane, mut view) = self.lane_when_still(class, &request.name, is_there).await?;
         match view.vg.lv(&request.name) {
             Some(lv) if lv.is_unfinished() && belongs(lv, class) => {
                 unfinished::clear(&lane, &view, lv).await?;

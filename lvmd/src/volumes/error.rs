@@ -108,6 +108,16 @@ pub enum VolumeError {
         /// What holds it.
         why: String,
     },
+    /// A pvmove moves extents that the change would reach.
+    #[error(
+        "extents of {what} are being moved by {pvmove}, and nothing there is changed meanwhile: ask again when it has ended; if no pvmove is at work any more, `pvmove` goes on with it and `pvmove --abort` takes it back"
+    )]
+    Moving {
+        /// VG and volume or pool.
+        what: String,
+        /// The LV through which they are moved.
+        pvmove: String,
+    },
     /// The volume cannot be grown as it is.
     #[error("volume {name} is not grown: {why}")]
     NotGrowable {

@@ -35,8 +35,8 @@ impl<R: Runner + Clone> Volumes<R> {
                     name: name.to_owned(),
                     class,
                 })?;
-        let lane = self.lane(&class.volume_group).await?;
-        let view = lane.view().await?;
+        let is_gone = |vg: &Vg| vg.lv(name).is_none();
+        let (lane, view) = self.lane_when_still(class, name, is_gone).await?;
         // A removal that was cut between its two steps left the tag, but not the name.
         let lv = match view.vg.lv(name) {
             Some(lv)

@@ -27,8 +27,8 @@ impl<R: Runner + Clone> Volumes<R> {
     ) -> Result<Outcome<Bytes>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
-        let lane = self.lane(&class.volume_group).await?;
-        let view = lane.view().await?;
+        let is_large = |vg: &Vg| vg.lv(name).is_none_or(|lv| lv.visible_size() >= size);
+        let (lane, view) = self.lane_when_still(class, name, is_large).await?;
         super::require_pool(&view.vg, class)?;
         member(&view.vg, class, name)?;
         // An earlier request may have been cut off half-way through.

@@ -10,7 +10,7 @@ use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::engine::Lane;
-use crate::lvm::model::Lv;
+use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
 use crate::lvm::valid;
@@ -56,8 +56,11 @@ impl<R: Runner + Clone> Volumes<R> {
         }
         valid::lv_name(&class.volume_group, &request.name)?;
         super::check_tags(&request.tags)?;
-        let lane = self.lane(&class.volume_group).await?;
-        let view = lane.view().await?;
+        let is_there = |vg: &Vg| {
+            let made = vg.lv(&request.name);
+            made.is_some_and(|lv| lv.size >= request.size)
+        };
+        let (lane, view) = self.lane_when_still(class, &request.name, is_there).await?;
         super::require_pool(&view.vg, class)?;
         // A cut-off attempt may have left the source suspended.
         let view = match view.vg.lv(&request.source) {

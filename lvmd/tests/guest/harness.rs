@@ -32,6 +32,19 @@ pub const BOTH: &str = "device-classes:
 - {name: thin, volume-group: vg, spare-gb: 0, type: thin, thin-pool: {name: pool, overprovision-ratio: 5.0}}
 ";
 
+/// Starts a program that goes on beside the test.
+pub fn start(program: &str, args: &[&str]) -> std::process::Child {
+    #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
+    let mut command = std::process::Command::new(program);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 /// Runs lvm and kills it before its `nth` ioctl.
 pub fn lvm_killed_at(nth: u32, args: &[&str]) {
     let inject = format!("inject=ioctl:signal=KILL:when={nth}");

@@ -10,6 +10,7 @@ mod hangs;
 mod harness;
 mod kills;
 mod layouts;
+mod moves;
 mod pending;
 mod pools;
 mod random;

@@ -1,6 +1,5 @@
 //! Each state a pool can get into, made for real, is told within a second of the kernel's event.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use lvmd::dm::{Control, PoolMode, PoolStatus, PoolTable};
@@ -8,7 +7,7 @@ use lvmd::pool;
 use tonic::Code;
 
 use crate::harness::{
-    Daemon, MIB, clean, code, disks, eventually, lvm, make_vg, node, output, run,
+    Daemon, MIB, clean, code, disks, eventually, lvm, make_vg, node, output, run, start,
 };
 use crate::watching::{Watcher, has, item};
 
@@ -55,18 +54,6 @@ fn check(what: &str, kernel: Instant, told: Instant) {
     let took = told.saturating_duration_since(kernel);
     println!("{what}: told {} ms after the kernel", took.as_millis());
     assert!(took < LIMIT, "{what}: {took:?}");
-}
-
-fn start(program: &str, args: &[&str]) -> std::process::Child {
-    #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
-    let mut command = std::process::Command::new(program);
-    command
-        .args(args)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
 }
 
 fn write_direct(of: &str, from: i64, mib: i64) -> std::process::Child {
