@@ -51,6 +51,7 @@ mod spec;
 pub mod suite;
 pub mod supervise;
 mod uml;
+pub mod writes;
 
 pub use attached::Attached;
 pub use command::{Command, DEFAULT_TIMEOUT, Output};
@@ -58,4 +59,4 @@ pub use error::{GuestError, Result};
 pub use guest::{Forward, Guest, prepare};
 pub use process::Process;
 pub use protocol::{Status, Stream};
-pub use spec::{Backend, Bus, Disk, Share, Spec, find_workspace};
+pub use spec::{Backend, Bus, Disk, Recorded, Share, Spec, find_workspace};

@@ -15,7 +15,7 @@ use crate::attached::Attached;
 use crate::initramfs;
 use crate::protocol::{DiskKey, ShareMount};
 use crate::qmp::Monitor;
-use crate::spec::{Bus, Share, Spec};
+use crate::spec::{Bus, Recorded, Share, Spec};
 use crate::supervise::Plan;
 
 /// How many disks there can be.
@@ -177,6 +177,9 @@ fn argv(
         argv.pair("-blockdev", image_json(disk))
             .pair("-device", device_json(disk)?);
     }
+    if let Some(recorded) = &spec.recorded {
+        record(&mut argv, recorded);
+    }
     if let Some(tap) = &spec.tap {
         argv.pair(
             "-netdev",
@@ -188,6 +191,37 @@ fn argv(
         );
     }
     Ok(argv.0)
+}
+
+/// One file, above it what keeps each write, above that the slices: so one order covers all of them.
+fn record(argv: &mut Argv, recorded: &Recorded) {
+    let file = |path: &Path| json!({ "driver": "file", "filename": path, "discard": "unmap" });
+    let log = json!({
+        "driver": "blklogwrites",
+        "node-name": "recorded",
+        "discard": "unmap",
+        "file": file(&recorded.image),
+        "log": file(&recorded.log),
+    });
+    argv.pair("-blockdev", log);
+    let mut offset = 0;
+    for (n, size) in recorded.sizes.iter().enumerate() {
+        let slice = json!({
+            "driver": "raw",
+            "node-name": format!("slice{n}"),
+            "discard": "unmap",
+            "file": "recorded",
+            "offset": offset,
+            "size": size,
+        });
+        // From the last port down: the others are for disks that come and go.
+        let port = SLOTS - recorded.sizes.len() + n;
+        argv.pair("-blockdev", slice).pair(
+            "-device",
+            format!("virtio-blk-pci,bus=port{port},drive=slice{n},share-rw=on"),
+        );
+        offset += size;
+    }
 }
 
 /// A network address of the guest's own: the machine's default is the same everywhere.
@@ -330,6 +364,14 @@ mod tests {
         assert!(after("-virtfs", "readonly=on,mount_tag=share0,path=/w"));
         assert!(after("-blockdev", "\"filename\":\"/s/disk3.img\""));
         assert!(after("-device", "\"serial\":\"V1\""));
+        let recorded = Spec::qemu().recorded(Recorded {
+            image: "/r/all".into(),
+            log: "/r/log".into(),
+            sizes: vec![4096, 8192],
+        });
+        let recording = super::argv(&recorded, &parts, Path::new("/s"), &[], &[]).unwrap();
+        let slice = recording.iter().find(|arg| arg.contains("\"slice1\""));
+        assert!(slice.unwrap().contains("\"offset\":4096,\"size\":8192"));
         assert!(after("-device", "id=port15,chassis=15,slot=15,addr=0x11.7"));
     }
 }

@@ -102,6 +102,18 @@ impl Disk {
     }
 }
 
+/// Disks whose every write is kept, in one order: slices of one file. They are virtio disks without a serial number, in
+/// this order behind the guest's other disks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The file; it has at least the size of all slices together.
+    pub image: PathBuf,
+    /// Where what is written is kept, an empty file before; see [`writes::log`](crate::writes::log).
+    pub log: PathBuf,
+    /// The sizes of the slices in bytes.
+    pub sizes: Vec<u64>,
+}
+
 /// A host folder in the guest, at the same path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
@@ -126,6 +138,7 @@ pub struct Spec {
     pub(crate) workspace: Option<PathBuf>,
     pub(crate) program: Option<PathBuf>,
     pub(crate) scratch: PathBuf,
+    pub(crate) recorded: Option<Recorded>,
 }
 
 impl Spec {
@@ -149,6 +162,7 @@ impl Spec {
             workspace: None,
             program: None,
             scratch: PathBuf::from("/var/tmp"),
+            recorded: None,
         }
     }
 
@@ -237,6 +251,13 @@ impl Spec {
     #[must_use]
     pub fn lock_tmpfs(mut self) -> Self {
         self.lock_tmpfs = true;
+        self
+    }
+
+    /// More disks, of which every write is recorded below the guest. Only a virtual machine has them.
+    #[must_use]
+    pub fn recorded(mut self, recorded: Recorded) -> Self {
+        self.recorded = Some(recorded);
         self
     }
 

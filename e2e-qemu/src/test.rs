@@ -62,6 +62,7 @@ impl Test {
         let options = Options {
             filter: name,
             all,
+            record,
             release,
             backend,
             jobs: jobs.unwrap_or(processors.min(4)),

@@ -54,7 +54,7 @@ pub(crate) fn share_mounts(shares: &[Share]) -> Vec<ShareMount> {
 /// What the supervisor is to start.
 ///
 /// # Errors
-/// The library for the kernel could not be written to the guest's folder.
+/// The library for the kernel could not be written to the guest's folder, or disks are to be recorded.
 pub(crate) fn plan(
     spec: &Spec,
     tree: &Path,
@@ -63,6 +63,10 @@ pub(crate) fn plan(
     shares: &[Share],
     disks: &[Attached],
 ) -> io::Result<Plan> {
+    if spec.recorded.is_some() {
+        let what = "only a virtual machine's disks are recorded";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+    }
     let library = scratch.join("registers.so");
     std::fs::write(&library, REGISTERS_LIBRARY)?;
     let bind = |source: &Path, target: &Path, writable| Bind {

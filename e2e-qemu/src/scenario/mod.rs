@@ -4,6 +4,7 @@
 
 mod charts;
 mod cluster;
+mod cuts;
 mod disks;
 mod drain;
 mod growth;
@@ -123,6 +124,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {
             onboarding::power_cuts(c, if c.all { 20 } else { 2 })
         }),
+        Scenario::short(
+            "the_watcher_goes_on_after_a_cut_at_every_write",
+            cuts::at_every_write,
+        ),
         Scenario::short("a_disk_leaves_its_group_over_power_cuts_uml", |c| {
             drain::leaves(c, if c.all { 20 } else { 1 })
         }),
@@ -146,6 +151,8 @@ pub struct Context {
     limit: Duration,
     /// Is everything being run? Then counts are those of the full test.
     pub all: bool,
+    /// Is what comes of it to be kept in docs?
+    record: bool,
 }
 
 impl Context {
@@ -156,6 +163,7 @@ impl Context {
             results: Mutex::default(),
             limit: options.limit.max(Duration::from_mins(10)),
             all: options.all,
+            record: options.record,
         }
     }
 

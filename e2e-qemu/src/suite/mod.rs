@@ -29,6 +29,8 @@ pub struct Options {
     /// Long variants too: tests marked `#[ignore]`, slow scenarios, and the full counts of the others, which find
     /// `$BASALT_ALL` set.
     pub all: bool,
+    /// Is what comes of the tests kept in docs?
+    pub record: bool,
     /// Are guest tests built for release?
     pub release: bool,
     /// What runs the guests of guest tests.
@@ -78,6 +80,7 @@ mod tests {
             workspace: PathBuf::from("/nonexistent"),
             filter: Some("scenario::two_guests".to_owned()),
             all: false,
+            record: false,
             release: false,
             backend: Backend::Uml,
             jobs: 1,

@@ -1,0 +1,141 @@
+//! The power goes at every single write of what the disk watcher does to disks.
+//!
+//! An operation runs once, in a virtual machine whose every write is recorded below it: to the disks and to the disk of the
+//! watcher's journal, in one order. Then for each write the disks are made as they were at that moment, a guest boots with
+//! them, and the watcher goes on.
+
+mod judge;
+mod operation;
+mod record;
+mod report;
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context as _, bail};
+
+use self::judge::{Judge, Known, Outcome, Verdict};
+use self::operation::{Operation, Story};
+use self::record::Recording;
+use super::Context;
+use crate::writes::states::{every_write, sample, states};
+use crate::writes::{Cut, State};
+
+/// How many guests judge at once.
+const JUDGES: usize = 2;
+/// How many torn writes, and how many lost ones, of each operation, when everything is run.
+const SAMPLE: usize = 24;
+/// A short run cuts at so many writes of its operation.
+const FEW: usize = 6;
+
+/// Every operation, at each of its writes; or one of them, at some.
+pub(super) fn at_every_write(context: &Context) -> anyhow::Result<()> {
+    let stories = if context.all {
+        vec![Story::one_disk(), Story::two_disks()]
+    } else {
+        vec![Story::one_disk().only_the_first()]
+    };
+    let mut sections = Vec::new();
+    for story in stories {
+        let recording = record::record(context, &story)?;
+        for (n, operation) in story.operations.iter().enumerate() {
+            sections.push(cut(context, &recording, operation, n)?);
+        }
+    }
+    for section in &sections {
+        context.result(section.summary());
+    }
+    report::write(context, &sections)?;
+    match sections.iter().find_map(report::Section::wrong) {
+        Some(wrong) => bail!("{wrong}"),
+        None => Ok(()),
+    }
+}
+
+/// Cuts one operation of a recording, and judges what comes of each cut.
+fn cut(
+    context: &Context,
+    recording: &Recording,
+    operation: &Operation,
+    index: usize,
+) -> anyhow::Result<report::Section> {
+    let part = recording.part(index)?;
+    let writes = every_write(&recording.entries, part.clone());
+    let mut cuts = writes.clone();
+    let seed = seed();
+    if context.all {
+        cuts.extend(sample(&recording.entries, part, SAMPLE, seed));
+    } else {
+        // The last one is among them.
+        let each = writes.len().div_ceil(FEW);
+        cuts = writes.iter().rev().step_by(each).cloned().collect();
+    }
+    println!(
+        "     | {}: {} writes, {} cuts, seed {seed}",
+        operation.title,
+        writes.len(),
+        cuts.len()
+    );
+    let todo = states(recording.first.clone(), &recording.entries, cuts);
+    let outcomes = judged(context, recording, operation, todo)?;
+    Ok(report::Section {
+        title: operation.title,
+        seed,
+        writes: writes.len(),
+        places: recording.places(&writes),
+        outcomes,
+    })
+}
+
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// Judges all states, some at a time; returns what came of them in the order of the log.
+fn judged(
+    context: &Context,
+    recording: &Recording,
+    operation: &Operation,
+    states: impl Iterator<Item = State>,
+) -> anyhow::Result<Vec<(Cut, Verdict)>> {
+    let todo: Mutex<VecDeque<(usize, State)>> = Mutex::new(states.enumerate().collect());
+    let done: Mutex<Vec<(usize, Cut, Verdict)>> = Mutex::default();
+    let known = Known::default();
+    let next = || {
+        todo.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
+    let work = |n: usize| -> anyhow::Result<()> {
+        let mut judge = Judge::boot(context, &format!("judge-{n}"))?;
+        while let Some((index, State { cut, image })) = next() {
+            let verdict = judge
+                .judge(context, recording, operation, &image, &known)
+                .with_context(|| format!("{}: {cut:?}", operation.title))?;
+            if let Outcome::Wrong(why) = &verdict.outcome {
+                println!("     | {}: {cut:?}: {why}", operation.title);
+            }
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((index, cut, verdict));
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let work = &work;
+        let workers: Vec<_> = (0..JUDGES).map(|n| scope.spawn(move || work(n))).collect();
+        for worker in workers {
+            match worker.join() {
+                Ok(ended) => ended?,
+                Err(_) => bail!("a judge panicked"),
+            }
+        }
+        Ok(())
+    })?;
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, ..)| *index);
+    Ok(done
+        .into_iter()
+        .map(|(_, cut, verdict)| (cut, verdict))
+        .collect())
+}

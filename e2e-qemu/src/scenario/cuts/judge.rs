@@ -1,0 +1,242 @@
+//! A guest that gets disks as a power cut left them, and the watcher that goes on with them.
+
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use super::super::{Context, onboarding};
+use super::operation::Operation;
+use super::record::{Recording, SIZES, slice, stop};
+use crate::guest::Guest;
+use crate::spec::{Backend, Disk};
+use crate::writes::Image;
+
+/// How long the watcher may take; ten times what it does.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// One that says "frozen" must still say so after this long.
+const FROZEN: Duration = Duration::from_secs(5);
+
+/// What came of a cut.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Outcome {
+    /// All is done and whole.
+    Ready,
+    /// Nothing is done until a person has looked: the row of the resume table.
+    Frozen(String),
+    /// This must not be.
+    Wrong(String),
+}
+
+/// What came of a cut, and the way there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Verdict {
+    /// The stages in the journal as the cut left it.
+    pub(super) found: String,
+    /// The commands that were run, without their arguments.
+    pub(super) commands: Vec<String>,
+    /// Whether one of them was forced.
+    pub(super) forced: bool,
+    pub(super) outcome: Outcome,
+}
+
+/// What was judged of an operation: disks, the journal's files, and what came of them.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Vec<(Image, String, Verdict)>>);
+
+impl Known {
+    /// What came of the same disks with the same files in the journal.
+    fn find(&self, image: &Image, files: &str) -> Option<Verdict> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let disks = slice(0).start..slice(1).end;
+        let mut alike = known.iter().filter(|(_, known, _)| known == files);
+        alike
+            .find(|(known, ..)| known.same_in(image, &disks))
+            .map(|(.., verdict)| verdict.clone())
+    }
+
+    fn add(&self, image: &Image, files: String, verdict: &Verdict) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.push((image.clone(), files, verdict.clone()));
+    }
+}
+
+pub(super) struct Judge {
+    guest: Option<Guest>,
+}
+
+impl Judge {
+    pub(super) fn boot(context: &Context, name: &str) -> anyhow::Result<Self> {
+        let spec = context.spec(Backend::Uml, name).memory_mib(384);
+        let spec = spec.limit(Duration::from_secs(24 * 3600));
+        // The notes are the recording's own.
+        let sizes = &SIZES[..SIZES.len() - 1];
+        let spec = sizes
+            .iter()
+            .fold(spec, |spec, size| spec.disk(Disk::new(*size)));
+        Ok(Self {
+            guest: Some(Guest::boot(spec)?),
+        })
+    }
+
+    /// Boots with these disks, and has the watcher go on.
+    pub(super) fn judge(
+        &mut self,
+        context: &Context,
+        recording: &Recording,
+        operation: &Operation,
+        image: &Image,
+        known: &Known,
+    ) -> anyhow::Result<Verdict> {
+        let guest = self.guest.take().context("the judge is gone")?;
+        guest.cut_power()?;
+        for (n, disk) in guest.disks().iter().enumerate() {
+            image.save(&slice(n), disk.image())?;
+        }
+        let guest = guest.reboot()?;
+        // As a node does when it boots: what has the journal is mounted, and files are what counts of it.
+        let files = guest.shell(
+            "mkdir -p /run/j; mount /dev/ubdd /run/j; cd /run/j; find . -type f -exec sha256sum {} + | sort",
+        )?;
+        let verdict = match known.find(image, &files) {
+            Some(verdict) => verdict,
+            None => {
+                let verdict = go_on(context, &guest, recording, operation)?;
+                known.add(image, files, &verdict);
+                verdict
+            }
+        };
+        guest.cut_power()?;
+        let disks = guest.disks();
+        let bystander = disks.get(3).context("the unclaimed disk")?;
+        ensure!(
+            fs::read(bystander.image())? == recording.bystander,
+            "a disk that is not ours changed"
+        );
+        self.guest = Some(guest);
+        Ok(verdict)
+    }
+}
+
+fn go_on(
+    context: &Context,
+    guest: &Guest,
+    recording: &Recording,
+    operation: &Operation,
+) -> anyhow::Result<Verdict> {
+    // Groups that are whole are activated at boot.
+    guest.shell("lvm vgchange -qq -aay >/dev/null 2>&1 || true")?;
+    let (found, _) = look(guest)?;
+    let watcher = onboarding::start_with(context, guest, &operation.config)?;
+    let started = Instant::now();
+    let mut frozen: Option<Instant> = None;
+    let outcome = loop {
+        let (stages, status) = look(guest)?;
+        let log = String::from_utf8_lossy(&watcher.stderr()).into_owned();
+        if operation.is_done(&stages, &status) {
+            stop(guest)?;
+            break match whole(guest, recording, operation) {
+                Ok(()) => Outcome::Ready,
+                Err(error) => Outcome::Wrong(format!("{error:#}\n{log}")),
+            };
+        }
+        match log.lines().rev().find(|line| line.contains("frozen: ")) {
+            Some(line) if frozen.is_some_and(|since| since.elapsed() > FROZEN) => {
+                let why = line.split_once("frozen: ").map_or(line, |(_, why)| why);
+                break Outcome::Frozen(why.to_owned());
+            }
+            Some(_) => frozen = frozen.or_else(|| Some(Instant::now())),
+            None => frozen = None,
+        }
+        if watcher.status().is_some() || started.elapsed() > PATIENCE {
+            break Outcome::Wrong(format!("not done: {stages:?} {status:#}\n{log}"));
+        }
+    };
+    let log = String::from_utf8_lossy(&watcher.stderr()).into_owned();
+    let (commands, forced) = commands(&log);
+    let outcome = match &forced {
+        Some(line) => Outcome::Wrong(format!("a forced command: {line}")),
+        None => outcome,
+    };
+    Ok(Verdict {
+        found: if found.is_empty() {
+            "no claim".to_owned()
+        } else {
+            found.join(", ")
+        },
+        commands,
+        forced: forced.is_some(),
+        outcome,
+    })
+}
+
+/// The commands of a watcher's log, and the first of them that was forced.
+fn commands(log: &str) -> (Vec<String>, Option<String>) {
+    let lines = log
+        .lines()
+        .filter_map(|line| line.split_once("running command="));
+    let (mut verbs, mut forced) = (Vec::new(), None);
+    for (_, command) in lines {
+        let mut words = command
+            .split_whitespace()
+            .skip_while(|word| !word.ends_with("lvm"))
+            .skip(1);
+        verbs.extend(words.next().map(str::to_owned));
+        if command
+            .split_whitespace()
+            .any(|word| ["-f", "-ff", "-yff", "--force"].contains(&word))
+        {
+            forced = Some(command.to_owned());
+        }
+    }
+    (verbs, forced)
+}
+
+/// The group is whole and has what belongs there and nothing else, its volume has its data, and the pool takes another.
+fn whole(guest: &Guest, recording: &Recording, operation: &Operation) -> anyhow::Result<()> {
+    let volumes = guest.shell(
+        "lvm vgck fast; lvm lvs -a --noheadings -o lv_name,segtype,lv_tags fast | \
+         sed 's/ \\+/ /g; s/ basalt.threshold=70//; s/lvol[0-9]*_/lvol_/; s/^ //; s/ $//' | sort",
+    )?;
+    let volumes: Vec<&str> = volumes.lines().collect();
+    ensure!(
+        volumes == operation.volumes(),
+        "not whole, or not alone: {volumes:?}"
+    );
+    let count = guest.shell("lvm vgs --noheadings -o pv_count,vg_missing_pv_count fast")?;
+    let wanted = format!("{} 0", operation.disks());
+    ensure!(
+        count.split_whitespace().collect::<Vec<_>>().join(" ") == wanted,
+        "PVs, and those that are missing: {count}"
+    );
+    if operation.has_volume {
+        let sum = guest.shell("sha256sum </dev/fast/data")?;
+        ensure!(
+            Some(&sum) == recording.volume.as_ref(),
+            "the volume changed"
+        );
+    }
+    if operation.has_pool() {
+        guest.shell(
+            "lvm lvcreate -qq -y -V 16M -T fast/pool0 -n probe >&2 && \
+             dd if=/dev/urandom of=/dev/fast/probe bs=1M count=4 oflag=direct conv=fsync status=none && \
+             id=$(lvm lvs --noheadings -o transaction_id fast/pool0) && \
+             [ $id = $(dmsetup status fast-pool0-tpool | cut -d' ' -f4) ]",
+        )?;
+    }
+    Ok(())
+}
+
+/// The stages of the claims in the journal, and what the watcher says of itself, a moment from now: looking costs the
+/// guest's one processor.
+pub(super) fn look(guest: &Guest) -> anyhow::Result<(Vec<String>, Value)> {
+    let text = guest.shell(
+        "sleep 0.2; cat /run/j/journal/claims/*.json 2>/dev/null | sed -n 's/.*\"stage\": \"\\(.*\\)\".*/\\1/p' | sort; \
+         cat /run/status/status.json 2>/dev/null || true",
+    )?;
+    let (stages, status) = text.split_at(text.find('{').unwrap_or(text.len()));
+    let stages = stages.lines().map(str::to_owned).collect();
+    Ok((stages, serde_json::from_str(status).unwrap_or_default()))
+}
