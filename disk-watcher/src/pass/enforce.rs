@@ -7,7 +7,7 @@ use std::time::Instant;
 use lvmd::cmd::Runner;
 use tracing::{error, info, warn};
 
-use super::found::{found, id_of, is_abandoned, is_disk_of};
+use super::found::{begun_on, found, id_of, is_abandoned, is_disk_of};
 use super::{Judged, Watcher};
 use crate::apply;
 use crate::config::{Config, DiskClass};
@@ -61,6 +61,17 @@ impl<R: Runner + Clone> Watcher<R> {
             .cloned()
             .collect();
         if let Some(claim) = claims.iter().find(|claim| is_abandoned(claim, judged)) {
+            if let Some(disk) = begun_on(claim, &claims, judged)
+                && let Some(id) = id_of(&disk.facts)
+            {
+                info!(was = %claim.disk, disk = %id, pv_uuid = %claim.pv_uuid, "the pvcreate of an earlier boot goes on");
+                let claim = Claim {
+                    disk: id,
+                    ..claim.clone()
+                };
+                journal.record(claim).map_err(|e| node::chain(&e))?;
+                return Ok(Step::Done);
+            }
             info!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, "the claim of an earlier boot is withdrawn");
             journal
                 .withdraw(&claim.pv_uuid)

@@ -11,7 +11,10 @@ use crate::config::RequireZeroed;
 use crate::content;
 use crate::facts::{DiskFacts, DiskId, Identified};
 use crate::journal::{Claim, Journal, Stage};
+use crate::probe::aligned::DirectReader;
 use crate::resume::{Found, Group};
+use crate::rules::Code;
+use crate::select::Selection;
 use crate::wreck::Joining;
 
 /// The disk's id. One that says nothing of itself, where its class allows that, has one
@@ -36,6 +39,32 @@ pub(super) fn is_abandoned(claim: &Claim, judged: &[Judged]) -> bool {
         && boot_id().is_some_and(|boot| claim.disk.is_of_another_session(&boot))
         && judged.iter().all(|disk| disk.reading.is_some())
         && !judged.iter().any(|disk| is_disk_of(claim, disk))
+}
+
+/// The disk of a claim that [`is_abandoned`], where our pvcreate was cut between the empty metadata area that it writes first
+/// and its label: else it would stay refused as not blank. The disk has no id to tell it by, so it must be the only one
+/// that can be meant: of the claim's size and class, with nothing against it but these bytes, and no others.
+pub(super) fn begun_on<'a>(
+    claim: &Claim,
+    claims: &[Claim],
+    judged: &'a [Judged],
+) -> Option<&'a Judged> {
+    let mut begun = judged.iter().filter(|disk| {
+        let unclaimed = id_of(&disk.facts)
+            .is_some_and(|id| id.is_session() && claims.iter().all(|claim| claim.disk != id));
+        let only_not_blank = (disk.judgement.reasons.iter())
+            .all(|reason| matches!(reason.code, Code::NotZeroed | Code::LimitReached));
+        unclaimed
+            && only_not_blank
+            && disk.judgement.selection == Selection::Class(claim.class.clone())
+            && disk.facts.size == Some(claim.size)
+            && DirectReader::open(Path::new(&disk.facts.node())).is_ok_and(|reader| {
+                content::holds_only_an_empty_header(reader.get_ref(), claim.zeroes)
+                    .is_ok_and(|only| only)
+            })
+    });
+    let disk = begun.next();
+    disk.filter(|_| begun.next().is_none())
 }
 
 /// Whether a disk that had no id, and has no PV any more, cannot be told from others since a
@@ -80,8 +109,7 @@ pub(super) fn found(
         Ok(Some(_)) => {}
     }
     let reading = File::open(&path).map_err(|e| e.to_string()).and_then(|_| {
-        let reader = crate::probe::aligned::DirectReader::open(Path::new(&path))
-            .map_err(|e| e.to_string())?;
+        let reader = DirectReader::open(Path::new(&path)).map_err(|e| e.to_string())?;
         let reading = content::read(reader.get_ref(), claim.disk.as_str(), RequireZeroed::None)?;
         Ok((reading, reader))
     });

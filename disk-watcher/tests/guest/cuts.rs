@@ -217,6 +217,94 @@ fn what_a_cut_lvcreate_leaves_of_the_pool_is_removed() {
     assert_eq!(cut_at_each_write("lvcreate", &[4, 7]), 2);
 }
 
+/// The claim of a disk without an id, as a boot before this one left it.
+fn claim_of_another_boot(dir: &Path, disk: &str) {
+    let size = run("blockdev", &["--getsize64", disk]);
+    let uuid = "abcdef-abcd-abcd-abcd-abcd-abcd-abcdef";
+    let claim = format!(
+        r#"{{"pvUuid": "{uuid}", "disk": "session.0b7c3a35-0000-4000-8000-000000000000.3", "class": "fast",
+            "volumeGroup": "fast", "vgUuid": null, "size": {size}, "zeroes": "HeadAndTail", "fingerprint": "sha256:0",
+            "stage": "Claimed"}}"#
+    );
+    fs::create_dir_all(dir.join("journal/claims")).unwrap();
+    fs::write(dir.join(format!("journal/claims/{uuid}.json")), claim).unwrap();
+}
+
+/// The first write of pvcreate alone: an empty metadata area, without a label.
+fn first_write_of_pvcreate(disk: &str) {
+    run("lvm", &["pvcreate", "-qq", disk]);
+    let (input, output) = (format!("if={disk}"), format!("of={disk}"));
+    run(
+        "dd",
+        &[
+            &input,
+            "of=/run/header",
+            "bs=512",
+            "skip=8",
+            "count=1",
+            "iflag=direct",
+        ],
+    );
+    blank(1);
+    run(
+        "dd",
+        &[
+            "if=/run/header",
+            &output,
+            "bs=512",
+            "seek=8",
+            "oflag=direct",
+        ],
+    );
+    run("udevadm", &["trigger", "--settle", "--action=change", disk]);
+}
+
+#[test]
+fn a_pvcreate_cut_before_its_label_goes_on_in_the_next_boot() {
+    clean();
+    let bystanders = Bystanders::beside(1);
+    let disk = &disks()[0];
+    first_write_of_pvcreate(disk);
+    let dir = tempfile::tempdir().unwrap();
+    claim_of_another_boot(dir.path(), disk);
+    let watcher = Watcher::start(dir.path(), CLASS);
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
+    drop(watcher);
+    whole(dir.path());
+    run("lvm", &["vgremove", "-y", "fast"]);
+
+    // One byte more than that, and it is somebody's.
+    first_write_of_pvcreate(disk);
+    let output = format!("of={disk}");
+    run(
+        "dd",
+        &[
+            "if=/dev/urandom",
+            &output,
+            "bs=512",
+            "seek=100",
+            "count=1",
+            "oflag=direct",
+        ],
+    );
+    let before = crate::harness::sum(disk);
+    let dir = tempfile::tempdir().unwrap();
+    claim_of_another_boot(dir.path(), disk);
+    let watcher = Watcher::start(dir.path(), CLASS);
+    wait_for(dir.path(), "it is refused and its claim withdrawn", || {
+        let status = fs::read_to_string(dir.path().join("status/status.json"));
+        status.is_ok_and(|text| text.contains("NotZeroed")) && stage(dir.path()).is_none()
+    });
+    drop(watcher);
+    assert_eq!(
+        crate::harness::sum(disk),
+        before,
+        "not a byte of it changed"
+    );
+    bystanders.check();
+    clean();
+}
+
 #[test]
 fn an_onboarding_killed_at_random_moments_goes_on() {
     let moments = if all() { 24 } else { 3 };

@@ -21,10 +21,10 @@ use super::Context;
 use crate::writes::states::{every_write, sample, states};
 use crate::writes::{Cut, State};
 
-/// How many guests judge at once.
-const JUDGES: usize = 2;
+/// How many guests judge at once, in a short run beside other tests and when everything is run.
+const JUDGES: (usize, usize) = (2, 4);
 /// How many torn writes, and how many lost ones, of each operation, when everything is run.
-const SAMPLE: usize = 24;
+const SAMPLE: usize = 8;
 /// A short run cuts at so many writes of its operation.
 const FEW: usize = 6;
 
@@ -121,9 +121,10 @@ fn judged(
         }
         Ok(())
     };
+    let judges = if context.all { JUDGES.1 } else { JUDGES.0 };
     std::thread::scope(|scope| {
         let work = &work;
-        let workers: Vec<_> = (0..JUDGES).map(|n| scope.spawn(move || work(n))).collect();
+        let workers: Vec<_> = (0..judges).map(|n| scope.spawn(move || work(n))).collect();
         for worker in workers {
             match worker.join() {
                 Ok(ended) => ended?,
