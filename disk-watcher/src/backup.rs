@@ -83,6 +83,13 @@ impl Backups {
         Ok(())
     }
 
+    /// The newest change of the group with this UUID that is kept; `None`: none is.
+    pub fn newest_seqno(&self, uuid: &str) -> Option<u64> {
+        let kept = files(&self.dir.join(uuid)).into_iter();
+        let seqnos = kept.filter_map(|path| path.file_stem()?.to_str()?.parse().ok());
+        seqnos.max()
+    }
+
     /// The newest description of each group, by name.
     ///
     /// # Errors

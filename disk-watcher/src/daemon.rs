@@ -24,8 +24,9 @@ use self::board::Board;
 use self::reload::ConfigFile;
 use crate::args::RunArgs;
 use crate::events::{Events, Quiet};
+use crate::facts::Root;
 use crate::journal::Journal;
-use crate::metrics::{Metrics, PoolMetrics};
+use crate::metrics::{GroupMetrics, IoMetrics, Metrics, PoolMetrics};
 use crate::pass::Watcher;
 use crate::thin_check::ThinCheck;
 
@@ -68,6 +69,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let pool_metrics = PoolMetrics::register(&mut registry);
+    let groups = GroupMetrics::register(&mut registry, journal_dir.clone());
+    let io = IoMetrics::register(&mut registry, Root::host());
     let (passed, last_pass) = watch::channel(Instant::now());
     let door = http::serve(
         &metrics_bind_address,
@@ -98,6 +101,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         events,
         watcher,
         metrics,
+        groups,
+        io,
         passed,
         board,
     };

@@ -1,8 +1,11 @@
 //! Disks by state and by reason, and pools, for Prometheus.
 
+mod groups;
+mod io;
 mod pools;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -10,12 +13,34 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+pub use self::groups::GroupMetrics;
+pub use self::io::IoMetrics;
 pub use self::pools::PoolMetrics;
 use crate::status::NodeDisk;
 
 /// The disks of the last pass; a disk that is gone has no sample.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics(Arc<Mutex<Vec<Sample>>>);
+pub struct Metrics(Arc<Mutex<Pass>>);
+
+/// A pass over the disks.
+#[derive(Debug, Clone, Default)]
+struct Pass {
+    /// When it ended, in seconds since 1970; 0: none did.
+    at: u64,
+    disks: Vec<Sample>,
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
+}
+
+/// What tells a disk from others: its id, else its name.
+fn label(disk: &NodeDisk) -> String {
+    let id = disk.id.as_ref().map(ToString::to_string);
+    id.or_else(|| disk.name.clone()).unwrap_or_default()
+}
 
 #[derive(Debug, Clone)]
 struct Sample {
@@ -25,7 +50,8 @@ struct Sample {
 }
 
 impl Metrics {
-    /// Registers `diskwatcher_disk_state` and `diskwatcher_disk_rejected`.
+    /// Registers `diskwatcher_disk_state`, `diskwatcher_disk_rejected` and
+    /// `diskwatcher_last_tick_timestamp_seconds`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register_collector(Box::new(metrics.clone()));
@@ -35,12 +61,6 @@ impl Metrics {
     /// Replaces what is known of all disks.
     pub fn set(&self, disks: &[NodeDisk]) {
         let samples = disks.iter().map(|disk| {
-            let id = disk
-                .id
-                .as_ref()
-                .map(ToString::to_string)
-                .or_else(|| disk.name.clone())
-                .unwrap_or_default();
             let mut reasons: Vec<String> = disk
                 .reasons
                 .iter()
@@ -49,22 +69,37 @@ impl Metrics {
             reasons.sort();
             reasons.dedup();
             Sample {
-                disk: id,
+                disk: label(disk),
                 state: format!("{:?}", disk.state),
                 reasons,
             }
         });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = samples.collect();
+        let pass = Pass {
+            at: now(),
+            disks: samples.collect(),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pass;
     }
 }
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let samples = self
+        let pass = self
             .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        if pass.at > 0 {
+            let at = i64::try_from(pass.at).unwrap_or(i64::MAX);
+            let gauge = encoder.encode_descriptor(
+                "diskwatcher_last_tick_timestamp_seconds",
+                "When the disks were looked at last",
+                None,
+                MetricType::Gauge,
+            )?;
+            ConstGauge::new(at).encode(gauge)?;
+        }
+        let samples = pass.disks;
         let one = ConstGauge::new(1i64);
         let mut states = encoder.encode_descriptor(
             "diskwatcher_disk_state",

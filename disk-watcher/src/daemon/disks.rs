@@ -15,7 +15,7 @@ use super::board::Board;
 use super::reload::ConfigFile;
 use crate::config::Config;
 use crate::events::Events;
-use crate::metrics::Metrics;
+use crate::metrics::{GroupMetrics, IoMetrics, Metrics};
 use crate::pass::Watcher;
 use crate::rules::Code;
 use crate::status::{DiskState, NodeDisk};
@@ -34,8 +34,12 @@ pub(super) struct Loop {
     pub(super) events: Events,
     /// What makes the passes.
     pub(super) watcher: Watcher<Host>,
-    /// What Prometheus sees.
+    /// What Prometheus sees of disks.
     pub(super) metrics: Metrics,
+    /// Of groups.
+    pub(super) groups: GroupMetrics,
+    /// Of what passes through them.
+    pub(super) io: IoMetrics,
     /// When the last pass was made.
     pub(super) passed: watch::Sender<Instant>,
     /// What `disk-watcher status` shows.
@@ -79,6 +83,8 @@ impl Loop {
                     let disks = &node.disks;
                     log_changes(&last, disks);
                     self.metrics.set(disks);
+                    self.groups.set(&node.groups);
+                    self.io.set(&node);
                     wait = if disks.iter().any(unfinished) {
                         let settles = self.watcher.settles_in(&config);
                         settles.map_or(AGAIN, |settles| settles.min(AGAIN))

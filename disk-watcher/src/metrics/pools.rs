@@ -14,7 +14,10 @@ use crate::status::{NodeThinPool, PoolState};
 /// The pools as they were looked at last, by class; a pool that is gone has no sample, and
 /// one that is not active has no usage.
 #[derive(Debug, Clone, Default)]
-pub struct PoolMetrics(Arc<Mutex<BTreeMap<String, NodeThinPool>>>);
+pub struct PoolMetrics(Arc<Mutex<BTreeMap<String, Look>>>);
+
+/// A pool, and when it was looked at, in seconds since 1970.
+type Look = (NodeThinPool, u64);
 
 /// A metric: its name, what it is, and its value for a pool.
 type Gauge = (&'static str, &'static str, fn(&NodeThinPool) -> Option<u64>);
@@ -87,7 +90,7 @@ impl PoolMetrics {
     pub fn set(&self, class: &str, pool: Option<&NodeThinPool>) {
         let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match pool {
-            Some(pool) => pools.insert(class.to_owned(), pool.clone()),
+            Some(pool) => pools.insert(class.to_owned(), (pool.clone(), super::now())),
             None => pools.remove(class),
         };
     }
@@ -102,7 +105,7 @@ impl Collector for PoolMetrics {
             .clone();
         for (name, help, value) in GAUGES {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for (class, pool) in &pools {
+            for (class, (pool, _)) in &pools {
                 let labels = [("class", class.as_str()), ("pool", pool.name.as_str())];
                 if let Some(value) = value(pool) {
                     let value = i64::try_from(value).unwrap_or(i64::MAX);
@@ -110,13 +113,24 @@ impl Collector for PoolMetrics {
                 }
             }
         }
+        let mut looks = encoder.encode_descriptor(
+            "diskwatcher_pool_last_tick_timestamp_seconds",
+            "When a pool was looked at last",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (class, (pool, at)) in &pools {
+            let labels = [("class", class.as_str()), ("pool", pool.name.as_str())];
+            let at = i64::try_from(*at).unwrap_or(i64::MAX);
+            ConstGauge::new(at).encode(looks.encode_family(&labels)?)?;
+        }
         let mut modes = encoder.encode_descriptor(
             "diskwatcher_pool_state",
             "The state each pool is in",
             None,
             MetricType::Gauge,
         )?;
-        for (class, pool) in &pools {
+        for (class, (pool, _)) in &pools {
             let state = format!("{:?}", pool.state);
             let labels = [
                 ("class", class.as_str()),

@@ -24,6 +24,10 @@ pub struct NodeVolumeGroup {
     pub size: Bytes,
     /// What no volume uses, in bytes.
     pub free: Bytes,
+    /// What its pools do not grow into, in bytes; 0 where no class names it.
+    pub reserved: Bytes,
+    /// How often its metadata was changed.
+    pub seqno: u64,
     /// The class it serves, where it is ours.
     pub class: Option<String>,
     /// Its PVs.
@@ -89,6 +93,8 @@ fn group(view: &VgView, config: &Config, owner: Option<&str>) -> NodeVolumeGroup
         uuid: vg.uuid.clone(),
         size: vg.size,
         free: vg.free(),
+        reserved: class.map_or(Bytes(0), |class| class.volume_group.reserve.within(vg.size)),
+        seqno: vg.seqno,
         class: names::tag_value(&vg.tags, TAG_CLASS)
             .filter(|_| ours)
             .map(str::to_owned),

@@ -27,6 +27,9 @@ fn exported(name: &str) -> bool {
         "lvmd/src/metrics.rs",
         "lvmd/src/metrics/classes.rs",
         "disk-watcher/src/metrics.rs",
+        "disk-watcher/src/metrics/groups.rs",
+        "disk-watcher/src/metrics/io.rs",
+        "disk-watcher/src/metrics/pools.rs",
     ];
     let base = ["_total", "_count", "_bucket", "_sum"]
         .iter()
