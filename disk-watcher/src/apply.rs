@@ -52,6 +52,17 @@ pub enum ApplyError {
     },
 }
 
+impl ApplyError {
+    /// Says why this disk is not what was judged.
+    fn changed(disk: &DiskId) -> impl Fn(String) -> Self {
+        let disk = disk.clone();
+        move |why| Self::Changed {
+            disk: disk.clone(),
+            why,
+        }
+    }
+}
+
 /// Runs one command; what it did is for the caller to see.
 pub async fn run<R: Runner + Clone>(
     node: &NodeReader<R>,

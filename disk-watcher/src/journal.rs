@@ -7,6 +7,7 @@
 
 mod making;
 mod names;
+mod record;
 mod slots;
 mod wipes;
 
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use self::making::Making;
 pub use self::names::Bound;
+use self::record::{read_json, write_json};
 pub use self::slots::Slots;
 pub use self::wipes::Wiped;
 use crate::config::RequireZeroed;
@@ -135,12 +137,9 @@ impl Journal {
             if path.extension().is_none_or(|e| e != "json") {
                 continue;
             }
-            let text = fs::read_to_string(&path).map_err(at(&path))?;
-            let claim: Claim =
-                serde_json::from_str(&text).map_err(|error| JournalError::Damaged {
-                    path: path.clone(),
-                    why: error.to_string(),
-                })?;
+            let Some(claim) = read_json::<Claim>(&path)? else {
+                continue;
+            };
             if path.file_stem().and_then(|s| s.to_str()) != Some(&claim.pv_uuid) {
                 return Err(JournalError::Damaged {
                     path,
@@ -184,12 +183,7 @@ impl Journal {
     /// # Errors
     /// When it is not on disk; the claim then counts as not written.
     pub fn record(&mut self, claim: Claim) -> Result<(), JournalError> {
-        let path = self.path(&claim.pv_uuid);
-        let text = serde_json::to_string_pretty(&claim).map_err(|error| JournalError::Damaged {
-            path: path.clone(),
-            why: error.to_string(),
-        })?;
-        durable(&path, text.as_bytes())?;
+        write_json(&self.path(&claim.pv_uuid), &claim)?;
         self.claims.insert(claim.pv_uuid.clone(), claim);
         Ok(())
     }

@@ -54,10 +54,7 @@ fn recheck(
     zeroes: RequireZeroed,
     begun: bool,
 ) -> Result<(), ApplyError> {
-    let changed = |why: String| ApplyError::Changed {
-        disk: id.clone(),
-        why,
-    };
+    let changed = ApplyError::changed(id);
     let held = Held::open(Path::new(&facts.node())).map_err(|e| changed(chain(&e)))?;
     let others = busy::openers(&Root::host(), &facts.family());
     if let Some(other) = others.iter().find(|o| o.writes) {
@@ -115,10 +112,7 @@ pub async fn label<R: Runner + Clone>(
     facts: &DiskFacts,
 ) -> Result<(), ApplyError> {
     let path = PathBuf::from(facts.node());
-    let changed = |why: String| ApplyError::Changed {
-        disk: claim.disk.clone(),
-        why,
-    };
+    let changed = ApplyError::changed(&claim.disk);
     let device = File::open(&path)
         .and_then(|f| identity::Device::of(&f))
         .map_err(|e| changed(e.to_string()))?;

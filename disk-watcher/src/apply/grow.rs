@@ -33,10 +33,7 @@ pub async fn grow<R: Runner + Clone>(
     claim: &Claim,
     facts: &DiskFacts,
 ) -> Result<(), ApplyError> {
-    let changed = |why: String| ApplyError::Changed {
-        disk: claim.disk.clone(),
-        why,
-    };
+    let changed = ApplyError::changed(&claim.disk);
     let no = |why: String| not_done(STEP, why);
     if !claim.disk.is_session() && id_of(facts).as_ref() != Some(&claim.disk) {
         return Err(changed("its id is not the one that was claimed".into()));

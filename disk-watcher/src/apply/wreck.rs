@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lvmd::cmd::Runner;
+use lvmd::lvm::snapshot::{Snapshot, VgView};
 use nix::libc;
 use tracing::warn;
 
@@ -18,6 +19,8 @@ use crate::wreck::{self, BLOCK, Joining, Making};
 
 /// How much of a wreck's disk is kept before our label on it is erased, in bytes.
 const KEPT: usize = 2 << 20;
+/// Why nothing is erased on a disk of another size than the claim's.
+const SIZE_CHANGED: &str = "its size is not what it was";
 
 /// Erases our own half-written label, the only thing this program ever erases. The proofs
 /// ([`wreck::proven`], blank data) were given by the caller and are looked at once more
@@ -29,25 +32,10 @@ pub async fn clean_wreck<R: Runner + Clone>(
     claim: &Claim,
     facts: &DiskFacts,
 ) -> Result<(), ApplyError> {
-    let changed = |why: String| ApplyError::Changed {
-        disk: claim.disk.clone(),
-        why,
-    };
+    let changed = ApplyError::changed(&claim.disk);
     let snapshot = node.snapshot(&[]).await.map_err(&changed)?;
-    let lists = |pvs: &[lvmd::lvm::model::Pv]| pvs.iter().any(|pv| pv.uuid == claim.pv_uuid);
-    if let Some(view) = snapshot.vgs.iter().find(|view| lists(&view.vg.pvs)) {
-        return Err(changed(format!("group {} lists it", view.vg.name)));
-    }
-    let file = hold(&PathBuf::from(facts.node())).map_err(|e| changed(e.to_string()))?;
-    if let Some(other) = busy::openers(&Root::host(), &facts.family())
-        .into_iter()
-        .next()
-    {
-        return Err(changed(format!(
-            "{} (pid {}) has it open",
-            other.name, other.pid
-        )));
-    }
+    no_group_lists(&snapshot, claim).map_err(&changed)?;
+    let file = hold_alone(facts).map_err(&changed)?;
     let joining = match snapshot.vg(&claim.volume_group) {
         None => None,
         Some(view) if view.frozen.is_empty() && view.vg.owner() == Some(journal.owner()) => {
@@ -59,10 +47,7 @@ pub async fn clean_wreck<R: Runner + Clone>(
         Some(_) => return Err(changed("its group is frozen or not ours".into())),
     };
     proven(&file, claim, journal, joining).map_err(&changed)?;
-    let mut head = Aligned::new(KEPT);
-    file.read_exact_at(head.bytes(), 0)
-        .map_err(|e| changed(e.to_string()))?;
-    let kept = journal.keep(&claim.pv_uuid, head.bytes())?;
+    let kept = keep_head(&file, journal, claim)?;
     // Before the first byte: once the label is gone, nothing on the disk says what it was.
     advance(journal, claim, Stage::Claimed, None)?;
     erase(&file).map_err(|e| changed(e.to_string()))?;
@@ -80,16 +65,10 @@ pub(super) async fn erase_label<R: Runner + Clone>(
     claim: &Claim,
     facts: &DiskFacts,
 ) -> Result<(), ApplyError> {
-    let changed = |why: String| ApplyError::Changed {
-        disk: claim.disk.clone(),
-        why,
-    };
+    let changed = ApplyError::changed(&claim.disk);
     let no = |why: &str| Err(changed(why.to_owned()));
     let snapshot = node.snapshot(&[]).await.map_err(&changed)?;
-    let lists = |pvs: &[lvmd::lvm::model::Pv]| pvs.iter().any(|pv| pv.uuid == claim.pv_uuid);
-    if snapshot.vgs.iter().any(|view| lists(&view.vg.pvs)) {
-        return no("a group lists it");
-    }
+    no_group_lists(&snapshot, claim).map_err(&changed)?;
     let left = snapshot
         .vgs
         .iter()
@@ -100,23 +79,23 @@ pub(super) async fn erase_label<R: Runner + Clone>(
     if claim.leaving != Some(Leaving::Reducing) {
         return no("the journal does not say that it was on its way out");
     }
-    let file = hold(&PathBuf::from(facts.node())).map_err(|e| changed(e.to_string()))?;
+    let file = hold_alone(facts).map_err(&changed)?;
     let reading = content::read(
         &file,
         claim.disk.as_str(),
         crate::config::RequireZeroed::None,
     )
     .map_err(&changed)?;
+    if reading.device.size != claim.size {
+        return no(SIZE_CHANGED);
+    }
     let ours = reading.label.is_some_and(|label| {
         label.pv_uuid == claim.pv_uuid && label.used && label.committed_nothing()
     });
     if !ours {
         return no("its label is not ours, or metadata is there");
     }
-    let mut head = Aligned::new(KEPT);
-    file.read_exact_at(head.bytes(), 0)
-        .map_err(|e| changed(e.to_string()))?;
-    let kept = journal.keep(&claim.pv_uuid, head.bytes())?;
+    let kept = keep_head(&file, journal, claim)?;
     let mut zeroes = Aligned::new(BLOCK);
     file.write_all_at(zeroes.bytes(), 0)
         .and_then(|()| file.sync_all())
@@ -142,7 +121,7 @@ pub(crate) fn proven(
     )?;
     let label = reading.label.ok_or("it has no label, or several")?;
     if reading.device.size != claim.size {
-        return Err("its size is not what it was".into());
+        return Err(SIZE_CHANGED.into());
     }
     let making = Making {
         owner: journal.owner(),
@@ -165,9 +144,35 @@ pub(crate) fn proven(
     }
 }
 
+fn no_group_lists(snapshot: &Snapshot, claim: &Claim) -> Result<(), String> {
+    let lists = |view: &&VgView| view.vg.pvs.iter().any(|pv| pv.uuid == claim.pv_uuid);
+    match snapshot.vgs.iter().find(lists) {
+        Some(view) => Err(format!("group {} lists it", view.vg.name)),
+        None => Ok(()),
+    }
+}
+
+/// Holds the disk, which nobody else has open.
+fn hold_alone(facts: &DiskFacts) -> Result<File, String> {
+    let file = hold(Path::new(&facts.node())).map_err(|e| e.to_string())?;
+    let others = busy::openers(&Root::host(), &facts.family());
+    match others.first() {
+        Some(other) => Err(format!("{} (pid {}) has it open", other.name, other.pid)),
+        None => Ok(file),
+    }
+}
+
+/// Keeps the first 2 MiB in the journal.
+fn keep_head(file: &File, journal: &Journal, claim: &Claim) -> Result<PathBuf, ApplyError> {
+    let mut head = Aligned::new(KEPT);
+    file.read_exact_at(head.bytes(), 0)
+        .map_err(|e| ApplyError::changed(&claim.disk)(e.to_string()))?;
+    Ok(journal.keep(&claim.pv_uuid, head.bytes())?)
+}
+
 /// Opens the disk for reading and for erasing, exclusively: one file from the last look to
 /// the last byte, so that no other disk can come to be behind the name.
-pub(super) fn hold(path: &std::path::Path) -> std::io::Result<File> {
+pub(super) fn hold(path: &Path) -> std::io::Result<File> {
     let flags = libc::O_EXCL | libc::O_DIRECT | libc::O_DSYNC | libc::O_CLOEXEC;
     File::options()
         .read(true)

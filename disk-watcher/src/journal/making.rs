@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use lvmd::units::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Journal, JournalError, at, durable};
+use super::{Journal, JournalError, at, read_json, write_json};
 
 /// What stood in the group when we began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,14 +32,7 @@ impl Journal {
     /// # Errors
     /// When it is not on disk; nothing may be made then.
     pub fn begin_pool(&self, making: &Making) -> Result<(), JournalError> {
-        let path = self.making_path(&making.vg_uuid);
-        let dir = self.dir.join("making");
-        fs::create_dir_all(&dir).map_err(at(&dir))?;
-        let text = serde_json::to_string_pretty(making).map_err(|error| JournalError::Damaged {
-            path: path.clone(),
-            why: error.to_string(),
-        })?;
-        durable(&path, text.as_bytes())
+        write_json(&self.making_path(&making.vg_uuid), making)
     }
 
     /// The pool that is being made in the group with this UUID.
@@ -48,22 +41,12 @@ impl Journal {
     /// When the record cannot be read or is not what we wrote.
     pub fn making(&self, vg_uuid: &str) -> Result<Option<Making>, JournalError> {
         let path = self.making_path(vg_uuid);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(at(&path))?,
-        };
-        let making: Making =
-            serde_json::from_str(&text).map_err(|error| JournalError::Damaged {
-                path: path.clone(),
-                why: error.to_string(),
-            })?;
-        if making.vg_uuid == vg_uuid {
-            Ok(Some(making))
-        } else {
-            Err(JournalError::Damaged {
+        match read_json::<Making>(&path)? {
+            Some(making) if making.vg_uuid != vg_uuid => Err(JournalError::Damaged {
                 path,
                 why: format!("it speaks of group {}", making.vg_uuid),
-            })
+            }),
+            making => Ok(making),
         }
     }
 

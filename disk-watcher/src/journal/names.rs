@@ -1,12 +1,10 @@
 //! Names such as `/dev/sdb`, bound to the disk that had them when they were first judged.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Journal, JournalError, at, durable};
+use super::{Journal, JournalError, read_json, write_json};
 use crate::facts::DiskId;
 
 /// The disk behind a name, as it was then.
@@ -22,15 +20,7 @@ pub struct Bound {
 const FILE: &str = "names.json";
 
 pub(super) fn read(dir: &std::path::Path) -> Result<BTreeMap<String, Bound>, JournalError> {
-    let path = dir.join(FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|error| JournalError::Damaged {
-            path,
-            why: error.to_string(),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(at(&path)(error)),
-    }
+    Ok(read_json(&dir.join(FILE))?.unwrap_or_default())
 }
 
 impl Journal {
@@ -47,12 +37,7 @@ impl Journal {
         if names == self.names {
             return Ok(());
         }
-        let path = self.dir.join(FILE);
-        let text = serde_json::to_string_pretty(&names).map_err(|error| JournalError::Damaged {
-            path: path.clone(),
-            why: error.to_string(),
-        })?;
-        durable(&path, text.as_bytes())?;
+        write_json(&self.dir.join(FILE), &names)?;
         self.names = names;
         Ok(())
     }
@@ -61,6 +46,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_name_stays_bound_over_a_restart() {

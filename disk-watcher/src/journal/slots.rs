@@ -2,11 +2,9 @@
 //! is told from the disk itself.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::Path;
 
-use super::{Journal, JournalError, at, durable};
+use super::{Journal, JournalError, read_json, write_json};
 
 /// By PV: links under `/dev/disk/by-path`.
 pub type Slots = BTreeMap<String, Vec<String>>;
@@ -15,11 +13,9 @@ const FILE: &str = "slots.json";
 
 /// What was kept. It decides nothing, so what is damaged is begun anew.
 pub(super) fn read(dir: &Path) -> Result<Slots, JournalError> {
-    let path = dir.join(FILE);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(serde_json::from_str(&text).unwrap_or_default()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Slots::new()),
-        Err(error) => Err(at(&path)(error)),
+    match read_json(&dir.join(FILE)) {
+        Err(JournalError::Damaged { .. }) => Ok(Slots::new()),
+        read => Ok(read?.unwrap_or_default()),
     }
 }
 
@@ -41,13 +37,24 @@ impl Journal {
         if slots == self.slots {
             return Ok(());
         }
-        let path = self.dir.join(FILE);
-        let text = serde_json::to_string_pretty(&slots).map_err(|error| JournalError::Damaged {
-            path: path.clone(),
-            why: error.to_string(),
-        })?;
-        durable(&path, text.as_bytes())?;
+        write_json(&self.dir.join(FILE), &slots)?;
         self.slots = slots;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_begins_anew_and_what_cannot_be_read_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Slots::new());
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        assert_eq!(read(dir.path()).unwrap(), Slots::new());
+        std::fs::remove_file(dir.path().join(FILE)).unwrap();
+        std::fs::create_dir(dir.path().join(FILE)).unwrap();
+        assert!(matches!(read(dir.path()), Err(JournalError::Io { .. })));
     }
 }

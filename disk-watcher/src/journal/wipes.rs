@@ -1,12 +1,10 @@
 //! Which disks were wiped at a person's request: begun, and done.
 
-use std::fs;
-use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Journal, JournalError, at, durable};
+use super::{Journal, JournalError, read_json, write_json};
 use crate::config::WipeMethod;
 use crate::facts::DiskId;
 
@@ -37,14 +35,7 @@ impl Journal {
     /// # Errors
     /// When that is not on disk; nothing may be wiped then.
     pub fn record_wipe(&self, wiped: &Wiped) -> Result<(), JournalError> {
-        let dir = self.wipes_dir();
-        fs::create_dir_all(&dir).map_err(at(&dir))?;
-        let path = dir.join(format!("{}.json", wiped.fingerprint));
-        let text = serde_json::to_string_pretty(wiped).map_err(|error| JournalError::Damaged {
-            path: path.clone(),
-            why: error.to_string(),
-        })?;
-        durable(&path, text.as_bytes())
+        write_json(&self.wipe_path(&wiped.fingerprint), wiped)
     }
 
     /// What became of the wipe of a disk on which this stood.
@@ -52,25 +43,18 @@ impl Journal {
     /// # Errors
     /// When it cannot be read.
     pub fn wiped(&self, fingerprint: &str) -> Result<Option<Wiped>, JournalError> {
-        let path = self.wipes_dir().join(format!("{fingerprint}.json"));
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                serde_json::from_str(&text)
-                    .map(Some)
-                    .map_err(|error| JournalError::Damaged {
-                        path,
-                        why: error.to_string(),
-                    })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(at(&path)(error)),
-        }
+        read_json(&self.wipe_path(fingerprint))
+    }
+
+    fn wipe_path(&self, fingerprint: &str) -> PathBuf {
+        self.wipes_dir().join(format!("{fingerprint}.json"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_wipe_is_remembered_over_a_restart() {
