@@ -32,6 +32,8 @@ const MEMORY_MIB: u32 = 768;
 /// How much of a failed test's output and of its guest's console is shown, in lines.
 const OUTPUT: usize = 200;
 const CONSOLE: usize = 40;
+/// How much of what a panic said is shown where the output is too long.
+const PANIC: usize = 20;
 
 /// Removes files that no test looks for, then prints what the next test would find of the last one: mapped
 /// devices, mounts, other disks, programs. Nothing printed: clean.
@@ -287,9 +289,24 @@ fn explain(output: &Output, guest: &Guest) -> String {
         "{}\n--- stdout\n{}\n--- stderr\n{}\n--- console\n{}",
         output.status,
         last_lines(&String::from_utf8_lossy(&output.stdout), OUTPUT),
-        last_lines(&String::from_utf8_lossy(&output.stderr), OUTPUT),
+        from_panic_on(&String::from_utf8_lossy(&output.stderr)),
         last_lines(&guest.console(), CONSOLE),
     )
+}
+
+/// The last lines, and before them what a panic said, if that is further up: daemons tell
+/// their logs after it.
+fn from_panic_on(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let shown = lines.len().saturating_sub(OUTPUT);
+    let panic = lines.iter().position(|line| line.contains("panicked at"));
+    match panic.filter(|at| *at < shown) {
+        Some(at) => {
+            let said = lines[at..shown.min(at + PANIC)].join("\n");
+            format!("{said}\n...\n{}", last_lines(text, OUTPUT))
+        }
+        None => last_lines(text, OUTPUT),
+    }
 }
 
 fn last_lines(text: &str, count: usize) -> String {
