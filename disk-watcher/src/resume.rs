@@ -73,6 +73,10 @@ pub enum Pool {
         /// Its UUID.
         uuid: String,
     },
+    /// It is not there, and the group has a thin pool of this other name. A group gets one
+    /// pool: a slip in the class's name must not split its room in two and leave the pool
+    /// that has the data without care.
+    OtherName(String),
     /// An LV of its name is there and is no pool.
     Other {
         /// The proof that is missing for its being our half-made pool.
@@ -263,6 +267,9 @@ fn in_group(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Nex
         },
         Pool::Other { lacks } => Next::Frozen(format!(
             "a volume of the pool's name is there and is no thin pool; it is not proven to be our own half-made one: {lacks}"
+        )),
+        Pool::OtherName(other) => Next::Frozen(format!(
+            "the group has the thin pool {other}, and the class names another one, which is not made beside it: put {other} into spec.thinPool.name, or rename the pool with lvrename"
         )),
         Pool::NotWanted | Pool::Made => {
             let done = claims.iter().all(|(claim, _)| {

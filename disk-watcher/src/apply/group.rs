@@ -217,7 +217,10 @@ pub async fn group<R: Runner + Clone>(
             None => {
                 let making = journal.making(&vg.uuid).map_err(|e| chain(&e))?;
                 match leftover::of_pool(making.as_ref(), vg, &wanted.name) {
-                    Leftover::None => Pool::Absent,
+                    Leftover::None => match vg.lvs.iter().find(|lv| lv.is_thin_pool()) {
+                        Some(other) => Pool::OtherName(other.name.clone()),
+                        None => Pool::Absent,
+                    },
                     Leftover::Ours { name, uuid } => Pool::HalfMade { name, uuid },
                     Leftover::Lacks(proof) => Pool::Other { lacks: proof },
                 }

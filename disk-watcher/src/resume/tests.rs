@@ -115,6 +115,20 @@ fn only_a_proven_leftover_of_a_pool_is_removed() {
 }
 
 #[test]
+fn a_group_gets_no_second_pool_when_the_class_names_another_one() {
+    let (class, ready) = (class(1), claim("a", Stage::Ready));
+    let member = Found::InGroup {
+        vg_uuid: "vg".into(),
+        size: Bytes(1),
+    };
+    let other = group(Pool::OtherName("pool1".into()));
+    match next(&class, &[(&ready, member)], Some(&other)) {
+        Next::Frozen(why) => assert!(why.contains("put pool1 into spec.thinPool.name"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn only_a_proven_wreck_is_cleaned() {
     let (class, labelled) = (class(1), claim("a", Stage::Labelled));
     assert_eq!(
