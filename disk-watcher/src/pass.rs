@@ -142,6 +142,7 @@ impl<R: Runner + Clone> Watcher<R> {
             }
         }
         Ok(NodeStatus {
+            looks: 0,
             disks: self.show(config, &judged, &groups, &remarks),
             requests: self.requests(config),
             groups,

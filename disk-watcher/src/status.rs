@@ -63,6 +63,9 @@ pub enum DiskState {
 /// The node, as status shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NodeStatus {
+    /// How often its disks were looked at since the daemon started; 0 while nothing else here
+    /// is known.
+    pub looks: u64,
     /// Its disks.
     pub disks: Vec<NodeDisk>,
     /// Its volume groups; empty while they are not known, which each disk then says.

@@ -36,7 +36,8 @@ impl Board {
     /// Replaces the disks and groups.
     pub(super) fn set_node(&self, node: NodeStatus) {
         let mut parts = self.parts();
-        parts.node = node;
+        let looks = parts.node.looks + 1;
+        parts.node = NodeStatus { looks, ..node };
         parts.keep();
     }
 

@@ -144,6 +144,7 @@ mod tests {
 
     fn node(disks: Vec<NodeDisk>) -> NodeStatus {
         NodeStatus {
+            looks: 0,
             disks,
             groups: Vec::new(),
             requests: Vec::new(),

@@ -99,9 +99,14 @@ impl Watcher {
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn terminate(mut self) {
-        run("kill", &["-TERM", &self.child.id().to_string()]);
+        self.signal("-TERM");
         let ended = self.child.wait().unwrap();
         assert!(ended.success(), "{ended}");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        run("kill", &[signal, &self.child.id().to_string()]);
     }
 
     /// Kills it and its lvm at the same moment; nothing is asked.

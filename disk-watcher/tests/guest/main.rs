@@ -5,6 +5,7 @@
 mod adopt;
 mod backup;
 mod cuts;
+mod faults;
 #[path = "../probe/fixtures.rs"]
 #[expect(dead_code, reason = "the tests of the probes need more of it")]
 mod fixtures;

@@ -4,5 +4,5 @@
 mod activation;
 mod beside;
 mod fill;
-mod stage;
-mod writer;
+pub(crate) mod stage;
+pub(crate) mod writer;

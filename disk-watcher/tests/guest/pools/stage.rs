@@ -90,6 +90,11 @@ impl Stage {
         self.pool()
     }
 
+    /// Sends the watcher a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.watcher.as_ref().unwrap().signal(signal);
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
