@@ -52,6 +52,9 @@ pub enum ReadError {
     /// The kernel's lists cannot be read.
     #[error("cannot list block devices: {0}")]
     Devices(String),
+    /// Their metadata changed each time they were compared with what lvm says.
+    #[error("the volume groups change too often to be compared")]
+    Restless,
 }
 
 /// Where an answer came from.

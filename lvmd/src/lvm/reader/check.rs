@@ -16,6 +16,8 @@ use crate::lvm::snapshot::Snapshot;
 /// How often both are asked before a difference is believed: a volume may be opened
 /// between two questions.
 const ROUNDS: u32 = 3;
+/// How often both are asked at most; a round in which the metadata changed does not count.
+const ATTEMPTS: u32 = 12;
 /// How long between two rounds.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -39,42 +41,48 @@ struct Round {
 }
 
 impl<R: Runner> Reader<R> {
-    /// Compares every VG that is read directly with what lvm says of it. One in which a
-    /// field differs in each of three rounds is left to lvm until the program is started
-    /// again.
+    /// Compares every VG that is read directly with what lvm says of it. One of which the
+    /// same difference is found in each of three rounds is left to lvm until the program is
+    /// started again: what a writer fills, somebody opens or another tool changes differs in
+    /// one round or another way in each.
     ///
     /// # Errors
-    /// When state cannot be told, or lvm fails.
+    /// When state cannot be told, lvm fails, or the metadata did not stay as it was for long
+    /// enough.
     pub async fn self_check(&self, wanted: &[String]) -> Result<Checked, ReadError> {
         let mut left: Option<Vec<(String, Difference)>> = None;
-        let (mut vgs, mut unsure) = (0, Vec::new());
-        for round in 0..ROUNDS {
-            if round > 0 {
+        let (mut rounds, mut attempts) = (0, 0);
+        let mut checked = (0, Vec::new());
+        while rounds < ROUNDS {
+            if attempts == ATTEMPTS {
+                return Err(ReadError::Restless);
+            }
+            if attempts > 0 {
                 tokio::time::sleep(PAUSE).await;
             }
+            attempts += 1;
             let Some(found) = self.compare(wanted).await? else {
                 debug!("the volume groups changed during the self-check");
                 continue;
             };
-            (vgs, unsure) = (found.vgs, found.unsure);
-            let found = found.differences;
-            let same =
-                |a: &Difference, b: &Difference| (&a.object, a.field) == (&b.object, b.field);
-            let still = match left.take() {
-                None => found,
-                Some(before) => found
-                    .into_iter()
-                    .filter(|(vg, d)| before.iter().any(|(v, e)| v == vg && same(d, e)))
-                    .collect(),
-            };
-            if still.is_empty() {
+            rounds += 1;
+            let Round {
+                vgs,
+                mut differences,
+                unsure,
+            } = found;
+            if let Some(before) = left.take() {
+                differences.retain(|difference| before.contains(difference));
+            }
+            if differences.is_empty() {
                 return Ok(Checked {
                     vgs,
                     differences: Vec::new(),
                     unsure,
                 });
             }
-            left = Some(still);
+            left = Some(differences);
+            checked = (vgs, unsure);
         }
         let left = left.unwrap_or_default();
         for (vg, difference) in &left {
@@ -91,6 +99,7 @@ impl<R: Runner> Reader<R> {
         if !left.is_empty() {
             *self.last.lock().await = None;
         }
+        let (vgs, unsure) = checked;
         Ok(Checked {
             vgs,
             differences: left.into_iter().map(|(_, difference)| difference).collect(),
