@@ -4,6 +4,7 @@
 //! watcher's journal, in one order. Then for each write the disks are made as they were at that moment, a guest boots with
 //! them, and the watcher goes on.
 
+mod distinct;
 mod judge;
 mod operation;
 mod record;
@@ -14,12 +15,13 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 
-use self::judge::{Judge, Known, Outcome, Verdict};
+use self::distinct::{Distinct, distinct};
+use self::judge::{Judge, Outcome, Verdict};
 use self::operation::{Operation, Story};
 use self::record::Recording;
 use super::Context;
+use crate::writes::Cut;
 use crate::writes::states::{every_write, sample, states};
-use crate::writes::{Cut, State};
 
 /// How many guests judge at once, in a short run beside other tests and when everything is run.
 const JUDGES: (usize, usize) = (2, 4);
@@ -35,17 +37,25 @@ pub(super) fn at_every_write(context: &Context) -> anyhow::Result<()> {
     } else {
         vec![Story::one_disk().only_the_first()]
     };
+    let recordings = std::thread::scope(|scope| {
+        let record = |story| scope.spawn(move || record::record(context, story));
+        let running: Vec<_> = stories.iter().map(record).collect();
+        let ended = running.into_iter().map(std::thread::ScopedJoinHandle::join);
+        ended
+            .map(|ended| ended.unwrap_or_else(|_| bail!("a recording panicked")))
+            .collect::<anyhow::Result<Vec<Recording>>>()
+    })?;
     let mut sections = Vec::new();
-    for story in stories {
-        let recording = record::record(context, &story)?;
+    for (story, recording) in stories.iter().zip(&recordings) {
         for (n, operation) in story.operations.iter().enumerate() {
-            sections.push(cut(context, &recording, operation, n)?);
+            sections.push(cut(context, recording, operation, n)?);
+            // What is done is kept when the rest is not.
+            report::write(context, &sections)?;
         }
     }
     for section in &sections {
         context.result(section.summary());
     }
-    report::write(context, &sections)?;
     match sections.iter().find_map(report::Section::wrong) {
         Some(wrong) => bail!("{wrong}"),
         None => Ok(()),
@@ -76,13 +86,17 @@ fn cut(
         writes.len(),
         cuts.len()
     );
-    let todo = states(recording.first.clone(), &recording.entries, cuts);
-    let outcomes = judged(context, recording, operation, todo)?;
+    let all = states(recording.first.clone(), &recording.entries, cuts);
+    let all = distinct(all)?;
+    let judged_states = all.len();
+    println!("     | {judged_states} distinct states");
+    let outcomes = judged(context, recording, operation, all)?;
     Ok(report::Section {
         title: operation.title,
         seed,
         writes: writes.len(),
         places: recording.places(&writes),
+        states: judged_states,
         outcomes,
     })
 }
@@ -92,16 +106,15 @@ fn seed() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
-/// Judges all states, some at a time; returns what came of them in the order of the log.
+/// Judges all states, some at a time, those that are alike once.
 fn judged(
     context: &Context,
     recording: &Recording,
     operation: &Operation,
-    states: impl Iterator<Item = State>,
+    all: Vec<Distinct>,
 ) -> anyhow::Result<Vec<(Cut, Verdict)>> {
-    let todo: Mutex<VecDeque<(usize, State)>> = Mutex::new(states.enumerate().collect());
+    let todo = Mutex::new(VecDeque::from(all));
     let done: Mutex<Vec<(usize, Cut, Verdict)>> = Mutex::default();
-    let known = Known::default();
     let next = || {
         todo.lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -109,15 +122,16 @@ fn judged(
     };
     let work = |n: usize| -> anyhow::Result<()> {
         let mut judge = Judge::boot(context, &format!("judge-{n}"))?;
-        while let Some((index, State { cut, image })) = next() {
+        while let Some(Distinct { image, cuts, .. }) = next() {
             let verdict = judge
-                .judge(context, recording, operation, &image, &known)
-                .with_context(|| format!("{}: {cut:?}", operation.title))?;
+                .judge(context, recording, operation, &image)
+                .with_context(|| format!("{}: {cuts:?}", operation.title))?;
             if let Outcome::Wrong(why) = &verdict.outcome {
-                println!("     | {}: {cut:?}: {why}", operation.title);
+                println!("     | {}: {cuts:?}: {why}", operation.title);
             }
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.push((index, cut, verdict));
+            let cuts = cuts.into_iter();
+            done.extend(cuts.map(|(index, cut)| (index, cut, verdict.clone())));
         }
         Ok(())
     };

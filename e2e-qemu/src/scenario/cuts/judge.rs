@@ -1,7 +1,6 @@
 //! A guest that gets disks as a power cut left them, and the watcher that goes on with them.
 
 use std::fs;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
@@ -42,27 +41,6 @@ pub(super) struct Verdict {
     pub(super) outcome: Outcome,
 }
 
-/// What was judged of an operation: disks, the journal's files, and what came of them.
-#[derive(Default)]
-pub(super) struct Known(Mutex<Vec<(Image, String, Verdict)>>);
-
-impl Known {
-    /// What came of the same disks with the same files in the journal.
-    fn find(&self, image: &Image, files: &str) -> Option<Verdict> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let disks = slice(0).start..slice(1).end;
-        let mut alike = known.iter().filter(|(_, known, _)| known == files);
-        alike
-            .find(|(known, ..)| known.same_in(image, &disks))
-            .map(|(.., verdict)| verdict.clone())
-    }
-
-    fn add(&self, image: &Image, files: String, verdict: &Verdict) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.push((image.clone(), files, verdict.clone()));
-    }
-}
-
 pub(super) struct Judge {
     guest: Option<Guest>,
 }
@@ -88,7 +66,6 @@ impl Judge {
         recording: &Recording,
         operation: &Operation,
         image: &Image,
-        known: &Known,
     ) -> anyhow::Result<Verdict> {
         let guest = self.guest.take().context("the judge is gone")?;
         guest.cut_power()?;
@@ -96,18 +73,7 @@ impl Judge {
             image.save(&slice(n), disk.image())?;
         }
         let guest = guest.reboot()?;
-        // As a node does when it boots: what has the journal is mounted, and files are what counts of it.
-        let files = guest.shell(
-            "mkdir -p /run/j; mount /dev/ubdd /run/j; cd /run/j; find . -type f -exec sha256sum {} + | sort",
-        )?;
-        let verdict = match known.find(image, &files) {
-            Some(verdict) => verdict,
-            None => {
-                let verdict = go_on(context, &guest, recording, operation)?;
-                known.add(image, files, &verdict);
-                verdict
-            }
-        };
+        let verdict = go_on(context, &guest, recording, operation)?;
         guest.cut_power()?;
         let disks = guest.disks();
         let bystander = disks.get(3).context("the unclaimed disk")?;
@@ -126,8 +92,10 @@ fn go_on(
     recording: &Recording,
     operation: &Operation,
 ) -> anyhow::Result<Verdict> {
-    // Groups that are whole are activated at boot.
-    guest.shell("lvm vgchange -qq -aay >/dev/null 2>&1 || true")?;
+    // As a node does when it boots: what has the journal is mounted, groups that are whole are activated.
+    guest.shell(
+        "mkdir -p /run/j; mount /dev/ubdd /run/j; lvm vgchange -qq -aay >/dev/null 2>&1 || true",
+    )?;
     let (found, _) = look(guest)?;
     let watcher = onboarding::start_with(context, guest, &operation.config)?;
     let started = Instant::now();
@@ -198,7 +166,7 @@ fn commands(log: &str) -> (Vec<String>, Option<String>) {
 fn whole(guest: &Guest, recording: &Recording, operation: &Operation) -> anyhow::Result<()> {
     let volumes = guest.shell(
         "lvm vgck fast; lvm lvs -a --noheadings -o lv_name,segtype,lv_tags fast | \
-         sed 's/ \\+/ /g; s/ basalt.threshold=70//; s/lvol[0-9]*_/lvol_/; s/^ //; s/ $//' | sort",
+         sed 's/ \\+/ /g; s/ basalt.threshold=70//; s/lvol[0-9]*_/lvol_/; s/^ //; s/ $//' | sort -u",
     )?;
     let volumes: Vec<&str> = volumes.lines().collect();
     ensure!(

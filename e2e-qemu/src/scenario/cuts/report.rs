@@ -35,6 +35,8 @@ pub(super) struct Section {
     pub(super) writes: usize,
     /// Entry of the log and disk of each write.
     pub(super) places: Vec<(usize, &'static str)>,
+    /// How many different states the cuts left.
+    pub(super) states: usize,
     pub(super) outcomes: Vec<(Cut, Verdict)>,
 }
 
@@ -67,12 +69,13 @@ impl Section {
     /// One line.
     pub(super) fn summary(&self) -> String {
         format!(
-            "{}: {} writes, cut after {} of them, {} torn, {} with writes lost: {} Ready, {} Frozen",
+            "{}: {} writes, cut after {} of them, {} torn, {} with writes lost; of {} different states {} cuts went on to Ready, {} are Frozen",
             self.title,
             self.writes,
             self.after(),
             self.torn(),
             self.lost(),
+            self.states,
             self.ready(),
             self.frozen()
         )
@@ -186,7 +189,7 @@ pub(super) fn write(context: &Context, sections: &[Section]) -> anyhow::Result<(
 fn text(sections: &[Section]) -> String {
     let mut text = BEGINNING.to_owned();
     text.push_str(
-        "\n| operation | writes recorded | cut after each | torn | writes lost | Ready | Frozen | forced commands |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
+        "\n| operation | writes recorded | cut after each | torn | writes lost | different states | Ready | Frozen | forced commands |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for section in sections {
         let forced = section
@@ -195,12 +198,13 @@ fn text(sections: &[Section]) -> String {
             .filter(|(_, verdict)| verdict.forced);
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             section.title,
             section.writes,
             section.after(),
             section.torn(),
             section.lost(),
+            section.states,
             section.ready(),
             section.frozen(),
             forced.count()
@@ -233,6 +237,7 @@ mod tests {
             title: "Something",
             seed: 7,
             writes: 4,
+            states: 3,
             places: vec![
                 (10, "disk 1"),
                 (11, "journal"),
@@ -262,7 +267,7 @@ mod tests {
     fn alike_cuts_stand_in_one_row() {
         let text = text(&[section()]);
         for row in [
-            "| Something | 4 | 4 | 1 | 0 | 4 | 1 | 0 |",
+            "| Something | 4 | 4 | 1 | 0 | 3 | 4 | 1 | 0 |",
             "| 1-2 | disk 1 1, journal 1 | no claim | pvcreate | Ready |",
             "| 3 | disk 1 1 | Claimed | pvcreate | Ready |",
             "| 4 | disk 2 1 | Claimed | pvcreate | Frozen: why |",
