@@ -122,14 +122,27 @@ impl<R: Runner + Clone> Engine<R> {
     /// When state cannot be told.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ReadError> {
         let wanted = lock(&self.wanted).clone();
-        let mut snapshot = self.reader.read(&wanted).await?;
+        Ok(self.with_stuck(self.reader.read(&wanted).await?))
+    }
+
+    /// The same for who needs the group `vg` and no other of the snapshot; see
+    /// [`Reader::read_group`].
+    ///
+    /// # Errors
+    /// When state cannot be told.
+    pub async fn snapshot_of(&self, vg: &str) -> Result<Arc<Snapshot>, ReadError> {
+        let wanted = lock(&self.wanted).clone();
+        Ok(self.with_stuck(self.reader.read_group(&wanted, vg).await?))
+    }
+
+    fn with_stuck(&self, mut snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
         for (vg, what) in self.stuck() {
             let views = Arc::make_mut(&mut snapshot).vgs.iter_mut();
             views
                 .filter(|view| view.vg.name == vg)
                 .for_each(|view| view.frozen.push(Freeze::StuckCommand(what.clone())));
         }
-        Ok(snapshot)
+        snapshot
     }
 
     /// What lvm says of one VG, where device-mapper shows what only lvm can judge; `code`

@@ -30,6 +30,10 @@ pub mod status;
 pub mod units;
 pub mod volumes;
 
+/// At most so many threads wait for devices; they are made when they are needed, which is when
+/// devices hang.
+const BLOCKING_THREADS: usize = 256;
+
 /// Runs lvmd on a runtime of its own: two workers are plenty, and each costs memory.
 ///
 /// # Errors
@@ -37,8 +41,7 @@ pub mod volumes;
 pub fn main(cli: args::Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        // Made when they are needed, which is when devices hang.
-        .max_blocking_threads(256)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()?;
     let result = runtime.block_on(run::run(cli));

@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{self, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,15 +70,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let states = embedded.follower();
     let kept = embedded.start(stop.clone());
     let service = Service::new(volumes, states, metrics, stop.clone());
-    Server::builder()
-        .add_service(LvServiceServer::new(service.clone()))
-        .add_service(VgServiceServer::new(service.clone()))
-        .add_service(HealthServer::new(service))
-        .serve_with_incoming_shutdown(
-            UnixListenerStream::new(listener),
-            stop.clone().cancelled_owned(),
-        )
-        .await
+    let (listener, until) = (listener.into_std()?, stop.clone());
+    tokio::task::spawn_blocking(move || serve(service, listener, until))
+        .await?
         .context("serving failed")?;
     stop.cancel();
     // The next lvmd may be listening there already.
@@ -91,6 +85,33 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     info!("all work is finished, ending");
     Ok(())
+}
+
+/// Serves on this thread alone, until `stop`. A call changes threads only for what may block;
+/// between the workers of a larger runtime it would do so several times, which is much of
+/// what a read takes.
+fn serve(
+    service: Service<Host>,
+    listener: net::UnixListener,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(crate::BLOCKING_THREADS)
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(async {
+        let listener = UnixListener::from_std(listener)?;
+        Server::builder()
+            .add_service(LvServiceServer::new(service.clone()))
+            .add_service(VgServiceServer::new(service.clone()))
+            .add_service(HealthServer::new(service))
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
+            .await
+            .map_err(anyhow::Error::from)
+    });
+    // A thread that sleeps on a device that hangs is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// lvmd without a socket. Nothing happens before [`Embedded::start`].

@@ -6,6 +6,7 @@
 use std::pin::Pin;
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,10 +39,13 @@ pub struct Service<R> {
     states: Follower<R>,
     metrics: Metrics,
     stop: CancellationToken,
+    /// Where changes are worked on.
+    changes: Handle,
 }
 
 impl<R: Runner + Clone> Service<R> {
     /// Serves `volumes` and tells watchers their `states`; streams end when `stop` is cancelled.
+    /// Changes go on in the runtime this is called in, wherever it is served.
     pub fn new(
         volumes: Volumes<R>,
         states: Follower<R>,
@@ -53,6 +57,7 @@ impl<R: Runner + Clone> Service<R> {
             states,
             metrics,
             stop,
+            changes: Handle::current(),
         }
     }
 
@@ -64,6 +69,7 @@ impl<R: Runner + Clone> Service<R> {
     ) -> Result<T, Status> {
         let started = Instant::now();
         let metrics = self.metrics.clone();
+        let entered = self.changes.enter();
         let done = self.volumes.spawn(async move {
             let result = work.await.map_err(Status::from);
             let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
@@ -79,6 +85,7 @@ impl<R: Runner + Clone> Service<R> {
             }
             result
         });
+        drop(entered);
         done.await.unwrap_or_else(|error| {
             Err(Status::internal(format!(
                 "the operation broke off: {error}"

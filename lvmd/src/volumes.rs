@@ -179,7 +179,7 @@ impl<R: Runner + Clone> Volumes<R> {
     pub async fn list(&self, class: &str) -> Result<Vec<Volume>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
-        let snapshot = self.inner.engine.snapshot().await?;
+        let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;
         let view = snapshot
             .vg(&class.volume_group)
             .ok_or_else(|| missing(class))?;
@@ -190,7 +190,7 @@ impl<R: Runner + Clone> Volumes<R> {
         };
         let class = class.clone();
         let listed = move |lv: &Lv| belongs(lv, &class) && !lv.is_wiping() && !lv.is_unfinished();
-        let mut volumes = self.seen(view, listed).await?;
+        let mut volumes = self.seen(&snapshot, view, listed).await?;
         for volume in &mut volumes {
             volume.conditions.extend_from_slice(&conditions);
         }
@@ -205,7 +205,7 @@ impl<R: Runner + Clone> Volumes<R> {
     pub async fn free(&self, class: &str) -> Result<Bytes, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
-        let snapshot = self.inner.engine.snapshot().await?;
+        let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;
         let view = snapshot
             .vg(&class.volume_group)
             .ok_or_else(|| missing(class))?;

@@ -10,6 +10,7 @@
 //! device that does not answer counts as unreadable, and only its VG is affected.
 
 mod check;
+mod group;
 mod texts;
 
 use std::fs;
@@ -33,6 +34,7 @@ use crate::lvm::report::{self, ReportError};
 use crate::lvm::snapshot::{Snapshot, VgView};
 use crate::lvm::tool::Tool;
 use crate::patience::{NoAnswer, Patience};
+use group::{Seen, Uevents};
 use texts::Known;
 
 /// How often what looks broken is read again when the metadata changed meanwhile.
@@ -107,6 +109,9 @@ pub struct Reader<R> {
     patience: Patience,
     observer: Arc<dyn ReadObserver>,
     last: Mutex<Option<Last>>,
+    /// What the last look saw; whoever reads it shows that it still holds.
+    seen: Lock<Option<Seen>>,
+    uevents: Uevents,
     /// The uuids of VGs of which the direct reader was wrong.
     distrusted: Lock<Vec<String>>,
 }
@@ -142,7 +147,7 @@ fn events(vgs: &[(Rank, Vg)], mapped: &[dm::Listed]) -> Vec<(String, u32)> {
 #[derive(Debug)]
 struct Last {
     partitions: Vec<devices::Candidate>,
-    scan: Scan,
+    scan: Arc<Scan>,
     known: Known,
     reported: Option<Reported>,
     snapshot: Arc<Snapshot>,
@@ -163,6 +168,8 @@ impl<R: Runner> Reader<R> {
             patience: Patience::default(),
             observer: Arc::new(Nobody),
             last: Mutex::new(None),
+            seen: Lock::default(),
+            uevents: Uevents::open(),
             distrusted: Lock::default(),
         }
     }
@@ -178,6 +185,7 @@ impl<R: Runner> Reader<R> {
     /// something happened to one.
     pub async fn forget(&self) {
         *self.last.lock().await = None;
+        *self.seen() = None;
     }
 
     /// Asks what a device that hangs would not answer.
@@ -199,6 +207,7 @@ impl<R: Runner> Reader<R> {
 
     async fn look(&self, wanted: &[String]) -> Result<(Arc<Snapshot>, Source), ReadError> {
         let mut last = self.last.lock().await;
+        let uevents = self.uevents.count();
         let ((partitions, mapped), unchanged) = self.glance(last.as_ref()).await?;
         if let Some(last) = &*last
             && unchanged
@@ -211,6 +220,7 @@ impl<R: Runner> Reader<R> {
             })
             && last.scan.unreadable.is_empty()
         {
+            self.keep(last, uevents);
             return Ok((last.snapshot.clone(), Source::Metadata));
         }
         let mut attempt = 0;
@@ -219,10 +229,11 @@ impl<R: Runner> Reader<R> {
             let paths = partitions.iter().map(devices::Candidate::path).collect();
             let scan = devices::sort(&partitions, self.labels(paths).await, &mapped);
             if let Some(last) = &mut *last
-                && last.scan == scan
+                && *last.scan == scan
                 && last.still_reported(&mapped)
             {
                 last.partitions = partitions;
+                self.keep(last, uevents);
                 return Ok((last.snapshot.clone(), Source::Metadata));
             }
             let known = last.as_ref().map(|last| &last.known);
@@ -254,13 +265,14 @@ impl<R: Runner> Reader<R> {
                 continue;
             }
             let snapshot = Arc::new(joined);
-            *last = Some(Last {
+            let now = last.insert(Last {
                 partitions,
-                scan,
+                scan: Arc::new(scan),
                 known,
                 reported,
                 snapshot: snapshot.clone(),
             });
+            self.keep(now, uevents);
             return Ok((snapshot, source));
         }
     }
@@ -271,8 +283,8 @@ impl<R: Runner> Reader<R> {
         let Some(last) = last else {
             return Ok((blocking(list).await?, false));
         };
-        let known = last.scan.labelled.clone();
-        let both = move || (list(), known.iter().all(is_as_it_was));
+        let known = last.scan.clone();
+        let both = move || (list(), known.labelled.iter().all(is_as_it_was));
         match self.patience.ask("one of the disks", both).await {
             Ok((lists, unchanged)) => {
                 let lists = lists.map_err(|error| ReadError::Devices(error.to_string()))?;

@@ -40,7 +40,9 @@ impl<R: Runner + Clone> Volumes<R> {
             let is_it = |lv: &&Lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished();
             if let Some(lv) = view.vg.lv(name).filter(is_it) {
                 let uuid = lv.uuid.clone();
-                let seen = self.seen(view, move |lv| lv.uuid == uuid).await?;
+                let seen = self
+                    .seen(&snapshot, view, move |lv| lv.uuid == uuid)
+                    .await?;
                 let patience = self.inner.engine.patience();
                 return Ok(match seen.into_iter().next() {
                     Some(volume) => Some(found(patience, view, class, lv, volume).await),

@@ -1,6 +1,7 @@
 //! Volumes as their users see them: the metadata joined with device-mapper.
 
 use std::io;
+use std::sync::Arc;
 
 use super::{Volume, VolumeError, Volumes, open_mapper};
 use crate::cmd::Runner;
@@ -8,24 +9,32 @@ use crate::dm;
 use crate::lvm::health::Verdict;
 use crate::lvm::live::{self, LiveError, Shown};
 use crate::lvm::model::{Lv, Vg};
-use crate::lvm::snapshot::VgView;
+use crate::lvm::snapshot::{Snapshot, VgView};
 use crate::pool::Condition;
 
 impl<R: Runner + Clone> Volumes<R> {
-    /// The volumes of `view` that are `wanted`, as they are now. Where device-mapper shows
+    /// The volumes of `view`, which is of `snapshot`, that are `wanted`, as they are now. Where device-mapper shows
     /// something that does not fit the metadata lvm is asked, once for the VG; where a
     /// pool does not answer its volumes are shown with unknown health.
     pub(super) async fn seen(
         &self,
+        snapshot: &Arc<Snapshot>,
         view: &VgView,
         wanted: impl Fn(&Lv) -> bool + Clone + Send + 'static,
     ) -> Result<Vec<Volume>, VolumeError> {
         let patience = self.inner.engine.patience();
-        let (vg, which) = (view.vg.clone(), wanted.clone());
+        let (all_vgs, which) = (snapshot.clone(), wanted.clone());
+        let uuid = view.vg.uuid.clone();
+        let show = move || {
+            let vgs = all_vgs.vgs.iter().map(|view| &view.vg);
+            let mut shown = Vec::new();
+            for vg in vgs.filter(|vg| vg.uuid == uuid) {
+                shown.extend(all(vg, &which, live::show)?);
+            }
+            Ok(shown)
+        };
         let asked = patience
-            .ask(&format!("the volumes of {}", vg.name), move || {
-                all(&vg, which, live::show)
-            })
+            .ask(&format!("the volumes of {}", view.vg.name), show)
             .await;
         let refused = |error: io::Error| VolumeError::Mapper(error.to_string());
         match asked {

@@ -5,6 +5,7 @@
 
 mod bystander;
 mod comparing;
+mod copies;
 mod events;
 mod faults;
 mod hangs;

@@ -26,6 +26,15 @@ async fn read_as_lvm_reads_with_device_mapper() {
             let step = steps::with_devices(&mut random, &names);
             output("bash", &["-c", &step]);
             run("udevadm", &["settle"]);
+            // One that knows the state before the step, and one that knows nothing.
+            let read = reader.read_group(&[], "vg").await.unwrap();
+            let anew = Reader::new(Host, Tool::beside_us("test"));
+            let anew = anew.read(&[]).await.unwrap();
+            let (read, anew) = (read.vg("vg").unwrap(), anew.vg("vg").unwrap());
+            if !anew.vg.by_lvm {
+                assert_eq!(read.vg, anew.vg, "after {step}");
+            }
+            assert_eq!(read.frozen, anew.frozen, "after {step}");
             let checked = reader.self_check(&[]).await.unwrap();
             let found = checked.differences;
             assert!(found.is_empty(), "after {step}: {found:#?}");

@@ -176,7 +176,8 @@ impl Seen {
     }
 
     async fn step(&mut self, lvm: &Lvm, reader: &Reader<Host>, bugs: &mut Bugs, what: &str) {
-        let view: VgView = reader.read(&[]).await.unwrap().vg(&lvm.vg).unwrap().clone();
+        let snapshot = reader.read_group(&[], &lvm.vg).await.unwrap();
+        let view: VgView = snapshot.vg(&lvm.vg).unwrap().clone();
         let by_lvm = lvm.report(&view.devices);
         let read = view.vg;
         let found = differences(&read, &by_lvm);

@@ -97,7 +97,7 @@ impl<R: Runner> Reader<R> {
             }
         }
         if !left.is_empty() {
-            *self.last.lock().await = None;
+            self.forget().await;
         }
         let (vgs, unsure) = checked;
         Ok(Checked {
