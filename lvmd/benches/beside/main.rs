@@ -2,7 +2,9 @@
 //!
 //! Each round does every case once with each of the three, in turn, on two VGs that hold a
 //! number of other volumes; the one that has its turn runs alone, the others are stopped, and
-//! before each step udevd has nothing left to do. What is printed on stdout is a JSON list.
+//! before each step udevd has nothing left to do. A read is asked several times in a row: the
+//! first one after a rest tells how long the guest takes to wake up. Each answer of a read is
+//! checked. What is printed on stdout is a JSON list.
 
 #![allow(unreachable_pub, reason = "a program has no outside")]
 #![allow(
@@ -24,7 +26,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use actor::Actor;
+use actor::{Actor, Answers};
 use cases::{CASES, Case};
 use daemon::Daemons;
 
@@ -51,7 +53,7 @@ async fn main() {
         cases::add_volumes(there..volumes);
         there = volumes;
         eprintln!("beside {volumes} other volumes");
-        let took = measure(rounds).await;
+        let took = measure(rounds, &Answers::now(volumes)).await;
         let processes = processes::count().await;
         for case in CASES {
             let median = |actor: Actor| took.get(&(case, actor)).map(|all| milliseconds(all));
@@ -74,7 +76,7 @@ async fn main() {
 type Took = BTreeMap<(Case, Actor), Vec<Duration>>;
 
 /// How long each case took each, in each of the rounds.
-async fn measure(rounds: usize) -> Took {
+async fn measure(rounds: usize, answers: &Answers) -> Took {
     let daemons = Daemons::start(None).await;
     let mut took = Took::new();
     // The first round fills caches: of the kernel, and of the daemons.
@@ -82,7 +84,7 @@ async fn measure(rounds: usize) -> Took {
         for turn in 0..Actor::ALL.len() {
             let actor = Actor::ALL[(round + turn) % Actor::ALL.len()];
             daemons.only(actor).await;
-            for (case, duration) in actor.round(&daemons).await {
+            for (case, duration) in actor.round(&daemons, answers).await {
                 if round > 0 {
                     took.entry((case, actor)).or_default().push(duration);
                 }

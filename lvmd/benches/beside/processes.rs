@@ -50,7 +50,7 @@ pub async fn count() -> BTreeMap<(Case, Actor), usize> {
         for (case, step) in STEPS {
             settle();
             let before = counted.so_far().len();
-            actor.step(&daemons, step).await;
+            actor.step(&daemons, step, None).await;
             let verbs = counted.so_far().split_off(before);
             // What goes on afterwards, such as overwriting, is not the call's.
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -23,9 +23,11 @@ pub async fn trace() {
     let mut calls = Vec::new();
     for _ in 0..TIMES {
         settle();
-        calls.push(Actor::Ours.step(&daemons, Step::Create("thin")).await);
+        calls.push(Actor::Ours.step(&daemons, Step::Create("thin"), None).await);
         settle();
-        Actor::Ours.step(&daemons, Step::Remove("thin", "x")).await;
+        Actor::Ours
+            .step(&daemons, Step::Remove("thin", "x"), None)
+            .await;
     }
     drop(daemons);
     println!("CreateLV of lvmd: {:.1} ms", crate::milliseconds(&calls));
