@@ -36,6 +36,7 @@ pub mod identity;
 pub mod journal;
 pub mod leftover;
 pub mod metrics;
+pub mod native;
 pub mod node;
 pub mod pass;
 pub mod pattern;

@@ -15,6 +15,7 @@ use lvmd::units::Bytes;
 use tracing::warn;
 
 use crate::facts::{self, DiskFacts, HostFacts, HostProof, Root};
+use crate::native::NativeClaims;
 use crate::rules::{LvmView, Ours, Peer, PvView, VgView};
 
 /// The name under which lvm is called.
@@ -23,6 +24,9 @@ pub const PROGRAM: &str = "disk-watcher";
 /// commands must not share one.
 pub const POOLS_PROGRAM: &str = "disk-watcher-pools";
 
+/// The host's files; the rules ask for a proof that PID 1 is the host's.
+const HOSTS_ROOT: &str = "/proc/1/root";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Node {
@@ -30,6 +34,8 @@ pub struct Node {
     pub disks: Vec<DiskFacts>,
     /// Who uses them.
     pub host: HostFacts,
+    /// What other systems of the host name as theirs.
+    pub native: NativeClaims,
     /// Every disk, for rules that compare.
     pub peers: Vec<Peer>,
     /// Why nothing may be changed here.
@@ -116,6 +122,7 @@ impl<R: Runner + Clone> NodeReader<R> {
         };
         let preflight = self.preflight(needs_thin).await;
         Ok(Node {
+            native: NativeClaims::read(Path::new(HOSTS_ROOT)),
             peers: disks.iter().filter_map(Peer::of).collect(),
             disks,
             host,

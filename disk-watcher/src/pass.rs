@@ -267,7 +267,7 @@ impl<R: Runner + Clone> Watcher<R> {
                             .as_ref()
                             .map_or(Duration::MAX, |q| q.quiet_for(&facts.name, now)),
                     ),
-                    native_owner: None,
+                    native_owner: node.native.owner_of(facts),
                     removal: self.removal_of(config, facts, looked.reading.as_ref()),
                     consent: Consent {
                         node: &self.node_name,

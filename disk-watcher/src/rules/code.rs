@@ -108,7 +108,9 @@ pub enum Code {
     /// The class takes no more disks by itself, or a person has to look at it again. Way
     /// out: the line for `spec.approved` that status shows, or `spec.discovery: Continuous`.
     AwaitingApproval,
-    /// Another storage system claims it. Way out: remove it there.
+    /// Another system claims it: the host's `/etc/fstab`, `/etc/crypttab`, `/etc/drbd.conf`, or
+    /// a `.res` file of DRBD or LINSTOR names it or a partition of it, or cannot be read. Way
+    /// out: remove it there.
     NativeOwner,
     /// The node is not fit for changes, or that cannot be told. Way out: see the detail.
     HostNotReady,
