@@ -18,29 +18,27 @@ pub struct LvmCall {
     pub args: Vec<String>,
 }
 
+/// For each command after which a PV is in another group, or there is one more or less. The
+/// host's own lvm remembers in its hints file which devices have PVs (lvm.conf(5),
+/// devices/hints), and learns of a change only from a command that has hints turned on, which
+/// ours have not. It would show the group without its new disk, as partial.
+const TELL_HINTS: [&str; 2] = ["--config", "devices/hints=all"];
+
 /// Makes a PV with the UUID that is in the journal (pvcreate(8): `--uuid` needs
 /// `--norestorefile`). LVM refuses when the UUID is on another disk, and accepts its own.
 pub fn pvcreate(disk: &Path, uuid: &str) -> LvmCall {
-    let args = [
-        "pvcreate",
-        "--uuid",
-        uuid,
-        "--norestorefile",
-        &disk.to_string_lossy(),
-    ];
+    let disk_path = disk.to_string_lossy();
+    let args = ["--uuid", uuid, "--norestorefile", &disk_path];
     LvmCall {
         devices: vec![disk.to_owned()],
-        args: args.map(str::to_owned).to_vec(),
+        args: telling("pvcreate", &args),
     }
 }
 
 /// Makes the class's group; its tags are there from its first commit.
 pub fn vgcreate(class: &DiskClass, owner: &str, disks: &[PathBuf]) -> LvmCall {
-    let mut args = vec![
-        "vgcreate".to_owned(),
-        "-s".to_owned(),
-        format!("{}b", class.volume_group.extent_size.0),
-    ];
+    let extent = format!("{}b", class.volume_group.extent_size.0);
+    let mut args = telling("vgcreate", &["-s", &extent]);
     for tag in group_tags(class, owner) {
         args.extend(["--addtag".to_owned(), tag]);
     }
@@ -92,7 +90,7 @@ pub fn deactivate(class: &DiskClass, disks: &[PathBuf]) -> LvmCall {
 
 /// Adds labelled disks to the class's group, whose PVs are `there`.
 pub fn vgextend(class: &DiskClass, there: &[PathBuf], disks: &[PathBuf]) -> LvmCall {
-    let mut args = vec!["vgextend".to_owned(), class.volume_group.name.clone()];
+    let mut args = telling("vgextend", &[&class.volume_group.name]);
     args.extend(disks.iter().map(|d| d.to_string_lossy().into_owned()));
     LvmCall {
         devices: there.iter().chain(disks).cloned().collect(),
@@ -162,7 +160,7 @@ pub fn vgreduce(class: &DiskClass, there: &[PathBuf], disk: &Path) -> LvmCall {
     let (group, disk) = (&class.volume_group.name, disk.to_string_lossy());
     LvmCall {
         devices: there.to_vec(),
-        args: ["vgreduce", group, &disk].map(str::to_owned).to_vec(),
+        args: telling("vgreduce", &[group, &disk]),
     }
 }
 
@@ -181,8 +179,15 @@ pub fn vgck(class: &DiskClass, there: &[PathBuf], disk: &Path) -> LvmCall {
 pub fn pvremove(disk: &Path) -> LvmCall {
     LvmCall {
         devices: vec![disk.to_owned()],
-        args: vec!["pvremove".to_owned(), disk.to_string_lossy().into_owned()],
+        args: telling("pvremove", &[&disk.to_string_lossy()]),
     }
+}
+
+/// The arguments of a command that the host's lvm learns of.
+fn telling(command: &str, args: &[&str]) -> Vec<String> {
+    let all = [command].into_iter().chain(TELL_HINTS);
+    let all = all.chain(args.iter().copied());
+    all.map(str::to_owned).collect()
 }
 
 /// Tags a group as ours, in place of what `old` says; its PVs are `disks`.
@@ -314,11 +319,11 @@ mod tests {
         );
         assert_eq!(
             lines[0],
-            "lvm pvcreate --devices /dev/sda --uuid u-1 --norestorefile /dev/sda"
+            "lvm pvcreate --devices /dev/sda --config devices/hints=all --uuid u-1 --norestorefile /dev/sda"
         );
         assert_eq!(
             lines[1],
-            "lvm vgcreate --devices /dev/sda -s 4194304b --addtag basalt.owner=me --addtag basalt.class=fast --addtag site=a vg1 /dev/sda"
+            "lvm vgcreate --devices /dev/sda --config devices/hints=all -s 4194304b --addtag basalt.owner=me --addtag basalt.class=fast --addtag site=a vg1 /dev/sda"
         );
         assert!(lines[2].starts_with("lvm lvcreate --devices /dev/sda --config activation/thin_pool_autoextend_threshold=70 -y --type thin-pool -n pool0 -l 204 -c 65536b"), "{}", lines[2]);
         for line in &lines[..2] {
@@ -363,8 +368,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "lvm pvcreate --devices /dev/sdb --uuid u-2 --norestorefile /dev/sdb",
-                "lvm vgextend --devices /dev/sda,/dev/sdb vg1 /dev/sdb"
+                "lvm pvcreate --devices /dev/sdb --config devices/hints=all --uuid u-2 --norestorefile /dev/sdb",
+                "lvm vgextend --devices /dev/sda,/dev/sdb --config devices/hints=all vg1 /dev/sdb"
             ]
         );
         let adopted = adopt(
