@@ -1,7 +1,8 @@
 //! Whether a half-written PV is our own, which is when its label may be erased.
 //!
 //! A vgcreate or vgextend that was cut leaves a disk that no lvm command takes again: its label says
-//! that it belongs to a group, and no group is committed. A vgreduce that was cut at its
+//! that it belongs to a group, and no group is committed. Nor does one take a disk of which a
+//! power cut kept the label that pvcreate wrote, and lost the metadata area. A vgreduce that was cut at its
 //! last write, or a member whose metadata area was lost, looks much the same, and that is
 //! somebody's data. So all of [`proven`] must hold; one that does not is named.
 
@@ -57,8 +58,8 @@ pub fn proven(
     if claim.stage >= Stage::Grouped || claim.vg_uuid.is_some() {
         return lacks("the journal says that it was in a group");
     }
-    if label.pv_uuid != claim.pv_uuid || !label.used {
-        return lacks("it is not the PV that was claimed, or in no group");
+    if label.pv_uuid != claim.pv_uuid {
+        return lacks("it is not the PV that was claimed");
     }
     if label.device_size != claim.size.0 || label.sector != 1 {
         return lacks("its label was written for another disk, or not by our pvcreate");
@@ -79,14 +80,19 @@ pub fn proven(
     if making.kept.iter().any(|kept| is_partly_erased(head, kept)) {
         return Ok(());
     }
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    if !label.used {
+        // A pvcreate of which only the label reached the disk.
+        return if is_zero(&head[..LABEL.start]) && is_zero(&head[LABEL.end..]) {
+            Ok(())
+        } else {
+            lacks("it is in no group, and its metadata area is damaged")
+        };
+    }
     if !label.committed_nothing() {
         return lacks("its metadata area is damaged, or something was committed to it");
     }
-    if head[..LABEL.start]
-        .iter()
-        .chain(&head[LABEL.end..AREA.start])
-        .any(|byte| *byte != 0)
-    {
+    if !is_zero(&head[..LABEL.start]) || !is_zero(&head[LABEL.end..AREA.start]) {
         return lacks("something stands around its label");
     }
     let Some(vg) = only_text(&head[AREA])? else {

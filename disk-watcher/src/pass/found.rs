@@ -100,14 +100,11 @@ pub(super) fn found(
         ));
     }
     let path = disk.facts.node();
-    match read_label(Path::new(&path)) {
-        Err(error) => return Found::Unknown(error.to_string()),
+    let damaged = match read_label(Path::new(&path)) {
+        Err(error) => Some(error.to_string()),
         Ok(None) => return Found::NoLabel,
-        Ok(Some((label, _))) if label.pv_uuid != claim.pv_uuid => {
-            return Found::Unknown(format!("it carries PV {}", label.pv_uuid));
-        }
-        Ok(Some(_)) => {}
-    }
+        Ok(Some(_)) => None,
+    };
     let reading = File::open(&path).map_err(|e| e.to_string()).and_then(|_| {
         let reader = DirectReader::open(Path::new(&path)).map_err(|e| e.to_string())?;
         let reading = content::read(reader.get_ref(), claim.disk.as_str(), RequireZeroed::None)?;
@@ -118,20 +115,22 @@ pub(super) fn found(
         Err(why) => return Found::Unknown(why),
     };
     let Some(label) = &reading.label else {
-        return Found::Unknown("its label is not understood".into());
+        return Found::Unknown(damaged.unwrap_or("its label is not understood".into()));
     };
+    if label.pv_uuid != claim.pv_uuid {
+        return Found::Unknown(format!("it carries PV {}", label.pv_uuid));
+    }
+    if let Some(why) = damaged.filter(|_| label.used) {
+        return Found::Unknown(why);
+    }
     if let Some(vg) = label.committed().first() {
         return Found::InGroup {
             vg_uuid: vg.uuid.clone(),
             size: reading.device.size,
         };
     }
-    if !label.used {
-        return if label.committed_nothing() {
-            Found::Orphan
-        } else {
-            Found::Unknown("its metadata area is damaged".into())
-        };
+    if !label.used && label.committed_nothing() {
+        return Found::Orphan;
     }
     // Its own words may change with a kernel; to be erased it has to say what it said.
     let same = claim.disk.is_session() || id_of(&disk.facts).as_ref() == Some(&claim.disk);

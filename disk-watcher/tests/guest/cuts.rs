@@ -217,10 +217,13 @@ fn what_a_cut_lvcreate_leaves_of_the_pool_is_removed() {
     assert_eq!(cut_at_each_write("lvcreate", &[4, 7]), 2);
 }
 
+/// The UUID that the journal has for the PV of a disk.
+const CLAIMED: &str = "abcdef-abcd-abcd-abcd-abcd-abcd-abcdef";
+
 /// The claim of a disk without an id, as a boot before this one left it.
 fn claim_of_another_boot(dir: &Path, disk: &str) {
     let size = run("blockdev", &["--getsize64", disk]);
-    let uuid = "abcdef-abcd-abcd-abcd-abcd-abcd-abcdef";
+    let uuid = CLAIMED;
     let claim = format!(
         r#"{{"pvUuid": "{uuid}", "disk": "session.0b7c3a35-0000-4000-8000-000000000000.3", "class": "fast",
             "volumeGroup": "fast", "vgUuid": null, "size": {size}, "zeroes": "HeadAndTail", "fingerprint": "sha256:0",
@@ -257,6 +260,54 @@ fn first_write_of_pvcreate(disk: &str) {
         ],
     );
     run("udevadm", &["trigger", "--settle", "--action=change", disk]);
+}
+
+/// What pvcreate wrote, but for the metadata area: a power cut may lose any write that was not
+/// flushed, also one before another that it keeps.
+fn label_of_pvcreate(disk: &str) {
+    blank(1);
+    run(
+        "lvm",
+        &[
+            "pvcreate",
+            "-qq",
+            "--norestorefile",
+            "--uuid",
+            CLAIMED,
+            disk,
+        ],
+    );
+    let output = format!("of={disk}");
+    run(
+        "dd",
+        &[
+            "if=/dev/zero",
+            &output,
+            "bs=512",
+            "seek=8",
+            "count=1",
+            "oflag=direct",
+        ],
+    );
+    run("udevadm", &["trigger", "--settle", "--action=change", disk]);
+}
+
+#[test]
+fn a_label_whose_metadata_area_was_lost_is_written_anew() {
+    clean();
+    let bystanders = Bystanders::beside(1);
+    let disk = &disks()[0];
+    label_of_pvcreate(disk);
+    let dir = tempfile::tempdir().unwrap();
+    claim_of_another_boot(dir.path(), disk);
+    let watcher = Watcher::start(dir.path(), CLASS);
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
+    drop(watcher);
+    assert!(dir.path().join("journal/wrecks").exists(), "it was kept");
+    whole(dir.path());
+    bystanders.check();
+    run("lvm", &["vgremove", "-y", "fast"]);
+    clean();
 }
 
 #[test]

@@ -187,6 +187,25 @@ fn a_member_whose_metadata_area_was_lost_is_not() {
 }
 
 #[test]
+fn a_pvcreate_of_which_only_the_label_was_written_is_proven() {
+    let pv = LvmImage {
+        size: 64 << 20,
+        pv_uuid: UUID.into(),
+        used: false,
+        committed: None,
+        precommitted: None,
+    };
+    let mut image = pv.image();
+    image.put(4096, &[0; 512]);
+    assert_eq!(judge(&image), Ok(()));
+    for place in [2048, 9000] {
+        let mut more = image.clone();
+        more.put(place, b"x");
+        assert!(judge(&more).unwrap_err().contains("damaged"), "{place}");
+    }
+}
+
+#[test]
 fn an_erasure_that_was_cut_goes_on_and_nothing_else_does() {
     let kept = Making {
         kept: vec![[head(&cut(Some(TEXT))), vec![0; 1 << 20]].concat()],
