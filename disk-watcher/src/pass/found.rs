@@ -1,6 +1,5 @@
 //! Which disk is the disk of a claim, and what stands on it now.
 
-use std::fs::File;
 use std::path::Path;
 
 use lvmd::lvm::devices::read_label;
@@ -105,11 +104,13 @@ pub(super) fn found(
         Ok(None) => return Found::NoLabel,
         Ok(Some(_)) => None,
     };
-    let reading = File::open(&path).map_err(|e| e.to_string()).and_then(|_| {
-        let reader = DirectReader::open(Path::new(&path)).map_err(|e| e.to_string())?;
-        let reading = content::read(reader.get_ref(), claim.disk.as_str(), RequireZeroed::None)?;
-        Ok((reading, reader))
-    });
+    let reading = DirectReader::open(Path::new(&path))
+        .map_err(|e| e.to_string())
+        .and_then(|reader| {
+            let reading =
+                content::read(reader.get_ref(), claim.disk.as_str(), RequireZeroed::None)?;
+            Ok((reading, reader))
+        });
     let (reading, reader) = match reading {
         Ok(both) => both,
         Err(why) => return Found::Unknown(why),

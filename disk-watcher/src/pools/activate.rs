@@ -192,8 +192,7 @@ impl<R: Runner + Clone> Care<R> {
 /// The devices a pool may have: itself and its two hidden parts.
 fn uuids(vg: &Vg, lv: &Lv) -> Vec<String> {
     let part = |suffix: &str| {
-        let name = format!("{}_{suffix}", lv.name);
-        let part = vg.lvs.iter().find(|l| l.hidden && l.name == name)?;
+        let part = vg.hidden(&format!("{}_{suffix}", lv.name))?;
         Some(part.dm_uuid(vg, suffix))
     };
     let whole = pool::uuids(vg, lv);

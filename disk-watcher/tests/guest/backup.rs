@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::harness::{CLASS, Watcher, clean, disks, output, run, stage, sum, wait_for};
+use crate::harness::{CLASS, Watcher, clean, disks, is_ready, output, run, sum, wait_for};
 
 #[test]
 fn the_restore_plan_brings_back_a_volume_whose_disk_lost_its_beginning() {
     clean();
     let dir = tempfile::tempdir().unwrap();
     let watcher = Watcher::start(dir.path(), CLASS);
-    wait_for(dir.path(), "Ready", || {
-        stage(dir.path()).as_deref() == Some("Ready")
-    });
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
     let volume = "lvcreate -q -V 24M -T fast/pool0 -n data".split(' ');
     run("lvm", &volume.collect::<Vec<_>>());
     let data = "if=/dev/urandom of=/dev/fast/data bs=1M count=24 oflag=direct status=none";

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::harness::{
-    Bystanders, CLASS, Watcher, all, chance, clean, disks, no_force, run, stage, stages, two_disks,
-    wait_for,
+    Bystanders, CLASS, Watcher, all, chance, clean, disks, is_ready, no_force, run, stage, stages,
+    two_disks, wait_for,
 };
 
 const DIR: &str = "/run/cut";
@@ -100,10 +100,6 @@ fn whole(dir: &Path) {
         &["info", "-c", "--noheadings", "-o", "suspended"],
     );
     assert!(!suspended.contains("Suspended"), "{suspended}");
-}
-
-fn is_ready(dir: &Path) -> bool {
-    stage(dir).as_deref() == Some("Ready")
 }
 
 /// Cuts `verb` before each of its writes, or before `few` of them. Says how often something

@@ -73,6 +73,8 @@ impl Watcher {
             .open(dir.join("log"))
             .unwrap();
         let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        // What an earlier one said is not taken for what this one says.
+        let _ = std::fs::remove_dir_all(dir.join("status"));
         #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
         let child = std::process::Command::new(env!("CARGO_BIN_EXE_disk-watcher"))
             .args([
@@ -159,6 +161,28 @@ pub(crate) fn stage(dir: &Path) -> Option<String> {
     let claim: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(entry.path()).ok()?).ok()?;
     Some(claim["stage"].as_str()?.to_owned())
+}
+
+/// Whether the one claim in the journal is Ready.
+pub(crate) fn is_ready(dir: &Path) -> bool {
+    stage(dir).as_deref() == Some("Ready")
+}
+
+/// Makes the volume `data` in the pool of the group, and fills it.
+pub(crate) fn make_data() {
+    let make = [
+        "lvcreate",
+        "-q",
+        "-V",
+        "24M",
+        "-T",
+        "fast/pool0",
+        "-n",
+        "data",
+    ];
+    run("lvm", &make);
+    let data = "if=/dev/urandom of=/dev/fast/data bs=1M count=24 oflag=direct status=none";
+    run("dd", &data.split(' ').collect::<Vec<_>>());
 }
 
 /// The stages of all claims in the journal, the least first.

@@ -1,6 +1,6 @@
 //! A later disk joins a group that has data, wherever its joining is cut.
 
-use crate::harness::{CLASS, Watcher, clean, run, stages, two_disks, wait_for};
+use crate::harness::{CLASS, Watcher, clean, make_data, run, stages, two_disks, wait_for};
 
 #[test]
 fn a_later_disk_killed_on_its_way_joins_a_group_with_data() {
@@ -13,21 +13,7 @@ fn a_later_disk_killed_on_its_way_joins_a_group_with_data() {
             stages(dir.path()) == ["Ready"]
         });
         drop(watcher);
-        run(
-            "lvm",
-            &[
-                "lvcreate",
-                "-q",
-                "-V",
-                "24M",
-                "-T",
-                "fast/pool0",
-                "-n",
-                "data",
-            ],
-        );
-        let data = "if=/dev/urandom of=/dev/fast/data bs=1M count=24 oflag=direct status=none";
-        run("dd", &data.split(' ').collect::<Vec<_>>());
+        make_data();
         let sum = || run("sha256sum", &["/dev/fast/data"]);
         let before = sum();
         // The host's lvm remembers where PVs are.

@@ -1,6 +1,6 @@
 //! An onboarding goes on wherever it was cut.
 
-use crate::harness::{CLASS, Watcher, clean, run, stage, wait_for};
+use crate::harness::{CLASS, Watcher, clean, is_ready, run, stage, wait_for};
 
 #[test]
 fn an_onboarding_killed_after_each_step_goes_on() {
@@ -14,9 +14,7 @@ fn an_onboarding_killed_after_each_step_goes_on() {
         watcher.kill();
         println!("killed at {cut}, the journal says {:?}", stage(dir.path()));
         let watcher = Watcher::start(dir.path(), CLASS);
-        wait_for(dir.path(), "Ready", || {
-            stage(dir.path()).as_deref() == Some("Ready")
-        });
+        wait_for(dir.path(), "Ready", || is_ready(dir.path()));
         let tags = run("lvm", &["vgs", "--noheadings", "-o", "vg_tags", "fast"]);
         assert!(
             tags.contains("basalt.class=fast") && tags.contains("basalt.owner="),

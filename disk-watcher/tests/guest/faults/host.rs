@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::status::codes;
-use crate::harness::{CLASS, Watcher, clean, disks, output, run, stage, stages, sum, wait_for};
+use crate::harness::{CLASS, Watcher, clean, disks, is_ready, output, run, stages, sum, wait_for};
 use crate::pools::stage::{Stage, extensions};
 use crate::pools::writer;
 use crate::scsi::{Bench, class};
@@ -123,8 +123,7 @@ fn nothing_is_changed_while_the_journal_cannot_be_written() {
 
     small.remount("rw");
     let watcher = Watcher::start(dir.path(), CLASS);
-    let ready = || stage(dir.path()).as_deref() == Some("Ready");
-    wait_for(dir.path(), "Ready", ready);
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
     drop(watcher);
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }

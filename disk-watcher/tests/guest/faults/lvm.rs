@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::status::looked_twice;
 use crate::harness::{
-    Bystanders, CLASS, Watcher, clean, disks, no_force, run, stage, sum, wait_for,
+    Bystanders, CLASS, Watcher, clean, disks, is_ready, no_force, run, stage, sum, wait_for,
 };
 
 const LVM: &str = "/usr/sbin/lvm";
@@ -79,8 +79,7 @@ fn an_lvm_that_fails_after_it_has_done_its_work_is_gone_on_from() {
     );
     let fake = Fake::install(dir.path(), &script);
     let watcher = Watcher::start(dir.path(), CLASS);
-    let ready = || stage(dir.path()).as_deref() == Some("Ready");
-    wait_for(dir.path(), "Ready", ready);
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
     drop(watcher);
     drop(fake);
     let failed: Vec<bool> = ["pvcreate", "vgcreate", "lvcreate"]

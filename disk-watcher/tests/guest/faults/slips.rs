@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use super::status::{codes, commands, entry, looked_twice};
-use crate::harness::{CLASS, Watcher, clean, disks, run, stage, sum, wait_for};
+use crate::harness::{
+    CLASS, Watcher, clean, disks, is_ready, make_data, run, stage, sum, wait_for,
+};
 
 /// The disk of the group, without `/dev/`.
 fn member() -> String {
@@ -26,21 +28,8 @@ fn a_slip_in_the_file_destroys_nothing() {
     clean();
     let dir = tempfile::tempdir().unwrap();
     let _watcher = Watcher::start(dir.path(), CLASS);
-    let ready = || stage(dir.path()).as_deref() == Some("Ready");
-    wait_for(dir.path(), "Ready", ready);
-    let make = [
-        "lvcreate",
-        "-q",
-        "-V",
-        "24M",
-        "-T",
-        "fast/pool0",
-        "-n",
-        "data",
-    ];
-    run("lvm", &make);
-    let data = "if=/dev/urandom of=/dev/fast/data bs=1M count=24 oflag=direct status=none";
-    run("dd", &data.split(' ').collect::<Vec<_>>());
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
+    make_data();
     let name = member();
     let group = || {
         run(
@@ -103,8 +92,7 @@ fn disks_that_come_from_another_node_are_not_ours() {
     clean();
     let there = tempfile::tempdir().unwrap();
     let watcher = Watcher::start(there.path(), CLASS);
-    let ready = || stage(there.path()).as_deref() == Some("Ready");
-    wait_for(there.path(), "Ready", ready);
+    wait_for(there.path(), "Ready", || is_ready(there.path()));
     drop(watcher);
     let name = member();
     let seen = run(

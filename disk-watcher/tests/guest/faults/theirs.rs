@@ -1,7 +1,9 @@
 //! Groups of others that look like ours, and disks that go while they become ours.
 
 use super::status::{codes, commands, entry, looked_twice};
-use crate::harness::{CLASS, Watcher, clean, disks, output, run, stage, stages, sum, wait_for};
+use crate::harness::{
+    CLASS, Watcher, clean, disks, is_ready, output, run, stage, stages, sum, wait_for,
+};
 use crate::scsi::{Bench, class};
 
 /// Makes a group of this name and with these tags on a device, as somebody does who sees no
@@ -22,8 +24,7 @@ fn the_group_of_a_guest_inside_a_volume_is_not_seen() {
     clean();
     let dir = tempfile::tempdir().unwrap();
     let watcher = Watcher::start(dir.path(), CLASS);
-    let ready = || stage(dir.path()).as_deref() == Some("Ready");
-    wait_for(dir.path(), "Ready", ready);
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
     let make = [
         "lvcreate",
         "-q",
@@ -129,8 +130,7 @@ fn a_disk_that_is_pulled_while_it_is_taken_is_taken_when_it_is_back() {
         output("dmsetup", &["remove_all", "--force"]);
         disk.plug();
         wait_for(dir.path(), "Ready", || {
-            stage(dir.path()).as_deref() == Some("Ready")
-                && entry(dir.path(), &disk.name())["state"] == "Ready"
+            is_ready(dir.path()) && entry(dir.path(), &disk.name())["state"] == "Ready"
         });
         drop(watcher);
         println!("\nresult: pulled at {at:?}, Ready when it was back");

@@ -66,8 +66,6 @@ impl Stage {
     /// The watcher is killed, and what it started has ended.
     pub(crate) fn stop(&mut self) {
         self.watcher.take();
-        // It is not the one to come.
-        let _ = std::fs::remove_file(self.dir.path().join("status/status.json"));
     }
 
     /// The watcher is asked to end, and has.
@@ -75,7 +73,6 @@ impl Stage {
         if let Some(watcher) = self.watcher.take() {
             watcher.terminate();
         }
-        let _ = std::fs::remove_file(self.dir.path().join("status/status.json"));
     }
 
     /// The pool as status shows it; null while it does not.
