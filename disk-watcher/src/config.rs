@@ -32,6 +32,7 @@ pub use self::request::{DiskRemovalRequest, DiskWipeRequest, Target, WipeMethod}
 pub use self::sources::{Sources, Stamp};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
+use crate::files::WantedFile;
 use crate::pattern::Pattern;
 use crate::select::Cel;
 
@@ -269,6 +270,10 @@ pub struct Select {
     pub media: Vec<Media>,
     /// An expression in Talos' words.
     pub cel: Option<Cel>,
+    /// Files to make as disks, beside what the others select.
+    pub files: Vec<WantedFile>,
+    /// Whether it takes nothing but its files.
+    pub only_files: bool,
 }
 
 /// What the data lies on.

@@ -51,7 +51,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let node_name = sources.node()?;
     let (file, config) = ConfigFile::open(sources)?;
     let journal_dir = journal;
-    let journal = Journal::open(&journal_dir).context("cannot use the journal")?;
+    let mut journal = Journal::open(&journal_dir).context("cannot use the journal")?;
     let owner = journal.owner().to_owned();
     info!(
         %owner,
@@ -60,6 +60,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     );
     // Listens before the first look, so that nothing falls between the two.
     let events = Events::subscribe()?;
+    // Before anything looks for the groups on them.
+    crate::files::keep(&config, &mut journal);
     let watcher = Watcher::new(
         Host,
         Some(journal),

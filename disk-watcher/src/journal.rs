@@ -5,6 +5,7 @@
 //! ours to finish, and a foreign one provably is not. One file per claim, replaced by
 //! rename; one process per journal, kept apart by a lock.
 
+mod files;
 mod making;
 mod names;
 mod record;
@@ -21,6 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::files::Files;
 pub use self::making::Making;
 pub use self::names::Bound;
 use self::record::{read_json, write_json};
@@ -87,6 +89,7 @@ pub struct Journal {
     claims: BTreeMap<String, Claim>,
     names: BTreeMap<String, Bound>,
     slots: Slots,
+    files: Files,
     _lock: Flock<File>,
 }
 
@@ -154,6 +157,7 @@ impl Journal {
             claims,
             names: names::read(dir)?,
             slots: slots::read(dir)?,
+            files: files::read(dir)?,
             _lock: lock,
         })
     }

@@ -31,6 +31,7 @@ pub mod daemon;
 pub mod events;
 pub mod extend;
 pub mod facts;
+pub mod files;
 pub mod geometry;
 pub mod identity;
 pub mod journal;

@@ -15,6 +15,7 @@ use lvmd::units::Bytes;
 use tracing::warn;
 
 use crate::facts::{self, DiskFacts, HostFacts, HostProof, Root};
+use crate::journal::Files;
 use crate::native::NativeClaims;
 use crate::rules::{LvmView, Ours, Peer, PvView, VgView};
 
@@ -103,17 +104,23 @@ impl<R: Runner + Clone> NodeReader<R> {
             .map_err(|error| chain(&error))
     }
 
-    /// The node as it is now.
+    /// The node as it is now. `files` are those that stand in for disks.
     ///
     /// # Errors
     /// When the disks cannot even be listed.
-    pub async fn read(&mut self, wanted: &[String], needs_thin: bool) -> std::io::Result<Node> {
+    pub async fn read(
+        &mut self,
+        wanted: &[String],
+        needs_thin: bool,
+        files: &Files,
+    ) -> std::io::Result<Node> {
         let root = Root::host();
         let udev = crate::events::list()?;
-        let disks: Vec<DiskFacts> = facts::read_all(&root, &udev)?
+        let mut disks: Vec<DiskFacts> = facts::read_all(&root, &udev)?
             .into_iter()
             .filter(could_be_a_disk)
             .collect();
+        crate::files::recognise(&mut disks, files.values());
         let host = HostFacts::read(&root, host_proof());
         let snapshot = self.snapshot(wanted).await;
         let lvm = match &snapshot {

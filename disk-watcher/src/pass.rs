@@ -25,11 +25,11 @@ use crate::config::{Config, DiskClass, DiskRemovalRequest, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
 use crate::events::Quiet;
 use crate::facts::DiskFacts;
-use crate::journal::{Claim, Journal, Slots, Stage};
+use crate::journal::{Claim, Files, Journal, Slots, Stage};
 use crate::node::{self, Node, NodeReader};
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
-use crate::status::{self, NodeRequest, NodeStatus, NodeVolumeGroup};
+use crate::status::{self, FileState, NodeFile, NodeRequest, NodeStatus, NodeVolumeGroup};
 
 /// What a pass needs and keeps for the next one.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Watcher<R> {
     wiping: Option<Wiping>,
     /// What was said of requests in this pass.
     requests: Vec<NodeRequest>,
+    /// How the files that stand in for disks were found in this pass.
+    files: Vec<NodeFile>,
 }
 
 /// A disk with all that is known of it.
@@ -83,6 +85,7 @@ impl<R: Runner + Clone> Watcher<R> {
             moves: Moves::default(),
             wiping: None,
             requests: Vec::new(),
+            files: Vec::new(),
             node_name,
         }
     }
@@ -120,6 +123,7 @@ impl<R: Runner + Clone> Watcher<R> {
         if std::mem::take(&mut self.heard) {
             self.node.forget().await;
         }
+        self.keep_files(config);
         let (mut judged, mut groups) = self.judge_all(&self.with_bound_names(config)).await?;
         self.bind_names(config, &judged);
         let config = &self.with_bound_names(config);
@@ -144,10 +148,25 @@ impl<R: Runner + Clone> Watcher<R> {
         Ok(NodeStatus {
             looks: 0,
             disks: self.show(config, &judged, &groups, &remarks),
+            files: self.files.clone(),
             requests: self.requests(config),
             groups,
             pools: Vec::new(),
         })
+    }
+
+    /// Makes and attaches files; what is wrong with one is said once.
+    fn keep_files(&mut self, config: &Config) {
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
+        let files = crate::files::keep(config, journal);
+        for file in files.iter().filter(|file| !self.files.contains(file)) {
+            if file.state == FileState::Refused {
+                warn!(class = %file.class, why = %file.message, "no disk of this file");
+            }
+        }
+        self.files = files;
     }
 
     /// Keeps where the disks of ours are.
@@ -181,7 +200,9 @@ impl<R: Runner + Clone> Watcher<R> {
             .map(|c| c.volume_group.clone())
             .collect();
         let needs_thin = config.classes.iter().any(|class| class.thin_pool.is_some());
-        let node = self.node.read(&wanted, needs_thin).await?;
+        let none = Files::new();
+        let files = self.journal.as_ref().map_or(&none, Journal::files);
+        let node = self.node.read(&wanted, needs_thin, files).await?;
         let mut looked = Vec::new();
         for facts in &node.disks {
             let class = match crate::select::decide(&crate::select::explain(&config.classes, facts))

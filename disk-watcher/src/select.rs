@@ -102,6 +102,9 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
         return Answer::Excluded(miss);
     }
     let select = &class.select;
+    if let Some(answer) = files(class, disk) {
+        return answer;
+    }
     let mut misses = Vec::new();
     let names = stable_names(disk, select.allow_unstable_names);
     let paths = select.paths.iter();
@@ -174,6 +177,24 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
     } else {
         Answer::Missed(misses)
     }
+}
+
+/// A file of ours is the disk of the class that lists it and of no other, and a class that only
+/// lists files takes nothing else. `None`: files have no part in it.
+fn files(class: &DiskClass, disk: &DiskFacts) -> Option<Answer> {
+    let select = &class.select;
+    let detail = match &disk.file {
+        Some(made) if select.files.iter().any(|file| file.path == made.path) => {
+            return Some(Answer::Selected);
+        }
+        Some(made) => format!("the class does not list {}", made.path.display()),
+        None if select.only_files => "the class lists files and selects no disk".to_owned(),
+        None => return None,
+    };
+    Some(Answer::Missed(vec![Miss {
+        field: "spec.select.files",
+        detail,
+    }]))
 }
 
 /// A name stands for the disk it was bound to, or for whichever has it while it is new.

@@ -2,6 +2,7 @@
 //! it decides nothing.
 
 mod condition;
+mod file;
 mod group;
 mod pool;
 mod pool_text;
@@ -12,6 +13,7 @@ use lvmd::units::Bytes;
 use serde::Serialize;
 
 pub use self::condition::Condition;
+pub use self::file::{FileState, NodeFile};
 pub use self::group::{GroupPool, GroupPv, NodeVolumeGroup, groups};
 pub use self::pool::{NodeThinPool, PoolState};
 pub use self::pool_text::pool_table;
@@ -70,6 +72,8 @@ pub struct NodeStatus {
     pub disks: Vec<NodeDisk>,
     /// Its volume groups; empty while they are not known, which each disk then says.
     pub groups: Vec<NodeVolumeGroup>,
+    /// The files that stand in for disks.
+    pub files: Vec<NodeFile>,
     /// What became of requests about single disks.
     pub requests: Vec<NodeRequest>,
     /// Its thin pools; only the daemon looks at them.

@@ -96,6 +96,10 @@ pub(super) fn current_id(facts: &DiskFacts, id: &DiskId) -> DiskId {
     if id.is_session() {
         return id.clone();
     }
+    if let Some(made) = &facts.file {
+        let now = crate::files::is_behind(made, facts).then(|| made.id.clone());
+        return now.unwrap_or_else(|| DiskId::from("no file of ours".to_owned()));
+    }
     let udev = crate::events::list().unwrap_or_default();
     match crate::facts::read(&Root::host(), &facts.name, &udev).map(|now| now.identify()) {
         Some(Identified::As(now)) => now,

@@ -1,6 +1,7 @@
 //! From the file as written to classes that hold every rule, or all that is wrong.
 
 mod approved;
+mod files;
 mod pool;
 
 use std::collections::BTreeMap;
@@ -41,6 +42,7 @@ pub(super) fn classes(documents: Vec<Document>) -> Result<Vec<DiskClass>, Vec<Pr
         })
         .collect();
     problems.extend(twins(&classes));
+    problems.extend(files::shared(&classes));
     if problems.is_empty() {
         Ok(classes)
     } else {
@@ -182,11 +184,12 @@ impl Check<'_> {
             || [&raw.paths, &raw.model, &raw.vendor, &raw.serial, &raw.wwid]
                 .iter()
                 .any(|list| !list.is_empty());
-        if !given {
+        let files = self.files(raw.files);
+        if !given && files.is_empty() {
             self.fault(
                 "spec.select",
                 "selects every disk of the node; give at least one of paths, model, vendor, \
-                 serial, wwid, transport, media, or cel over such a field (size alone does not count)",
+                 serial, wwid, transport, media, files, or cel over such a field (size alone does not count)",
             );
         }
         let select = Select {
@@ -202,6 +205,8 @@ impl Check<'_> {
             transport: raw.transport,
             media: raw.media,
             cel,
+            only_files: !given && !files.is_empty(),
+            files,
         };
         for (field, list) in [
             ("spec.select.model", &select.model),

@@ -99,6 +99,14 @@ pub(super) struct Select {
     partition_type: Later,
     disk_labels: Later,
     pub(super) cel: Option<String>,
+    pub(super) files: Vec<SelectFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SelectFile {
+    pub(super) path: String,
+    pub(super) size: Bytes,
 }
 
 #[derive(Debug, Default, Deserialize)]

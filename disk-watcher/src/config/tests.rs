@@ -35,6 +35,9 @@ fn the_example_is_valid_and_says_what_it_shows() {
         }
     );
     assert_eq!(config.class("bulk").unwrap().thin_pool, None);
+    let trial = &config.class("trial").unwrap().select;
+    assert_eq!(trial.files[0].size, Bytes(20 * GIB));
+    assert!(trial.only_files && !fast.select.only_files);
 }
 
 #[test]
@@ -477,4 +480,37 @@ fn only_a_group_with_a_pool_says_who_activates_it() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn files_have_a_place_a_size_and_one_class() {
+    let file = |path: &str, size: &str| {
+        load(&format!(
+            "  select: {{files: [{{path: {path}, size: {size}}}]}}\n  volumeGroup: {{name: fast}}\n"
+        ))
+    };
+    assert!(file("/var/lib/basalt/a", "64Mi").unwrap().select.only_files);
+    for (path, size, why) in [
+        ("/var/lib/kubelet/a", "64Mi", "is below /var/lib/kubelet"),
+        ("a", "64Mi", "no absolute path"),
+        ("/var/lib/basalt/a", "63Mi", "less than 64Mi"),
+        ("/var/lib/basalt/a", "67108865", "no multiple of 1Mi"),
+    ] {
+        let text = refusal(file(path, size));
+        assert!(
+            text.contains("spec.select.files") && text.contains(why),
+            "{text}"
+        );
+    }
+    let class = |name: &str| {
+        format!(
+            "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: {name}}}\nspec:\n  \
+             select: {{files: [{{path: /var/lib/basalt/a, size: 64Mi}}]}}\n  volumeGroup: {{name: {name}}}\n"
+        )
+    };
+    let text = Config::load(&format!("{}---\n{}", class("a"), class("b"))).unwrap_err();
+    assert!(
+        text.to_string().contains("named 2 times (by a, b)"),
+        "{text}"
+    );
 }

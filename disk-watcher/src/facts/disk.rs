@@ -11,6 +11,7 @@ pub(super) use self::read::read;
 use super::id::{Identified, identify};
 use super::udev::UdevRecord;
 use super::{DevNo, Transport};
+use crate::files::MadeFile;
 
 /// What is known about one whole block device. `None` where the kernel says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,6 +54,8 @@ pub struct DiskFacts {
     pub uuid: Option<String>,
     /// What the kernel finds its driver by.
     pub modalias: Option<String>,
+    /// The file of ours behind it, where it is a loop device that stands in for a disk.
+    pub file: Option<MadeFile>,
     /// How it is attached; `None` when the bus is not one we know.
     pub transport: Option<Transport>,
     /// Its directory, from `/sys` on.

@@ -35,11 +35,14 @@ pub enum Transport {
     ScsiDebug,
     /// A disk of user-mode Linux, for tests.
     Ubd,
+    /// A file that we made, behind a loop device. No class selects by it: it lists its files.
+    #[serde(skip_deserializing)]
+    File,
 }
 
 impl Transport {
     /// Every transport.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Nvme,
         Self::Sata,
         Self::Sas,
@@ -52,6 +55,7 @@ impl Transport {
         Self::Nvmeof,
         Self::ScsiDebug,
         Self::Ubd,
+        Self::File,
     ];
 
     /// Whether a class may take such disks without naming the transport. The others
@@ -59,7 +63,7 @@ impl Transport {
     pub fn is_allowed_by_default(self) -> bool {
         matches!(
             self,
-            Self::Nvme | Self::Sata | Self::Sas | Self::Scsi | Self::Virtio
+            Self::Nvme | Self::Sata | Self::Sas | Self::Scsi | Self::Virtio | Self::File
         )
     }
 
@@ -78,6 +82,7 @@ impl Transport {
             Self::Nvmeof => "nvmeof",
             Self::ScsiDebug => "scsi_debug",
             Self::Ubd => "ubd",
+            Self::File => "file",
         }
     }
 

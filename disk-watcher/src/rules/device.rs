@@ -67,6 +67,8 @@ fn no_disk(disk: &DiskFacts) -> Option<String> {
         ("virtblk", Some(transport)) => transport == Transport::Virtio,
         ("mmc", Some(transport)) => transport == Transport::Mmc,
         ("ubd", Some(transport)) => transport == Transport::Ubd,
+        // Only where a file that we made is behind it.
+        ("loop", Some(transport)) => transport == Transport::File,
         // Shared by drivers that have no major number of their own.
         ("blkext", Some(transport)) => {
             matches!(transport, Transport::Nvme | Transport::Nvmeof) || transport.is_scsi()

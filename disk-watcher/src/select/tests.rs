@@ -171,3 +171,34 @@ fn a_name_stands_for_the_disk_it_was_bound_to_and_is_not_followed() {
         "{misses:?}"
     );
 }
+
+#[test]
+fn a_file_is_the_disk_of_the_class_that_lists_it() {
+    let both = "select: {transport: [sata], files: [{path: /var/a, size: 64Mi}]}";
+    let only = "select: {files: [{path: /var/b, size: 64Mi}]}";
+    let disks = "select: {model: ['TEST*', 'none']}";
+    let classes = classes(&[both, only, disks]);
+    let picked = |disk: &DiskFacts| {
+        let answers = classes
+            .iter()
+            .map(|class| ask(class, disk) == Answer::Selected);
+        answers.collect::<Vec<_>>()
+    };
+    let mut disk = disk();
+    assert_eq!(picked(&disk), [true, false, true], "no file: a disk");
+    let made = |path: &str| crate::files::MadeFile {
+        id: crate::facts::DiskId::from("file.1".to_owned()),
+        path: path.into(),
+        size: lvmd::units::Bytes(1),
+        inode: crate::files::Inode {
+            number: 1,
+            born: 1,
+            born_nanos: 1,
+        },
+        named: true,
+    };
+    disk.file = Some(made("/var/a"));
+    assert_eq!(picked(&disk), [true, false, false]);
+    disk.file = Some(made("/var/b"));
+    assert_eq!(picked(&disk), [false, true, false]);
+}

@@ -37,6 +37,7 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
         .map(|line| format!("{}\n", line.trim_end()))
         .collect();
     text.push_str(&approvals(disks));
+    text.push_str(&super::file::text(&status.files));
     text.push_str(&super::request::text(&status.requests));
     text.push_str(&super::group::text(&status.groups));
     text.push_str(&super::pool_table(&status.pools, width, details));
@@ -104,7 +105,7 @@ fn in_full(disk: &NodeDisk) -> String {
     text
 }
 
-/// The same for programs: `{"disks": [...], "groups": [...], "requests": [...], "pools": [...]}`.
+/// The same for programs: `{"disks": [...], "groups": [...], "files": [...], "requests": [...], "pools": [...]}`.
 ///
 /// # Errors
 /// None that these types can cause.
@@ -147,6 +148,7 @@ mod tests {
             looks: 0,
             disks,
             groups: Vec::new(),
+            files: Vec::new(),
             requests: Vec::new(),
             pools: Vec::new(),
         }

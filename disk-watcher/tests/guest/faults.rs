@@ -5,5 +5,5 @@ mod host;
 mod lvm;
 mod names;
 mod slips;
-mod status;
+pub(crate) mod status;
 mod theirs;

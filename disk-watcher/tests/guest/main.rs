@@ -6,6 +6,7 @@ mod adopt;
 mod backup;
 mod cuts;
 mod faults;
+mod files;
 #[path = "../probe/fixtures.rs"]
 #[expect(dead_code, reason = "the tests of the probes need more of it")]
 mod fixtures;

@@ -56,6 +56,7 @@ pub(in crate::facts) fn read(
         wwid: described.wwid,
         uuid: dir.optional("uuid"),
         modalias: dir.optional("device/modalias"),
+        file: None,
         transport,
         sysfs_path: sysfs_path.to_string_lossy().into_owned(),
         scsi_type: dir
