@@ -26,7 +26,7 @@ use crate::args::RunArgs;
 use crate::events::{Events, Quiet};
 use crate::facts::Root;
 use crate::journal::Journal;
-use crate::metrics::{GroupMetrics, IoMetrics, Metrics, PoolMetrics};
+use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, WorkMetrics};
 use crate::pass::Watcher;
 use crate::thin_check::ThinCheck;
 
@@ -60,15 +60,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     );
     // Listens before the first look, so that nothing falls between the two.
     let events = Events::subscribe()?;
+    let mut registry = Registry::default();
+    let work = WorkMetrics::register(&mut registry);
     // Before anything looks for the groups on them.
     crate::files::keep(&config, &mut journal);
     let watcher = Watcher::new(
-        Host,
+        Measured::new(Host, work.clone()),
         Some(journal),
         Some(Quiet::new(Instant::now())),
         node_name,
     );
-    let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let pool_metrics = PoolMetrics::register(&mut registry);
     let groups = GroupMetrics::register(&mut registry, journal_dir.clone());
@@ -94,6 +95,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         journal: journal_dir,
         board: board.clone(),
         metrics: pool_metrics,
+        work: work.clone(),
         check,
         stop: stop.clone(),
     })?;
@@ -105,6 +107,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         metrics,
         groups,
         io,
+        work,
         passed,
         board,
     };

@@ -3,7 +3,9 @@
 mod groups;
 mod io;
 mod pools;
+mod work;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -16,6 +18,7 @@ use prometheus_client::registry::Registry;
 pub use self::groups::GroupMetrics;
 pub use self::io::IoMetrics;
 pub use self::pools::PoolMetrics;
+pub use self::work::{Measured, WorkMetrics};
 use crate::status::NodeDisk;
 
 /// The disks of the last pass; a disk that is gone has no sample.
@@ -45,13 +48,14 @@ fn label(disk: &NodeDisk) -> String {
 #[derive(Debug, Clone)]
 struct Sample {
     disk: String,
+    class: String,
     state: String,
     reasons: Vec<String>,
 }
 
 impl Metrics {
-    /// Registers `diskwatcher_disk_state`, `diskwatcher_disk_rejected` and
-    /// `diskwatcher_last_tick_timestamp_seconds`.
+    /// Registers `diskwatcher_disk_state`, `diskwatcher_disk_rejected`,
+    /// `diskwatcher_class_disks` and `diskwatcher_last_tick_timestamp_seconds`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
         registry.register_collector(Box::new(metrics.clone()));
@@ -70,6 +74,7 @@ impl Metrics {
             reasons.dedup();
             Sample {
                 disk: label(disk),
+                class: disk.class.clone().unwrap_or_default(),
                 state: format!("{:?}", disk.state),
                 reasons,
             }
@@ -113,6 +118,23 @@ impl Collector for Metrics {
                 ("state", sample.state.as_str()),
             ];
             one.encode(states.encode_family(&labels)?)?;
+        }
+        let mut counts: BTreeMap<[(&str, &str); 2], i64> = BTreeMap::new();
+        for sample in samples.iter().filter(|sample| !sample.class.is_empty()) {
+            let labels = [
+                ("class", sample.class.as_str()),
+                ("state", sample.state.as_str()),
+            ];
+            *counts.entry(labels).or_default() += 1;
+        }
+        let mut classes = encoder.encode_descriptor(
+            "diskwatcher_class_disks",
+            "Disks that each class picks or has, by state",
+            None,
+            MetricType::Gauge,
+        )?;
+        for (labels, count) in counts {
+            ConstGauge::new(count).encode(classes.encode_family(&labels)?)?;
         }
         let mut reasons = encoder.encode_descriptor(
             "diskwatcher_disk_rejected",

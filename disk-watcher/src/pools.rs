@@ -55,6 +55,8 @@ pub struct Care<R> {
     inactive_since: Option<Instant>,
     /// The last activation, where it failed.
     failed: Option<Failed>,
+    /// The extension of the look that is under way.
+    extended: Option<Entry>,
 }
 
 /// A pool that is there.
@@ -73,6 +75,8 @@ pub struct Looked {
     pub shown: Option<NodeThinPool>,
     /// When it is looked at again without an event.
     pub again: Duration,
+    /// The extension that this look came to, where it did.
+    pub extended: Option<Entry>,
 }
 
 impl<R: Runner + Clone> Care<R> {
@@ -96,6 +100,7 @@ impl<R: Runner + Clone> Care<R> {
             check,
             inactive_since: None,
             failed: None,
+            extended: None,
         }
     }
 
@@ -109,6 +114,7 @@ impl<R: Runner + Clone> Care<R> {
             return Looked {
                 shown: None,
                 again: AGAIN,
+                extended: None,
             };
         };
         let seen = match self.look(class, wanted).await {
@@ -117,6 +123,7 @@ impl<R: Runner + Clone> Care<R> {
                 return Looked {
                     shown: None,
                     again: poll(wanted, false),
+                    extended: None,
                 };
             }
             Err(why) => {
@@ -124,6 +131,7 @@ impl<R: Runner + Clone> Care<R> {
                 return Looked {
                     shown: Some(NodeThinPool::unknown(class, wanted, why)),
                     again: poll(wanted, true),
+                    extended: None,
                 };
             }
         };
@@ -134,6 +142,7 @@ impl<R: Runner + Clone> Care<R> {
         Looked {
             shown: Some(shown),
             again: poll(wanted, soon),
+            extended: self.extended.take(),
         }
     }
 
@@ -240,6 +249,7 @@ impl<R: Runner + Clone> Care<R> {
     /// Notes how an extension ended.
     fn note(&mut self, part: Part, attempt: Attempt, before: &crate::extend::Pool, entry: Entry) {
         self.memory.note(Instant::now(), part, attempt, before);
+        self.extended = Some(entry.clone());
         self.history.add(entry);
     }
 }

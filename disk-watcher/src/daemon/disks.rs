@@ -14,8 +14,8 @@ use super::RESYNC;
 use super::board::Board;
 use super::reload::ConfigFile;
 use crate::config::Config;
-use crate::events::Events;
-use crate::metrics::{GroupMetrics, IoMetrics, Metrics};
+use crate::events::{Events, Heard};
+use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, WorkMetrics};
 use crate::pass::Watcher;
 use crate::rules::Code;
 use crate::status::{DiskState, NodeDisk};
@@ -33,13 +33,15 @@ pub(super) struct Loop {
     /// What happens to disks.
     pub(super) events: Events,
     /// What makes the passes.
-    pub(super) watcher: Watcher<Host>,
+    pub(super) watcher: Watcher<Measured<Host>>,
     /// What Prometheus sees of disks.
     pub(super) metrics: Metrics,
     /// Of groups.
     pub(super) groups: GroupMetrics,
     /// Of what passes through them.
     pub(super) io: IoMetrics,
+    /// Of what is done.
+    pub(super) work: WorkMetrics,
     /// When the last pass was made.
     pub(super) passed: watch::Sender<Instant>,
     /// What `disk-watcher status` shows.
@@ -60,10 +62,11 @@ impl Loop {
     async fn passes(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let mut wait = Duration::ZERO;
         let mut last: Vec<NodeDisk> = Vec::new();
+        let mut unanswered: Vec<Instant> = Vec::new();
         loop {
             tokio::select! {
                 event = self.events.next() => match event {
-                    Some(heard) => self.watcher.heard(&heard),
+                    Some(heard) => unanswered.push(self.hear(&heard)),
                     None => anyhow::bail!("the listener for uevents ended"),
                 },
                 () = tokio::time::sleep(wait) => {}
@@ -72,7 +75,7 @@ impl Loop {
             }
             // One look answers all that is known by now.
             while let Some(heard) = self.events.waiting() {
-                self.watcher.heard(&heard);
+                unanswered.push(self.hear(&heard));
             }
             if let Some(changed) = self.file.changed() {
                 self.config.send_replace(Arc::new(changed));
@@ -94,6 +97,9 @@ impl Loop {
                     last = node.disks.clone();
                     self.board.set_node(node);
                     self.passed.send_replace(Instant::now());
+                    for heard in unanswered.drain(..) {
+                        self.work.answered(heard);
+                    }
                 }
                 Err(error) => {
                     error!(%error, "the disks cannot be listed");
@@ -102,7 +108,15 @@ impl Loop {
             }
         }
     }
+
+    /// Notes an event; says when it was heard.
+    fn hear(&mut self, heard: &Heard) -> Instant {
+        self.work.event(&heard.event);
+        self.watcher.heard(heard);
+        heard.at
+    }
 }
+
 /// Whether a disk is on its way, or the host is not fit yet, so that it is looked at soon.
 fn unfinished(disk: &NodeDisk) -> bool {
     let waits_for_host = disk.reasons.iter().any(|r| r.code == Code::HostNotReady);

@@ -16,7 +16,7 @@ use tracing::{error, info};
 
 use super::board::Board;
 use crate::config::Config;
-use crate::metrics::PoolMetrics;
+use crate::metrics::{Measured, PoolMetrics, WorkMetrics};
 use crate::node::{NodeReader, POOLS_PROGRAM};
 use crate::pass::boot_id;
 use crate::pools::{Booted, Care, History};
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) board: Board,
     /// What Prometheus sees.
     pub(super) metrics: PoolMetrics,
+    /// The same, of what is done.
+    pub(super) work: WorkMetrics,
     /// How lvm checks a pool before it activates it.
     pub(super) check: ThinCheck,
     /// Ends them.
@@ -69,7 +71,8 @@ async fn run(mut shared: Shared) {
         },
         shared.stop.clone(),
     ));
-    let node = Arc::new(NodeReader::for_program(Host, POOLS_PROGRAM));
+    let runner = Measured::new(Host, shared.work.clone());
+    let node = Arc::new(NodeReader::for_program(runner, POOLS_PROGRAM));
     let mut loops: BTreeMap<String, tokio::task::JoinHandle<()>> = BTreeMap::new();
     loop {
         let config = shared.config.borrow_and_update().clone();
@@ -107,7 +110,7 @@ async fn run(mut shared: Shared) {
 /// The loop of one class.
 struct One {
     name: String,
-    care: Care<Host>,
+    care: Care<Measured<Host>>,
     shared: Shared,
     woken: watch::Receiver<()>,
 }
@@ -124,6 +127,9 @@ impl One {
             };
             let looked = self.care.attend(class).await;
             log_change(last.as_ref(), looked.shown.as_ref());
+            if let Some(entry) = &looked.extended {
+                self.shared.work.extended(&self.name, entry);
+            }
             self.shared.metrics.set(&self.name, looked.shown.as_ref());
             self.shared
                 .board

@@ -12,6 +12,7 @@ mod files;
 mod fixtures;
 mod harness;
 mod join;
+mod metrics;
 mod onboarding;
 mod pools;
 mod scsi;
