@@ -152,6 +152,19 @@ pub struct Looked {
     pub reading: Option<Reading>,
 }
 
+impl Looked {
+    /// Forgets the LVM label: it stands on something that is no disk of this node.
+    pub fn without_label(&mut self) {
+        if let Content::Probed(report) = &mut self.content {
+            report.pv = None;
+        }
+        if let Some(reading) = &mut self.reading {
+            reading.report.pv = None;
+            reading.label = None;
+        }
+    }
+}
+
 impl Readings {
     /// Looks at a disk. Only one that is `wanted` by a class and blank is opened exclusively,
     /// and only for a moment: while that lasts, nobody else can mount it, make a filesystem

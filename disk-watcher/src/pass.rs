@@ -214,7 +214,12 @@ impl<R: Runner + Clone> Watcher<R> {
                 c.safety.zeroes_required(facts.size.unwrap_or_default())
             });
             let id = id_of(facts).map_or_else(|| facts.name.clone(), |id| id.to_string());
-            looked.push(self.readings.look(facts, &id, zeroes, class.is_some()));
+            let mut seen = self.readings.look(facts, &id, zeroes, class.is_some());
+            // A group inside of somebody's volume or file is a guest's, whatever its tags say.
+            if rules::is_no_disk(facts) {
+                seen.without_label();
+            }
+            looked.push(seen);
         }
         // Twice: how many disks a class has at hand is known only after the first time.
         let everything = u32::MAX;

@@ -21,6 +21,7 @@ use serde::Serialize;
 pub use self::approval::Consent;
 pub use self::code::{Code, Reason};
 pub(crate) use self::content::is_system_partition;
+pub use self::device::is_no_disk;
 pub use self::evidence::{
     ClaimSeen, ClassUsage, Content, ContentReport, Evidence, LvmView, Opener, Ours, PartitionSeen,
     Peer, PvSeen, PvView, SignatureSeen, VgView,

@@ -44,6 +44,11 @@ pub(super) fn is_a_whole_healthy_disk(
     }
 }
 
+/// Whether it is something else than a disk: a loop device of others, a mapping, a drive.
+pub fn is_no_disk(disk: &DiskFacts) -> bool {
+    no_disk(disk).is_some()
+}
+
 /// What the device is instead of a disk. Only drivers that we know to drive disks
 /// pass, and only on the bus they belong to.
 fn no_disk(disk: &DiskFacts) -> Option<String> {

@@ -6,4 +6,5 @@ mod lvm;
 mod names;
 mod slips;
 pub(crate) mod status;
+mod swapped;
 mod theirs;

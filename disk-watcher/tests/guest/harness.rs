@@ -209,7 +209,8 @@ pub(crate) fn wait_for(dir: &Path, what: &str, mut holds: impl FnMut() -> bool) 
             "after 90 s still not: {what}\n{}",
             log()
         );
-        std::thread::yield_now();
+        // Others have work to do.
+        std::thread::park_timeout(Duration::from_millis(5));
     }
 }
 

@@ -172,3 +172,25 @@ fn a_disk_is_not_taken_while_udevd_does_not_answer_and_is_in_a_storm_of_events()
     drop(watcher);
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
+
+#[test]
+fn nothing_is_taken_before_the_kernel_has_thin_pools() {
+    clean();
+    run("modprobe", &["-r", "dm_thin_pool"]);
+    let dir = tempfile::tempdir().unwrap();
+    let watcher = Watcher::start(dir.path(), CLASS);
+    let disk = disks().remove(0);
+    let name = disk.trim_start_matches("/dev/");
+    wait_for(dir.path(), "the host is not ready", || {
+        codes(dir.path(), name).contains(&"HostNotReady".to_owned())
+    });
+    super::status::looked_twice(dir.path());
+    assert!(stages(dir.path()).is_empty(), "nothing was claimed");
+    let reasons = super::status::entry(dir.path(), name)["reasons"].to_string();
+    assert!(reasons.contains("dm_thin_pool"), "{reasons}");
+    run("modprobe", &["dm_thin_pool"]);
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
+    println!("\nresult: waited for dm_thin_pool, Ready with it");
+    drop(watcher);
+    run("lvm", &["vgremove", "-q", "-y", "fast"]);
+}

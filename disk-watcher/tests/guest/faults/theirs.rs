@@ -62,9 +62,19 @@ fn the_group_of_a_guest_inside_a_volume_is_not_seen() {
     let seen = codes(dir.path(), name);
     assert_eq!(entry(dir.path(), name)["state"], "Ready", "{seen:?}");
     assert!(!seen.iter().any(|c| c.starts_with("Duplicate")), "{seen:?}");
+
+    // The same behind a loop device, which LVM takes for a disk.
+    run("modprobe", &["loop"]);
+    let device = run("losetup", &["-f", "--show", "/dev/fast/guest"]);
+    looked_twice(dir.path());
+    let behind = codes(dir.path(), name);
+    assert_eq!(entry(dir.path(), name)["state"], "Ready", "{behind:?}");
+    let inside = entry(dir.path(), device.trim_start_matches("/dev/"));
+    assert_eq!(inside["state"], "Discovered", "{inside}");
     drop(watcher);
+    run("losetup", &["-d", &device]);
     assert_eq!(sum("/dev/fast/guest"), before, "nothing was written");
-    println!("\nresult: {name} is Ready, {seen:?}");
+    println!("\nresult: {name} is Ready, {seen:?}; behind {device}: {behind:?}");
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
 

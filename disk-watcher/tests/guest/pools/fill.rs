@@ -98,3 +98,42 @@ fn grew_soundly(stage: &Stage) {
     let log = stage.log();
     assert!(!log.contains("could not be extended"), "{log}");
 }
+
+#[test]
+fn writers_of_a_full_pool_wait_and_go_on_when_a_disk_joins() {
+    let one = super::stage::class("size: 80%, metadata: {size: 4Mi}, chunkSize: 64Ki")
+        .replace("minDisks: 2, maxDisks: 2", "maxDisks: 1")
+        .replace(
+            "  mode: Enforce\n",
+            "  mode: Enforce\n  discovery: Continuous\n",
+        );
+    let two = one.replace("maxDisks: 1", "maxDisks: 2");
+    let stage = Stage::of(one);
+    let volume = stage.volume("v", "1g");
+    let size = stage.pool()["size"].as_u64().unwrap() >> 20;
+    // More than its disk holds.
+    let blocks = 640;
+    assert!(size < blocks, "{size} MiB");
+    let writer = std::thread::spawn({
+        let volume = volume.clone();
+        move || writer::write(&volume, 0, blocks)
+    });
+    let pool = stage.wait("it is full", |pool| pool["state"] == "OutOfSpace");
+    assert_eq!(
+        super::stage::condition(&pool, "Extendable")["status"],
+        false
+    );
+    let full = std::time::Instant::now();
+    std::fs::write(stage.dir.path().join("config.yaml"), two).unwrap();
+    let written = writer.join().unwrap().expect("no write fails");
+    println!(
+        "\nresult: {written}, of which it waited {:.1?} for the disk",
+        full.elapsed()
+            .min(written.longest_write.max(written.longest_fsync))
+    );
+    stage.wait("it has room", |pool| pool["state"] != "OutOfSpace");
+    assert!(
+        writer::is_there(&volume, 0, &written),
+        "every byte is there"
+    );
+}
