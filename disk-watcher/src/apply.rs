@@ -6,6 +6,7 @@ mod group;
 mod grow;
 pub mod leave;
 mod leftover;
+mod rewrite;
 pub mod wipe;
 mod wreck;
 
@@ -17,6 +18,7 @@ pub use self::disk::{claim, label};
 pub use self::group::{extend_group, finish_pool, group, make_group, make_pool};
 pub use self::grow::grow;
 pub use self::leftover::clean_pool;
+pub use self::rewrite::rewrite;
 pub use self::wreck::clean_wreck;
 pub(crate) use self::wreck::proven;
 use crate::commands::LvmCall;

@@ -27,6 +27,7 @@ pub mod commands;
 pub mod compat;
 pub mod config;
 pub mod content;
+pub mod copies;
 pub mod daemon;
 pub mod events;
 pub mod extend;

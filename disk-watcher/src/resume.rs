@@ -51,6 +51,8 @@ pub struct Group {
     pub frozen: Vec<String>,
     /// The UUIDs of its PVs.
     pub pv_uuids: Vec<String>,
+    /// Not all of its disks have its metadata as it is now.
+    pub copies_differ: bool,
     /// The pool, when the class wants one.
     pub pool: Pool,
 }
@@ -101,6 +103,8 @@ pub enum Next {
     MakeGroup(Vec<String>),
     /// Tag the group as ours; a person said so.
     Adopt,
+    /// Have LVM write the group's newest metadata to all its disks.
+    Rewrite,
     /// Add the PVs of these claims to the group.
     Extend(Vec<String>),
     /// Remove the volume that a cut lvcreate left of the pool; proven to be ours.
@@ -146,12 +150,20 @@ pub fn may_grow<'a>(group: &Group, claims: impl IntoIterator<Item = &'a Claim>) 
 }
 
 fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
-    if let Some((claim, _)) = claims
+    let members: Vec<_> = claims
         .iter()
-        .find(|(claim, _)| claim.stage >= Stage::Grouped)
-    {
+        .filter(|(claim, _)| claim.stage >= Stage::Grouped)
+        .collect();
+    if let Some((claim, _)) = members.first() {
+        let away = members.iter().any(|(_, found)| *found == Found::Gone);
+        let what = match away {
+            true => "plug its disks in again",
+            false => {
+                "its disks are there and do not tell of it: `disk-watcher restore-plan` prints how a person brings it back"
+            }
+        };
         return Next::Frozen(format!(
-            "group {} was made with PV {} and is not there now; plug its disks in again",
+            "group {} was made with PV {} and is not there now; {what}",
             class.volume_group.name, claim.pv_uuid
         ));
     }
@@ -223,6 +235,11 @@ fn in_group(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Nex
     }
     if !group.frozen.is_empty() {
         return Next::Frozen(group.frozen.join("; "));
+    }
+    // What is left of a pool is told by the number of changes since, and this is one.
+    let counts = matches!(group.pool, Pool::HalfMade { .. });
+    if group.copies_differ && !counts && may_grow(group, claims.iter().map(|(claim, _)| *claim)) {
+        return Next::Rewrite;
     }
     let unseen = unseen(claims, &group.pv_uuids);
     let mut ready = Vec::new();

@@ -11,6 +11,7 @@ use lvmd::units::Bytes;
 use super::{ApplyError, THRESHOLD, advance, not_done, run, words};
 use crate::commands;
 use crate::config::DiskClass;
+use crate::copies;
 use crate::journal::{Claim, Journal, Making, Stage};
 use crate::leftover::{self, Leftover};
 use crate::node::{NodeReader, chain};
@@ -240,6 +241,7 @@ pub async fn group<R: Runner + Clone>(
         adopt: !ours && class.existing.adopt_foreign_vg.contains(&vg.uuid),
         frozen: view.frozen.iter().map(ToString::to_string).collect(),
         pv_uuids: vg.pvs.iter().map(|pv| pv.uuid.clone()).collect(),
+        copies_differ: ours && !copies::behind(&vg.uuid, &view.devices).is_empty(),
         pool,
     }))
 }

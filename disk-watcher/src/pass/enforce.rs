@@ -15,7 +15,7 @@ use crate::identity::Identity;
 use crate::journal::{Claim, Journal, Stage};
 use crate::node;
 use crate::resume::{self, Found, Next};
-use crate::rules::Verdict;
+use crate::rules::{Code, Verdict};
 
 /// How many steps one class may take in one pass; a guard against running in circles.
 const STEPS: usize = 64;
@@ -71,6 +71,18 @@ impl<R: Runner + Clone> Watcher<R> {
                 };
                 journal.record(claim).map_err(|e| node::chain(&e))?;
                 return Ok(Step::Done);
+            }
+            // Right after a boot no disk has settled: which one it was begun on is told later.
+            let may_be_it = |disk: &&Judged| {
+                let mut reasons = disk.judgement.reasons.iter();
+                disk.facts.size == Some(claim.size)
+                    && reasons.any(|reason| reason.code == Code::NotSettled)
+            };
+            if let Some(disk) = judged.iter().find(may_be_it) {
+                let name = &disk.facts.name;
+                return Ok(Step::Held(format!(
+                    "a claim of an earlier boot is decided on once {name} has settled"
+                )));
             }
             info!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, "the claim of an earlier boot is withdrawn");
             journal
@@ -182,6 +194,20 @@ impl<R: Runner + Clone> Watcher<R> {
                 done.map(|()| Step::Done).map_err(|error| {
                     let why = node::chain(&error);
                     self.refusals.refused(uuid, begun, Instant::now(), &why);
+                    why
+                })
+            }
+            Next::Rewrite => {
+                let key = &class.volume_group.name;
+                if let Some(why) = self.refusals.waits(key, Instant::now()) {
+                    return Ok(Step::Held(why));
+                }
+                let begun = Instant::now();
+                let done = apply::rewrite(&self.node, journal, class).await;
+                done.map(|()| Step::Done).map_err(|error| {
+                    let why = node::chain(&error);
+                    self.refusals
+                        .refused(key.clone(), begun, Instant::now(), &why);
                     why
                 })
             }

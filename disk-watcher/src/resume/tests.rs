@@ -37,6 +37,7 @@ fn group(pool: Pool) -> Group {
         adopt: false,
         frozen: vec![],
         pv_uuids: vec!["a".into()],
+        copies_differ: false,
         pool,
     }
 }
@@ -288,6 +289,58 @@ fn a_later_disk_is_labelled_and_joins_and_a_lost_member_freezes() {
         assert!(
             matches!(of(stage, found.clone()), Next::Frozen(_)),
             "{stage:?} {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_group_whose_copies_differ_is_written_anew_before_anything_else_is_changed() {
+    let class = class(1);
+    let (member, later) = (claim("a", Stage::Ready), claim("b", Stage::Labelled));
+    let in_group = || Found::InGroup {
+        vg_uuid: "vg".into(),
+        size: Bytes(1),
+    };
+    let decide = |group: &Group| {
+        let claims = [(&member, in_group()), (&later, Found::Orphan)];
+        next(&class, &claims, Some(group))
+    };
+    let differs = |pool| Group {
+        copies_differ: true,
+        ..group(pool)
+    };
+    for pool in [Pool::Absent, Pool::Creating, Pool::Made, Pool::NotWanted] {
+        assert_eq!(decide(&differs(pool)), Next::Rewrite);
+    }
+    let left = Pool::HalfMade {
+        name: "lvol0".into(),
+        uuid: "l".into(),
+    };
+    assert_ne!(decide(&differs(left)), Next::Rewrite, "it counts changes");
+    let partial = Group {
+        frozen: vec!["VGPartial".into()],
+        ..differs(Pool::Made)
+    };
+    assert!(matches!(decide(&partial), Next::Frozen(_)));
+    let with_another = Group {
+        pv_uuids: vec!["a".into(), "theirs".into()],
+        ..differs(Pool::Made)
+    };
+    assert_ne!(decide(&with_another), Next::Rewrite, "not our disks alone");
+}
+
+#[test]
+fn a_lost_group_is_frozen_and_says_whether_its_disks_are_there() {
+    let class = class(1);
+    let (a, b) = (claim("a", Stage::Ready), claim("b", Stage::Ready));
+    let lost = || Found::Wreck {
+        lacks: Some("x".into()),
+    };
+    for (found, says) in [(lost(), "restore-plan"), (Found::Gone, "plug")] {
+        let next = next(&class, &[(&a, lost()), (&b, found)], None);
+        assert!(
+            matches!(&next, Next::Frozen(why) if why.contains(says)),
+            "{next:?}"
         );
     }
 }

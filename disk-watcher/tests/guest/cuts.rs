@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::harness::{
-    Bystanders, CLASS, Watcher, all, chance, clean, disks, is_ready, no_force, run, stage, stages,
-    two_disks, wait_for,
+    Bystanders, CLASS, Watcher, all, chance, clean, disks, is_ready, no_force, output, run, stage,
+    stages, two_disks, wait_for,
 };
 
 const DIR: &str = "/run/cut";
@@ -314,7 +314,10 @@ fn a_pvcreate_cut_before_its_label_goes_on_in_the_next_boot() {
     first_write_of_pvcreate(disk);
     let dir = tempfile::tempdir().unwrap();
     claim_of_another_boot(dir.path(), disk);
-    let watcher = Watcher::start(dir.path(), CLASS);
+    // As after a boot: at the first look no disk has settled.
+    let class = CLASS.replace("settle: 1s", "settle: 5s");
+    assert_ne!(class, CLASS);
+    let watcher = Watcher::start(dir.path(), &class);
     wait_for(dir.path(), "Ready", || is_ready(dir.path()));
     drop(watcher);
     whole(dir.path());
@@ -387,5 +390,79 @@ fn an_onboarding_killed_at_random_moments_goes_on() {
         run("lvm", &["vgremove", "-y", "fast"]);
     }
     println!("killed at {moments} moments, went on {moments} times");
+    clean();
+}
+
+/// Where the committed text of the PV on this disk is, in bytes: what `lvm pvck` says of its metadata area.
+fn committed_text(disk: &str) -> (u64, u64) {
+    let dump = run("lvm", &["pvck", "--dump", "headers", disk]);
+    let field = |name: &str| {
+        let line = dump.lines().find_map(|line| line.trim().strip_prefix(name));
+        let value = line.unwrap_or_else(|| panic!("no {name} in {dump}"));
+        value.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let area: u64 = field("mda_header_1.start ");
+    let at: u64 = field("mda_header_1.raw_locn[0].offset ");
+    (area + at, field("mda_header_1.raw_locn[0].size "))
+}
+
+/// How often the group was changed, as the disk itself has it; nothing where it has no text that can be read.
+fn seqno_on(disk: &str) -> Option<String> {
+    let text = output("lvm", &["pvck", "--dump", "metadata", disk]).stdout;
+    let text = String::from_utf8(text).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("seqno = "))?;
+    Some(line.to_owned())
+}
+
+#[test]
+fn a_disk_whose_copy_of_the_metadata_a_power_cut_lost_gets_it_again() {
+    clean();
+    let dir = tempfile::tempdir().unwrap();
+    let class = two_disks().replace("maxDisks: 2", "minDisks: 2, maxDisks: 2");
+    let watcher = Watcher::start(dir.path(), &class);
+    let both = || stages(dir.path()) == ["Ready", "Ready"];
+    wait_for(dir.path(), "both are Ready", both);
+    watcher.terminate();
+    let disk = &disks()[1];
+    let dd = |args: &str| drop(run("dd", &args.split(' ').collect::<Vec<_>>()));
+    for lost in ["text", "commit"] {
+        match lost {
+            // The header has the new place, and the text never came there.
+            "text" => {
+                let (at, size) = committed_text(disk);
+                let (seek, count) = (at / 512, size.div_ceil(512));
+                dd(&format!(
+                    "if=/dev/zero of={disk} bs=512 seek={seek} count={count} oflag=direct status=none"
+                ));
+            }
+            // The header is as it was before a change.
+            _ => {
+                let save = "bs=512 count=1 iflag=direct status=none";
+                dd(&format!("if={disk} of=/run/header skip=8 {save}"));
+                run("lvm", &["vgchange", "-q", "--addtag", "changed", "fast"]);
+                let load = "bs=512 count=1 oflag=direct status=none";
+                dd(&format!("if=/run/header of={disk} seek=8 {load}"));
+            }
+        }
+        run("udevadm", &["trigger", "--settle", "--action=change", disk]);
+        assert_ne!(seqno_on(&disks()[0]), seqno_on(disk), "{lost} is lost");
+        let watcher = Watcher::start(dir.path(), &class);
+        let same = || seqno_on(disk).is_some() && seqno_on(&disks()[0]) == seqno_on(disk);
+        wait_for(
+            dir.path(),
+            &format!("after a lost {lost} both are the same"),
+            same,
+        );
+        watcher.terminate();
+        println!("a lost {lost} was written anew");
+        // At once, not at a later look.
+        let log = fs::read_to_string(dir.path().join("log")).unwrap();
+        assert!(!log.contains("still has another copy"), "{log}");
+    }
+    no_force(dir.path());
+    run("lvm", &["vgck", "fast"]);
+    run("lvm", &["vgremove", "-y", "fast"]);
     clean();
 }

@@ -50,6 +50,8 @@ struct World {
     volume: Volume,
     /// Somebody's data is in the group.
     data: bool,
+    /// A change reached some of the members only.
+    differ: bool,
     /// Something happened that only a person can mend.
     hurt: bool,
 }
@@ -91,6 +93,7 @@ impl World {
             members: BTreeSet::new(),
             volume: Volume::None,
             data: false,
+            differ: false,
             hurt: false,
         }
     }
@@ -113,6 +116,7 @@ impl World {
                 vec!["VGPartial".into()]
             },
             pv_uuids: self.members.iter().map(|disk| name(*disk)).collect(),
+            copies_differ: self.differ,
             pool: match self.volume {
                 Volume::None => Pool::Absent,
                 Volume::Leftover => Pool::HalfMade {
@@ -161,6 +165,11 @@ impl World {
         claim.unwrap().stage = stage;
     }
 
+    /// A change of the group was committed; cut, it reached some members only.
+    fn committed(&mut self, cut: bool, dice: &mut Dice) {
+        self.differ = cut && self.members.len() > 1 && dice.coin();
+    }
+
     fn stage_of(&self, disk: usize) -> Option<Stage> {
         let claim = self.claims.iter().find(|c| c.pv_uuid == name(disk));
         claim.map(|claim| claim.stage)
@@ -173,6 +182,17 @@ impl World {
         match next {
             Next::Nothing | Next::Wait(_) | Next::Frozen(_) => {}
             Next::Adopt | Next::Grow(_) => return harm("nobody asked for it".into()),
+            Next::Rewrite => {
+                let sound = self.group().is_some_and(|group| group.frozen.is_empty());
+                if !sound || !self.differ {
+                    return harm(format!("there are {:?}", self.members));
+                }
+                // One change more, and nothing proves that it is ours.
+                if self.volume == Volume::Leftover {
+                    return harm("what is left of the pool stays for ever".into());
+                }
+                self.committed(cut, dice);
+            }
             Next::Label(uuid) => {
                 let disk = number(uuid);
                 if !self.plugged[disk] || self.content[disk] != Content::Blank {
@@ -206,6 +226,7 @@ impl World {
                 // With its first block, an empty group that it may have been is gone.
                 if self.content[disk] == Content::Damaged {
                     self.members.clear();
+                    self.differ = false;
                 }
                 self.content[disk] = if !cut || dice.coin() {
                     Content::Blank
@@ -246,6 +267,7 @@ impl World {
                         self.stage(disk, Stage::Grouped);
                     }
                 }
+                self.committed(cut, dice);
             }
             Next::MakePool => {
                 if self.volume != Volume::None {
@@ -253,6 +275,9 @@ impl World {
                 }
                 let places = [Volume::None, Volume::Leftover, Volume::Creating];
                 self.volume = places[if cut { dice.below(3) } else { 2 }];
+                if self.volume != Volume::None {
+                    self.committed(cut, dice);
+                }
             }
             Next::CleanPool { .. } => {
                 if self.volume != Volume::Leftover {
@@ -260,6 +285,7 @@ impl World {
                 }
                 if !cut || dice.coin() {
                     self.volume = Volume::None;
+                    self.committed(cut, dice);
                 }
             }
             Next::FinishPool => {
@@ -268,6 +294,7 @@ impl World {
                 }
                 if !cut || dice.coin() {
                     self.volume = Volume::Made;
+                    self.committed(cut, dice);
                 }
             }
             Next::Finish => {
@@ -323,7 +350,7 @@ impl World {
             let disk = number(&claim.pv_uuid);
             claim.stage == Stage::Ready && self.content[disk] == Content::Member
         });
-        ready && (self.claims.is_empty() || self.volume == Volume::Made)
+        ready && !self.differ && (self.claims.is_empty() || self.volume == Volume::Made)
     }
 }
 
@@ -395,7 +422,7 @@ fn no_sequence_of_steps_cuts_and_pulled_disks_does_harm_or_gets_stuck() {
 
 #[test]
 fn bugs_that_are_planted_are_found() {
-    let bugs: [(&str, Decide); 4] = [
+    let bugs: [(&str, Decide); 6] = [
         (
             "a wreck is erased whatever its proofs lack",
             |class, claims, group| {
@@ -434,6 +461,20 @@ fn bugs_that_are_planted_are_found() {
                 ..group.clone()
             });
             next(class, claims, whole.as_ref())
+        }),
+        (
+            "the metadata is written anew over what is left of a pool",
+            |class, claims, group| match (next(class, claims, group), group) {
+                (Next::CleanPool { .. }, Some(group)) if group.copies_differ => Next::Rewrite,
+                (other, _) => other,
+            },
+        ),
+        ("copies that differ are left so", |class, claims, group| {
+            let group = group.map(|group| Group {
+                copies_differ: false,
+                ..group.clone()
+            });
+            next(class, claims, group.as_ref())
         }),
         (
             "any volume of the pool's name is removed",
