@@ -9,6 +9,7 @@ mod judge;
 mod operation;
 mod record;
 mod report;
+mod table;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -86,6 +87,7 @@ fn cut(
         writes.len(),
         cuts.len()
     );
+    let asked = cuts.len();
     let all = states(recording.first.clone(), &recording.entries, cuts);
     let all = distinct(all)?;
     let judged_states = all.len();
@@ -95,6 +97,8 @@ fn cut(
         title: operation.title,
         seed,
         writes: writes.len(),
+        cuts: asked,
+        at_each: context.all,
         places: recording.places(&writes),
         states: judged_states,
         outcomes,

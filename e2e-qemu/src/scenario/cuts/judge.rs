@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::{Context, onboarding};
 use super::operation::Operation;
 use super::record::{Recording, SIZES, slice, stop};
+use super::table::Row;
 use crate::guest::Guest;
 use crate::spec::{Backend, Disk};
 use crate::writes::Image;
@@ -21,8 +22,8 @@ const FROZEN: Duration = Duration::from_secs(5);
 /// What came of a cut.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Outcome {
-    /// All is done and whole.
-    Ready,
+    /// All is done and whole; LVM does not keep the group's metadata on so many of its disks.
+    Ready(usize),
     /// Nothing is done until a person has looked: the row of the resume table.
     Frozen(String),
     /// This must not be.
@@ -33,7 +34,9 @@ pub(super) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Verdict {
     /// The stages in the journal as the cut left it.
-    pub(super) found: String,
+    pub(super) stages: String,
+    /// What stood on the disks: the row of the resume table.
+    pub(super) row: Row,
     /// The commands that were run, without their arguments.
     pub(super) commands: Vec<String>,
     /// Whether one of them was forced.
@@ -73,7 +76,7 @@ impl Judge {
             image.save(&slice(n), disk.image())?;
         }
         let guest = guest.reboot()?;
-        let verdict = go_on(context, &guest, recording, operation)?;
+        let verdict = go_on(context, &guest, recording, operation, image)?;
         guest.cut_power()?;
         let disks = guest.disks();
         let bystander = disks.get(3).context("the unclaimed disk")?;
@@ -91,12 +94,14 @@ fn go_on(
     guest: &Guest,
     recording: &Recording,
     operation: &Operation,
+    image: &Image,
 ) -> anyhow::Result<Verdict> {
     // As a node does when it boots: what has the journal is mounted, groups that are whole are activated.
     guest.shell(
         "mkdir -p /run/j; mount /dev/ubdd /run/j; lvm vgchange -qq -aay >/dev/null 2>&1 || true",
     )?;
     let (found, _) = look(guest)?;
+    let row = Row::ask(guest, image)?;
     let watcher = onboarding::start_with(context, guest, &operation.config)?;
     let started = Instant::now();
     let mut frozen: Option<Instant> = None;
@@ -106,14 +111,15 @@ fn go_on(
         if operation.is_done(&stages, &status) {
             stop(guest)?;
             break match whole(guest, recording, operation) {
-                Ok(()) => Outcome::Ready,
+                Ok(without) => Outcome::Ready(without),
                 Err(error) => Outcome::Wrong(format!("{error:#}\n{log}")),
             };
         }
         match log.lines().rev().find(|line| line.contains("frozen: ")) {
             Some(line) if frozen.is_some_and(|since| since.elapsed() > FROZEN) => {
                 let why = line.split_once("frozen: ").map_or(line, |(_, why)| why);
-                break Outcome::Frozen(why.to_owned());
+                stop(guest)?;
+                break Outcome::Frozen(without_uuids(why.trim_end_matches('"')));
             }
             Some(_) => frozen = frozen.or_else(|| Some(Instant::now())),
             None => frozen = None,
@@ -126,18 +132,49 @@ fn go_on(
     let (commands, forced) = commands(&log);
     let outcome = match &forced {
         Some(line) => Outcome::Wrong(format!("a forced command: {line}")),
-        None => outcome,
+        None => as_the_table_says(outcome, &row),
     };
     Ok(Verdict {
-        found: if found.is_empty() {
+        stages: if found.is_empty() {
             "no claim".to_owned()
         } else {
             found.join(", ")
         },
+        row,
         commands,
         forced: forced.is_some(),
         outcome,
     })
+}
+
+/// Frozen where the resume table says so, and only there.
+fn as_the_table_says(outcome: Outcome, row: &Row) -> Outcome {
+    match (outcome, row.is_frozen()) {
+        (Outcome::Frozen(why), false) => Outcome::Wrong(format!(
+            "frozen where the table goes on ({}): {why}",
+            row.words()
+        )),
+        (Outcome::Ready(_), true) => Outcome::Wrong(format!(
+            "it went on where the table says Frozen ({})",
+            row.words()
+        )),
+        (outcome, _) => outcome,
+    }
+}
+
+/// The text, the same for all disks: without UUIDs of PVs and groups.
+fn without_uuids(text: &str) -> String {
+    let is_uuid = |word: &&str| {
+        let parts = word.split('-').map(str::len);
+        parts.eq([6, 4, 4, 4, 4, 4, 6])
+    };
+    let words = text
+        .split(' ')
+        .map(|word| match Some(word).filter(is_uuid) {
+            Some(_) => "UUID",
+            None => word,
+        });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The commands of a watcher's log, and the first of them that was forced.
@@ -163,7 +200,8 @@ fn commands(log: &str) -> (Vec<String>, Option<String>) {
 }
 
 /// The group is whole and has what belongs there and nothing else, its volume has its data, and the pool takes another.
-fn whole(guest: &Guest, recording: &Recording, operation: &Operation) -> anyhow::Result<()> {
+/// Says how many disks are without the metadata.
+fn whole(guest: &Guest, recording: &Recording, operation: &Operation) -> anyhow::Result<usize> {
     let volumes = guest.shell(
         "lvm vgck fast; lvm lvs -a --noheadings -o lv_name,segtype,lv_tags fast | \
          sed 's/ \\+/ /g; s/ basalt.threshold=70//; s/lvol[0-9]*_/lvol_/; s/^ //; s/ $//' | sort -u",
@@ -179,6 +217,7 @@ fn whole(guest: &Guest, recording: &Recording, operation: &Operation) -> anyhow:
         count.split_whitespace().collect::<Vec<_>>().join(" ") == wanted,
         "PVs, and those that are missing: {count}"
     );
+    let without = copies(guest)?;
     if operation.has_volume {
         let sum = guest.shell("sha256sum </dev/fast/data")?;
         ensure!(
@@ -194,7 +233,31 @@ fn whole(guest: &Guest, recording: &Recording, operation: &Operation) -> anyhow:
              [ $id = $(dmsetup status fast-pool0-tpool | cut -d' ' -f4) ]",
         )?;
     }
-    Ok(())
+    Ok(without)
+}
+
+/// Each disk has the group's newest metadata by itself, or none: to one that a cut vgcreate or vgextend committed nothing to
+/// LVM writes nothing later either. Says how many those are.
+fn copies(guest: &Guest) -> anyhow::Result<usize> {
+    let said = guest.shell(
+        "lvm vgs --noheadings -o seqno fast; \
+         for disk in $(lvm vgs --noheadings -o pv_name fast); do \
+             echo $(lvm pvck --dump headers $disk | sed -n 's/mda_header_1.raw_locn.0..size//p') \
+                  $(lvm pvck --dump metadata $disk 2>/dev/null | sed -n 's/.*seqno = //p'); \
+         done",
+    )?;
+    let mut lines = said.lines().map(str::trim);
+    let newest = lines.next().context("no such group")?;
+    let copies: Vec<Vec<&str>> = lines.map(|line| line.split(' ').collect()).collect();
+    let without = copies.iter().filter(|copy| copy[..] == ["0"]).count();
+    let same =
+        |copy: &&Vec<&str>| matches!(copy[..], [size, seqno] if size != "0" && seqno == newest);
+    let with = copies.iter().filter(same).count();
+    ensure!(
+        with > 0 && with + without == copies.len(),
+        "the disks have different copies of the metadata: {said}"
+    );
+    Ok(without)
 }
 
 /// The stages of the claims in the journal, and what the watcher says of itself, a moment from now: looking costs the
@@ -207,4 +270,45 @@ pub(super) fn look(guest: &Guest) -> anyhow::Result<(Vec<String>, Value)> {
     let (stages, status) = text.split_at(text.find('{').unwrap_or(text.len()));
     let stages = stages.lines().map(str::to_owned).collect();
     Ok((stages, serde_json::from_str(status).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frozen_is_right_in_the_rows_of_the_table_that_say_so_and_nowhere_else() {
+        let answers = |committed| {
+            format!(
+                "/dev/ubdb|u||used == == /dev/ubdb {committed} == == == {{\"pvUuid\": \"u\", \"vgUuid\": null, \"stage\": \"Labelled\"}}"
+            )
+        };
+        let goes_on = Row::of(&answers(0), [true; 2]).unwrap();
+        let frozen = Row::of(&answers(2613), [true; 2]).unwrap();
+        let said = Outcome::Frozen("why".into());
+        let is_wrong = |outcome, row| matches!(as_the_table_says(outcome, row), Outcome::Wrong(_));
+        assert!(is_wrong(said.clone(), &goes_on));
+        assert!(is_wrong(Outcome::Ready(0), &frozen));
+        assert_eq!(as_the_table_says(said.clone(), &frozen), said);
+        let ready = Outcome::Ready(0);
+        assert_eq!(as_the_table_says(ready.clone(), &goes_on), ready);
+    }
+
+    #[test]
+    fn what_was_forced_is_told() {
+        let log = |command: &str| format!("x running command=/usr/sbin/lvm {command}\ny\n");
+        let plain = log("vgck --updatemetadata --devices /dev/a fast");
+        assert_eq!(commands(&plain), (vec!["vgck".to_owned()], None));
+        for force in ["-f", "-ff", "--force", "-yff"] {
+            let both = plain.clone() + &log(&format!("pvcreate {force} a"));
+            let (_, forced) = commands(&both);
+            assert!(forced.is_some_and(|line| line.contains(force)));
+        }
+    }
+
+    #[test]
+    fn a_reason_reads_the_same_for_each_disk() {
+        let why = "PV 8lba63-FPad-UBYe-FO42-Ujqp-KIWx-vxq71F says it is half-made";
+        assert_eq!(without_uuids(why), "PV UUID says it is half-made");
+    }
 }

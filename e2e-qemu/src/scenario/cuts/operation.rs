@@ -132,7 +132,11 @@ impl Story {
 impl Operation {
     /// Whether it is done, by the stages of the journal's claims and what `disk-watcher` says in status.json.
     pub(super) fn is_done(&self, stages: &[String], status: &Value) -> bool {
-        let taken = stages.len() == self.disks && stages.iter().all(|stage| stage == "Ready");
+        // Both: the journal may say so before the watcher has looked.
+        let shown = status["disks"].as_array().into_iter().flatten();
+        let taken = stages.len() == self.disks
+            && stages.iter().all(|stage| stage == "Ready")
+            && shown.filter(|disk| disk["state"] == "Ready").count() == self.disks;
         let pool = &status["pools"][0];
         let grown = self.pool.is_none_or(|(data, metadata)| {
             let at_least = |key: &str, size| pool[key].as_u64().is_some_and(|now| now >= size);

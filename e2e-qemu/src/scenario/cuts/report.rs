@@ -1,6 +1,6 @@
 //! docs/power-cuts.md: what came of each cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
@@ -16,9 +16,18 @@ Written by `e2e-qemu test --all --record scenario::the_watcher_goes_on_after_a_c
 Each operation was done once by disk-watcher in a virtual machine, and every write below that machine was recorded: to both
 disks and to the disk of the journal, in one order (QEMU's `blklogwrites`). For each of these writes the disks were made as
 they were right after it, a guest booted with them, activated what LVM activates at boot, and started disk-watcher, which
-went on. `Ready`: group and pool are whole and nothing else is in the group, the pool takes another volume and agrees with
-LVM about its transaction, and the volume that had data, where there was one, has it. A third disk, which no class picks, was
-compared byte by byte after each.
+went on. `Ready`: group and pool are whole and nothing else is in the group, no disk has other metadata than the newest, the
+pool takes another volume and agrees with LVM about its transaction, and the volume that had data, where there was one, has
+it. A third disk, which no class picks, was compared byte by byte after each.
+
+`1 without metadata`: LVM lists the disk and committed nothing to it before the cut. It works, LVM writes nothing there later
+either, and the description is on the other disk and in the journal (`restore-plan`).
+
+Before disk-watcher starts, lvm and the journal tell which row of the resume table each disk is in. `Frozen`, where nothing
+is done until a person has looked, is right in one kind of row and wrong in all others: the label says that the disk is in
+a group, LVM knows no such group, and it is not proven that the group never was (`of a group that is lost`). There, going
+on would be wrong. The test fails where the outcome is not the table's, where a command is forced, and where a recorded
+write has no cut.
 
 Writes to the journal's disk are those of its ext4: most change no file. Where disks and files are the same as after an
 earlier cut, that one's outcome stands for both.
@@ -33,6 +42,9 @@ pub(super) struct Section {
     pub(super) seed: u64,
     /// How many writes were recorded.
     pub(super) writes: usize,
+    /// How many cuts were to be judged; with `at_each`, one after each write among them.
+    pub(super) cuts: usize,
+    pub(super) at_each: bool,
     /// Entry of the log and disk of each write.
     pub(super) places: Vec<(usize, &'static str)>,
     /// How many different states the cuts left.
@@ -59,7 +71,7 @@ impl Section {
     }
 
     fn ready(&self) -> usize {
-        self.count(|_, verdict| verdict.outcome == Outcome::Ready)
+        self.count(|_, verdict| matches!(verdict.outcome, Outcome::Ready(_)))
     }
 
     fn frozen(&self) -> usize {
@@ -84,15 +96,33 @@ impl Section {
     /// What must not be, where there is something.
     pub(super) fn wrong(&self) -> Option<String> {
         let wrong = |(cut, verdict): &(Cut, Verdict)| match &verdict.outcome {
-            Outcome::Wrong(why) => Some(format!("{cut:?}, found {}: {why}", verdict.found)),
-            Outcome::Ready | Outcome::Frozen(_) => None,
+            Outcome::Wrong(why) => Some(format!("{cut:?}, found {}: {why}", verdict.row.words())),
+            Outcome::Ready(_) | Outcome::Frozen(_) => None,
         };
         let wrong: Vec<String> = self.outcomes.iter().filter_map(wrong).collect();
-        let (count, first) = (wrong.len(), wrong.first()?);
-        Some(format!(
-            "{}: {count} cuts went wrong, the first: {first}",
-            self.title
-        ))
+        if let Some(first) = wrong.first() {
+            let (title, count) = (self.title, wrong.len());
+            return Some(format!(
+                "{title}: {count} cuts went wrong, the first: {first}"
+            ));
+        }
+        let after: BTreeSet<usize> = self
+            .outcomes
+            .iter()
+            .filter(|(cut, _)| matches!(cut, Cut::After(_)))
+            .map(|(cut, _)| cut.at())
+            .collect();
+        let missed = self.at_each && after.len() != self.writes || self.outcomes.len() != self.cuts;
+        missed.then(|| {
+            format!(
+                "{}: of {} writes {} were cut after, and of {} cuts {} were judged",
+                self.title,
+                self.writes,
+                after.len(),
+                self.cuts,
+                self.outcomes.len()
+            )
+        })
     }
 
     /// Which write of the operation this is, counted from one, and where it went.
@@ -103,7 +133,7 @@ impl Section {
 
     /// Runs of cuts with the same outcome, by the numbers of their writes.
     fn in_order(&self, text: &mut String) {
-        text.push_str("\n| writes | they went to | claims in the journal | commands that followed | outcome |\n|---|---|---|---|---|\n");
+        text.push_str("\n| writes | they went to | journal | disks | commands that followed | outcome |\n|---|---|---|---|---|---|\n");
         let plain = self
             .outcomes
             .iter()
@@ -151,7 +181,7 @@ impl Section {
         }
         let _ = write!(
             text,
-            "\nThe sample (seed {}):\n\n| | at write | claims in the journal | commands that followed | outcome |\n|---|---|---|---|---|\n",
+            "\nThe sample (seed {}):\n\n| | at write | journal | disks | commands that followed | outcome |\n|---|---|---|---|---|---|\n",
             self.seed
         );
         for ((kind, verdict), at) in alike {
@@ -163,7 +193,8 @@ impl Section {
 
 fn cells(verdict: &Verdict) -> String {
     let outcome = match &verdict.outcome {
-        Outcome::Ready => "Ready".to_owned(),
+        Outcome::Ready(0) => "Ready".to_owned(),
+        Outcome::Ready(without) => format!("Ready, {without} without metadata"),
         Outcome::Frozen(why) => format!("Frozen: {why}"),
         Outcome::Wrong(why) => format!("**wrong**: {}", why.lines().next().unwrap_or_default()),
     };
@@ -171,7 +202,11 @@ fn cells(verdict: &Verdict) -> String {
         true => "none".to_owned(),
         false => verdict.commands.join(", "),
     };
-    format!("{} | {commands} | {outcome}", verdict.found)
+    format!(
+        "{} | {} | {commands} | {outcome}",
+        verdict.stages,
+        verdict.row.words()
+    )
 }
 
 /// Leaves the tables where people look for them: in docs where they are of everything and are to be kept.
@@ -220,11 +255,13 @@ fn text(sections: &[Section]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::Row;
     use super::*;
 
-    fn verdict(found: &str, outcome: Outcome) -> Verdict {
+    fn verdict(stages: &str, outcome: Outcome) -> Verdict {
         Verdict {
-            found: found.to_owned(),
+            stages: stages.to_owned(),
+            row: Row::of("== == == == ==", [true; 2]).unwrap(),
             commands: vec!["pvcreate".to_owned()],
             forced: false,
             outcome,
@@ -232,11 +269,13 @@ mod tests {
     }
 
     fn section() -> Section {
-        let ready = |found| verdict(found, Outcome::Ready);
+        let ready = |stages| verdict(stages, Outcome::Ready(0));
         Section {
             title: "Something",
             seed: 7,
             writes: 4,
+            cuts: 5,
+            at_each: true,
             states: 3,
             places: vec![
                 (10, "disk 1"),
@@ -268,10 +307,10 @@ mod tests {
         let text = text(&[section()]);
         for row in [
             "| Something | 4 | 4 | 1 | 0 | 3 | 4 | 1 | 0 |",
-            "| 1-2 | disk 1 1, journal 1 | no claim | pvcreate | Ready |",
-            "| 3 | disk 1 1 | Claimed | pvcreate | Ready |",
-            "| 4 | disk 2 1 | Claimed | pvcreate | Frozen: why |",
-            "| torn | 3 | Claimed | pvcreate | Ready |",
+            "| 1-2 | disk 1 1, journal 1 | no claim | both: blank | pvcreate | Ready |",
+            "| 3 | disk 1 1 | Claimed | both: blank | pvcreate | Ready |",
+            "| 4 | disk 2 1 | Claimed | both: blank | pvcreate | Frozen: why |",
+            "| torn | 3 | Claimed | both: blank | pvcreate | Ready |",
         ] {
             assert!(
                 text.lines().any(|line| line == row),
@@ -287,5 +326,20 @@ mod tests {
         section.outcomes[1].1.outcome = Outcome::Wrong("gone".into());
         let told = section.wrong().unwrap();
         assert!(told.contains("1 cuts") && told.contains("After(11)") && told.ends_with("gone"));
+    }
+
+    #[test]
+    fn a_write_after_which_nothing_was_cut_is_told() {
+        let told = |section: &Section| section.wrong().unwrap_or_default();
+        let mut short = section();
+        short.outcomes.remove(0);
+        assert!(told(&short).contains("of 4 writes 3 were cut after"));
+        short.cuts = 4;
+        assert!(told(&short).contains("of 4 writes 3 were cut after"));
+        short.at_each = false;
+        assert_eq!(short.wrong(), None, "a run of a few");
+        let mut twice = section();
+        twice.outcomes[0].0 = Cut::After(11);
+        assert!(told(&twice).contains("of 4 writes 3 were cut after"));
     }
 }
