@@ -7,6 +7,7 @@ mod sockets;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use sockets::Forward;
 
@@ -116,6 +117,33 @@ impl Guest {
     pub fn run(&self, command: Command) -> Result<Output> {
         let timeout = command.timeout;
         Process::start(self.link(&command.line())?, &command, false)?.wait(timeout)
+    }
+
+    /// Runs a command as [`Guest::run`]. Once a minute the guest is asked to start another program: one that cannot, twice
+    /// in a row, hangs, which is told then and not at the command's limit.
+    ///
+    /// # Errors
+    /// As [`Guest::run`], and [`GuestError::Hung`].
+    pub fn run_watched(&self, command: Command) -> Result<Output> {
+        const LOOK: Duration = Duration::from_mins(1);
+        let limit = command.timeout;
+        let process = Process::start(self.link(&command.line())?, &command, false)?;
+        let started = Instant::now();
+        let mut missed = 0;
+        loop {
+            let left = limit.saturating_sub(started.elapsed());
+            if left.is_zero() || process.ended_within(LOOK.min(left))? {
+                return process.wait(left);
+            }
+            match self.run(Command::new("true").timeout(LOOK)) {
+                Ok(_) => missed = 0,
+                Err(GuestError::Hung { .. } | GuestError::TimedOut { .. }) => missed += 1,
+                Err(error) => return Err(error),
+            }
+            if missed == 2 {
+                return Err(process.hung());
+            }
+        }
     }
 
     /// Runs a command that must succeed, and returns what it wrote to stdout, without blanks around it.

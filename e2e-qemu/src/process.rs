@@ -234,13 +234,7 @@ impl Process {
                 self.signal_group(Signal::SIGKILL)?;
                 let killing = format!("killing {}", self.line);
                 let status = match self.link.wait(PROMPT, &killing, ended) {
-                    Err(GuestError::TimedOut { name, .. }) => {
-                        return Err(GuestError::Hung {
-                            name,
-                            doing: self.line.clone(),
-                            output: Box::new(self.take(Status::Signal(Signal::SIGKILL as i32))),
-                        });
-                    }
+                    Err(GuestError::TimedOut { .. }) => return Err(self.hung()),
                     said => said?,
                 };
                 Err(GuestError::TimedOut {
@@ -251,6 +245,29 @@ impl Process {
                 })
             }
             Err(why) => Err(self.link.missing(why, &self.line, limit)),
+        }
+    }
+
+    /// Whether it ended within this time. If not, it goes on.
+    ///
+    /// # Errors
+    /// The guest is gone.
+    pub(crate) fn ended_within(&self, limit: Duration) -> Result<bool> {
+        let id = self.id;
+        let ended = |said: &mut Said| said.programs.get(&id)?.status;
+        match self.link.connection.wait(Instant::now() + limit, ended) {
+            Ok(_) => Ok(true),
+            Err(NoAnswer::Late) => Ok(false),
+            Err(why) => Err(self.link.missing(why, &self.line, limit)),
+        }
+    }
+
+    /// That its guest hangs, with what it had written.
+    pub(crate) fn hung(&self) -> GuestError {
+        GuestError::Hung {
+            name: self.link.name.clone(),
+            doing: self.line.clone(),
+            output: Box::new(self.take(Status::Signal(Signal::SIGKILL as i32))),
         }
     }
 

@@ -95,6 +95,16 @@ impl Node {
         Ok(self)
     }
 
+    /// Kills its kubelet and starts it again; waits until it answers.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn restart_kubelet(&mut self, control: &Control) -> Result<()> {
+        self.kubelet = None;
+        self.guest.shell("pkill -KILL -x kubelet || :")?;
+        self.start_kubelet(control)
+    }
+
     fn start_containerd(&mut self) -> Result<()> {
         let disks = self.guest.disks();
         let disk = disks.first().context("the node has no disk")?.path();

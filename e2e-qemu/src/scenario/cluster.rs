@@ -1,6 +1,8 @@
 //! A real Kubernetes: what a person does with it, from the bare disk to the pod's data.
 
+pub(super) mod away;
 pub(super) mod path;
+pub(super) mod placement;
 pub(super) mod volumes;
 
 use std::time::Duration;
@@ -58,12 +60,15 @@ fn runs_again_after_power_cut(
 }
 
 /// Brings up a control plane, with its logs in the scenario's folder.
-fn in_cluster(context: &Context, work: impl FnOnce(&Cluster) -> Result<()> + Send) -> Result<()> {
+fn in_cluster(
+    context: &Context,
+    work: impl FnOnce(&mut Cluster) -> Result<()> + Send,
+) -> Result<()> {
     let dir = context.empty_artifacts()?;
     let binaries = cluster::prepare(&context.workspace)?;
     cluster::within(|| {
-        let cluster = Cluster::start(&context.workspace, binaries, &dir)?;
-        let done = work(&cluster).inspect_err(|_| diagnose(&cluster));
+        let mut cluster = Cluster::start(&context.workspace, binaries, &dir)?;
+        let done = work(&mut cluster).inspect_err(|_| diagnose(&cluster));
         // etcd's files and images are many and big, and say nothing that the logs do not.
         for entry in std::fs::read_dir(&dir)?.flatten() {
             let path = entry.path();

@@ -119,6 +119,14 @@ pub fn all() -> Vec<Scenario> {
         Scenario::slow("cluster_takes_a_plugged_disk_by_disk_config_uml", |c| {
             cluster::path::disk(c, cluster::path::Chosen::DiskConfig)
         }),
+        Scenario::slow(
+            "cluster_fills_a_pool_while_the_api_server_is_away_uml",
+            cluster::away::pool_fills,
+        ),
+        Scenario::slow(
+            "cluster_places_pods_on_two_nodes_uml",
+            cluster::placement::two_nodes,
+        ),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {

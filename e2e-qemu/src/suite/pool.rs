@@ -177,7 +177,7 @@ impl<'a> Pool<'a> {
         };
         let start = Instant::now();
         let mut guest = guest;
-        let mut result = guest.run(self.command(test, &guest));
+        let mut result = guest.run_watched(self.command(test, &guest));
         let mut hung = None;
         if let Err(error @ GuestError::Hung { .. }) = &result {
             // docs/decisions/guest-hangs.md: told, and tried once more.
@@ -189,7 +189,7 @@ impl<'a> Pool<'a> {
                 Ok(guest) => guest,
                 Err(error) => return (outcome(start, Some(error.to_string())), None),
             };
-            result = guest.run(self.command(test, &guest));
+            result = guest.run_watched(self.command(test, &guest));
         }
         let failure = match &result {
             Ok(output) if passed(output) => None,

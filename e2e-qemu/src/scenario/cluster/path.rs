@@ -11,7 +11,7 @@ use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
-const WATCHER: &str = "lvm-disk-watcher";
+pub(super) const WATCHER: &str = "lvm-disk-watcher";
 /// Ten times what it takes on a machine with nothing else to do, from the plugged disk to the pool.
 const POOL: Duration = Duration::from_mins(3);
 
@@ -157,7 +157,7 @@ fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Re
     Ok(())
 }
 
-fn values(node: &str, chosen: Chosen) -> Value {
+pub(super) fn values(node: &str, chosen: Chosen) -> Value {
     let mut values = json!({"image": images::chart_value(false), "nodeSelector": {"basalt.test/storage": "yes"}});
     let select = match chosen {
         Chosen::NodeLabel => json!({"transport": ["ubd"], "size": {"min": "256Mi", "max": "30Gi"}}),

@@ -1,0 +1,171 @@
+//! A pod fills a pool while the API server is away: it writes on, the pool grows, and all goes on when it is back.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use super::path::{self, Chosen};
+use super::{Context, TOPOLVM, in_cluster};
+use crate::cluster::{self, Cluster, Node, images};
+use crate::command::Command;
+use crate::spec::{Backend, Disk};
+
+const NAMESPACE: &str = "topolvm-system";
+/// How long nobody answers.
+const AWAY: Duration = Duration::from_mins(5);
+/// What takes seconds on a machine with nothing else to do.
+const SOON: Duration = Duration::from_mins(3);
+/// Files of 16 MiB that the pod writes, in about as long as the API server is away.
+const FILES: u32 = 90;
+
+/// See the module.
+pub(in super::super) fn pool_fills(context: &Context) -> Result<()> {
+    in_cluster(context, |cluster| {
+        let mut node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
+        let mut watcher = path::values(&node.name(), Chosen::Path);
+        // Smaller than what is written.
+        watcher["classes"][0]["spec"]["thinPool"]["size"] = json!("1Gi");
+        cluster.helm_install("disk-watcher", path::WATCHER, &[], &watcher)?;
+        let labels = ["label", "node", "n1", "basalt.test/storage=yes"];
+        cluster.control.kubectl(&labels)?;
+        node.guest().plug(Disk::new(8 << 30))?;
+        let pool = || size(&node);
+        cluster::until("the pool is there", SOON, || Ok(pool().is_ok()))?;
+        cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
+        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
+        cluster.apply(&writer())?;
+        let ready = [
+            "wait",
+            "--for=condition=Ready",
+            "pod/writer",
+            "--timeout=120s",
+        ];
+        cluster.control.kubectl(&ready)?;
+
+        let before = pool()?;
+        let files = written(cluster)?;
+        cluster.control.stop_api_server();
+        let away = Instant::now();
+        let grew = cluster::until("the pool grew without the API server", AWAY, || {
+            Ok(pool()? > before)
+        })?;
+        cluster::until("the API server was away long enough", AWAY, || {
+            Ok(away.elapsed() >= AWAY)
+        })?;
+        cluster.control.start_api_server()?;
+        context.result(format!(
+            "{:.0} s without the API server: the pool grew from {before} to {} bytes, first after {:.0} s",
+            away.elapsed().as_secs_f32(),
+            pool()?,
+            grew.as_secs_f32()
+        ));
+        node.restart_kubelet(&cluster.control)?;
+        cluster::until("all is written", AWAY, || Ok(written(cluster)? == FILES))?;
+        ensure!(files < FILES, "it had written all before");
+        checked(cluster)?;
+        context.result(format!(
+            "{} files, {files} of them before; no write failed, all sums hold, the container ran through a restart \
+             of the kubelet",
+            FILES
+        ));
+        let started = Instant::now();
+        cluster.apply(&another())?;
+        let ready = [
+            "wait",
+            "--for=condition=Ready",
+            "pod/another",
+            "--timeout=180s",
+        ];
+        cluster.control.kubectl(&ready)?;
+        context.result(format!(
+            "a new claim and its pod: ready after {:.1} s",
+            started.elapsed().as_secs_f32()
+        ));
+        Ok(())
+    })
+}
+
+/// The pool's size, in bytes.
+fn size(node: &Node) -> Result<u64> {
+    let ask = "lvm lvs --noheadings --nosuffix --units b -o lv_size topolvm_vg/topolvm_thin";
+    Ok(node.guest().check(Command::shell(ask))?.trim().parse()?)
+}
+
+fn exec(cluster: &Cluster, script: &str) -> Result<String> {
+    let ask = ["exec", "writer", "--", "sh", "-ec", script];
+    cluster.control.kubectl(&ask)
+}
+
+/// How many files are there, whole.
+fn written(cluster: &Cluster) -> Result<u32> {
+    Ok(exec(cluster, "cat /data/sums 2>/dev/null | wc -l")?.parse()?)
+}
+
+/// No write failed, every file has its sum, and the container is the first one.
+fn checked(cluster: &Cluster) -> Result<()> {
+    exec(
+        cluster,
+        "[ ! -e /data/errors ] || { cat /data/errors >&2; exit 1; }",
+    )?;
+    exec(cluster, "cd /data && sha256sum -c sums >/dev/null")?;
+    let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
+    let restarts = (cluster.control).kubectl(&["get", "pod", "writer", "-o", restarts])?;
+    ensure!(
+        restarts == "0",
+        "the container was started {restarts} times more"
+    );
+    Ok(())
+}
+
+fn values() -> Value {
+    json!({
+        "image": images::chart_value(true),
+        "controller": {"replicaCount": 1},
+        "snapshot": {"enabled": false},
+        "lvmd": {"managed": false, "deviceClasses": [{
+            "name": "thin", "volume-group": "topolvm_vg", "default": true, "spare-gb": 0, "type": "thin",
+            "thin-pool": {"name": "topolvm_thin", "overprovision-ratio": 10.0},
+        }]},
+        "node": {"lvmdEmbedded": true},
+        "storageClasses": [{"name": "thin", "storageClass": {"fsType": "xfs",
+            "isDefaultClass": true, "volumeBindingMode": "WaitForFirstConsumer",
+            "additionalParameters": {"topolvm.io/device-class": "thin"}}}],
+    })
+}
+
+fn claim(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
+        "storageClassName": "thin", "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "4Gi"}}}})
+}
+
+fn pod(name: &str, script: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{
+            "name": "c", "image": images::BUSYBOX, "imagePullPolicy": "Never",
+            "command": ["sh", "-c", format!("trap exit TERM; {script}; sleep 1d & wait")],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]}})
+}
+
+/// It writes all the time, and notes what was written and what could not be.
+fn writer() -> String {
+    let script = format!(
+        "for i in $(seq {FILES}); do \
+           if dd if=/dev/urandom of=/data/$i bs=1M count=16 conv=fsync; \
+           then (cd /data && sha256sum $i) >>/data/sums; \
+           else echo \"file $i\" >>/data/errors; fi; sleep 3; \
+         done"
+    );
+    format!("{}\n---\n{}", claim("writer"), pod("writer", &script))
+}
+
+fn another() -> String {
+    format!(
+        "{}\n---\n{}",
+        claim("another"),
+        pod("another", "echo >/data/x")
+    )
+}
