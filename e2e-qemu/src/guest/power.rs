@@ -50,7 +50,7 @@ impl Guest {
     /// "Magic SysRq key": l, w, t), as far as it still can.
     pub(crate) fn tell_tasks(&self) {
         if self.spec.backend == Backend::Uml {
-            for key in ["l", "w", "t"] {
+            for key in ["l", "w", "t", "q"] {
                 let _ = uml::ask(self.scratch.path(), &format!("sysrq {key}"));
             }
         }

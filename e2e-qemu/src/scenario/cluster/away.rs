@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::path::{self, Chosen};
@@ -25,13 +25,16 @@ pub(in super::super) fn pool_fills(context: &Context) -> Result<()> {
         let mut node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
         let mut watcher = path::values(&node.name(), Chosen::Path);
         // Smaller than what is written.
-        watcher["classes"][0]["spec"]["thinPool"]["size"] = json!("1Gi");
+        let class = &mut watcher["classes"][0]["spec"];
+        class["thinPool"]["size"] = json!("1Gi");
+        class["select"]["size"]["min"] = json!("4Gi");
         cluster.helm_install("disk-watcher", path::WATCHER, &[], &watcher)?;
         let labels = ["label", "node", "n1", "basalt.test/storage=yes"];
         cluster.control.kubectl(&labels)?;
         node.guest().plug(Disk::new(8 << 30))?;
         let pool = || size(&node);
-        cluster::until("the pool is there", SOON, || Ok(pool().is_ok()))?;
+        cluster::until("the pool is there", SOON, || Ok(pool().is_ok()))
+            .with_context(|| path::status(cluster))?;
         cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
         cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
         cluster.apply(&writer())?;

@@ -144,17 +144,20 @@ fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Re
         let out = node.guest().run(pool.clone())?;
         Ok(out.status.success() && out.text().starts_with("twi-a"))
     });
-    let took = took.with_context(|| {
-        let ask = ["exec", "ds/disk-watcher", "--", "/disk-watcher", "status"];
-        let ask = [&["--namespace", WATCHER][..], &ask].concat();
-        let said = cluster.control.kubectl(&ask);
-        said.unwrap_or_else(|error| format!("{error:#}"))
-    })?;
+    let took = took.with_context(|| status(cluster))?;
     context.result(format!(
         "{chosen:?}: {disk} became topolvm_vg/topolvm_thin {:.1} s after it was there",
         took.as_secs_f32()
     ));
     Ok(())
+}
+
+/// What the watcher says of its node, or why it does not.
+pub(super) fn status(cluster: &Cluster) -> String {
+    let ask = ["exec", "ds/disk-watcher", "--", "/disk-watcher", "status"];
+    let ask = [&["--namespace", WATCHER][..], &ask].concat();
+    let said = cluster.control.kubectl(&ask);
+    said.unwrap_or_else(|error| format!("{error:#}"))
 }
 
 pub(super) fn values(node: &str, chosen: Chosen) -> Value {
