@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use csi::kubernetes::logical_volume::LogicalVolume;
@@ -47,9 +48,17 @@ pub fn start_with(program: &Path, args: &[String], env: &[(&str, &Path)], log: &
         .unwrap()
 }
 
+/// A port of which nobody else knows: below those that the kernel gives to connections
+/// (ip(7), ip_local_port_range), and each but once in this process.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 20_000 + u16::try_from(number % 12_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until `done`, at most a minute.
@@ -190,8 +199,9 @@ impl Server {
     }
 
     async fn ready(&mut self) {
-        let (api, client) = (&mut self.api, &self.client);
+        let (api, etcd, client) = (&mut self.api, &mut self.etcd, &self.client);
         eventually("the API server is ready", async || {
+            assert_eq!(etcd.try_wait().unwrap(), None, "etcd has ended");
             assert_eq!(api.try_wait().unwrap(), None, "it has ended");
             client.apiserver_version().await.ok()
         })
