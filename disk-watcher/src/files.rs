@@ -25,7 +25,7 @@ use crate::facts::{DiskFacts, DiskId, Transport};
 use crate::journal::{Journal, JournalError};
 use crate::status::{FileState, NodeFile};
 
-/// The smallest file we make; the same as upstream's and LVM's sizes, it is a multiple of 1 MiB.
+/// The smallest file we make.
 pub const MIN: Bytes = Bytes(64 * MIB);
 
 /// A file that a class wants.
@@ -108,17 +108,14 @@ pub fn keep(config: &Config, journal: &mut Journal) -> Vec<NodeFile> {
     for class in &config.classes {
         for wanted in &class.select.files {
             let done = match (class.mode, journal.file(&wanted.path)) {
-                (Mode::Enforce, _) => make::make(journal, wanted).map(|made| attached(&made)),
-                (_, Some(made)) => Ok(attached(made)),
-                (mode, None) => Ok(Ok((
+                (Mode::Enforce, _) => make::make(journal, wanted).and_then(|made| attached(&made)),
+                (_, Some(made)) => attached(made),
+                (mode, None) => Ok((
                     FileState::Planned,
                     format!("mode is {mode:?}; Enforce makes it"),
-                ))),
+                )),
             };
-            let (state, message) = match done {
-                Ok(Ok(both)) => both,
-                Ok(Err(error)) | Err(error) => (FileState::Refused, crate::node::chain(&error)),
-            };
+            let (state, message) = done.unwrap_or_else(refusal);
             seen.push(NodeFile {
                 path: wanted.path.clone(),
                 size: wanted.size,
@@ -144,8 +141,7 @@ pub fn keep(config: &Config, journal: &mut Journal) -> Vec<NodeFile> {
             }
             continue;
         }
-        let (state, message) = attached(&made)
-            .unwrap_or_else(|error| (FileState::Refused, crate::node::chain(&error)));
+        let (state, message) = attached(&made).unwrap_or_else(refusal);
         seen.push(NodeFile {
             path: made.path,
             size: made.size,
@@ -155,6 +151,10 @@ pub fn keep(config: &Config, journal: &mut Journal) -> Vec<NodeFile> {
         });
     }
     seen
+}
+
+fn refusal(error: FileError) -> (FileState, String) {
+    (FileState::Refused, crate::node::chain(&error))
 }
 
 /// Has a loop device for a file of ours.
@@ -182,11 +182,14 @@ fn attached(made: &MadeFile) -> Result<(FileState, String), FileError> {
             ),
         });
     }
-    if let Some(device) = loop_device::of(&file).map_err(io("look for a loop device of"))? {
-        return Ok((FileState::Attached, device.display().to_string()));
-    }
-    let device = loop_device::attach(&file, path).map_err(io("attach"))?;
-    info!(file = %path.display(), device = %device.display(), "attached");
+    let device = match loop_device::of(&file).map_err(io("look for a loop device of"))? {
+        Some(device) => device,
+        None => {
+            let device = loop_device::attach(&file, path).map_err(io("attach"))?;
+            info!(file = %path.display(), device = %device.display(), "attached");
+            device
+        }
+    };
     Ok((FileState::Attached, device.display().to_string()))
 }
 

@@ -132,7 +132,7 @@ impl Guest {
         let mut missed = 0;
         loop {
             let left = limit.saturating_sub(started.elapsed());
-            if left.is_zero() || process.ended_within(LOOK.min(left))? {
+            if left.is_zero() || process.ended_within(LOOK.min(left))?.is_some() {
                 return process.wait(left);
             }
             match self.run(Command::new("true").timeout(LOOK)) {

@@ -226,38 +226,31 @@ impl Process {
     /// # Errors
     /// The limit is over, or the guest is gone.
     pub fn wait(&self, limit: Duration) -> Result<Output> {
-        let id = self.id;
-        let ended = |said: &mut Said| said.programs.get(&id)?.status;
-        match self.link.connection.wait(Instant::now() + limit, ended) {
-            Ok(status) => Ok(self.take(status)),
-            Err(NoAnswer::Late) => {
-                self.signal_group(Signal::SIGKILL)?;
-                let killing = format!("killing {}", self.line);
-                let status = match self.link.wait(PROMPT, &killing, ended) {
-                    Err(GuestError::TimedOut { .. }) => return Err(self.hung()),
-                    said => said?,
-                };
-                Err(GuestError::TimedOut {
-                    name: self.link.name.clone(),
-                    doing: self.line.clone(),
-                    limit,
-                    output: Some(Box::new(self.take(status))),
-                })
-            }
-            Err(why) => Err(self.link.missing(why, &self.line, limit)),
+        if let Some(status) = self.ended_within(limit)? {
+            return Ok(self.take(status));
         }
+        self.signal_group(Signal::SIGKILL)?;
+        let Some(status) = self.ended_within(PROMPT)? else {
+            return Err(self.hung());
+        };
+        Err(GuestError::TimedOut {
+            name: self.link.name.clone(),
+            doing: self.line.clone(),
+            limit,
+            output: Some(Box::new(self.take(status))),
+        })
     }
 
-    /// Whether it ended within this time. If not, it goes on.
+    /// How it ended within this time; `None`: it goes on.
     ///
     /// # Errors
     /// The guest is gone.
-    pub(crate) fn ended_within(&self, limit: Duration) -> Result<bool> {
+    pub(crate) fn ended_within(&self, limit: Duration) -> Result<Option<Status>> {
         let id = self.id;
         let ended = |said: &mut Said| said.programs.get(&id)?.status;
         match self.link.connection.wait(Instant::now() + limit, ended) {
-            Ok(_) => Ok(true),
-            Err(NoAnswer::Late) => Ok(false),
+            Ok(status) => Ok(Some(status)),
+            Err(NoAnswer::Late) => Ok(None),
             Err(why) => Err(self.link.missing(why, &self.line, limit)),
         }
     }

@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use linux_raw_sys::loop_device::{LO_FLAGS_DIRECT_IO, loop_config, loop_info64};
+use linux_raw_sys::loop_device::{
+    LO_FLAGS_DIRECT_IO, LO_FLAGS_READ_ONLY, loop_config, loop_info64,
+};
 use nix::libc;
 
-/// LO_FLAGS_READ_ONLY.
-const READ_ONLY: u32 = 1;
 /// How often another free device is asked for when somebody else was faster.
 const TRIES: usize = 16;
 
@@ -124,7 +124,7 @@ pub(super) fn is_behind(file: &File, device: &File) -> io::Result<bool> {
 }
 
 fn is_whole(info: &loop_info64) -> bool {
-    info.lo_offset == 0 && info.lo_sizelimit == 0 && info.lo_flags & READ_ONLY == 0
+    info.lo_offset == 0 && info.lo_sizelimit == 0 && info.lo_flags & LO_FLAGS_READ_ONLY as u32 == 0
 }
 
 /// By device and inode, as LOOP_GET_STATUS64 tells them (huge_encode_dev, linux/kdev_t.h).

@@ -6,6 +6,8 @@ use comfy_table::Table;
 use lvmd::units::Bytes;
 use serde::Serialize;
 
+use super::text::lines;
+
 /// A file, as status shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeFile {
@@ -50,7 +52,5 @@ pub(super) fn text(files: &[NodeFile]) -> String {
             file.message.clone(),
         ]);
     }
-    let rows = table.to_string();
-    let rows = rows.lines().map(|line| format!("{}\n", line.trim_end()));
-    format!("\n{}", rows.collect::<String>())
+    format!("\n{}", lines(&table))
 }

@@ -202,12 +202,7 @@ pub(super) fn text(groups: &[NodeVolumeGroup]) -> String {
                 .map(|line| format!("To adopt {name}, {line}\n")),
         );
     }
-    let rows = table.to_string();
-    let rows: String = rows
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect();
-    format!("\n{rows}{notes}")
+    format!("\n{}{notes}", super::text::lines(&table))
 }
 
 #[cfg(test)]

@@ -34,12 +34,7 @@ pub fn pool_table(pools: &[NodeThinPool], width: Option<u16>, details: bool) -> 
             codes(pool),
         ]);
     }
-    let mut text: String = table
-        .to_string()
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect();
-    text.insert(0, '\n');
+    let mut text = format!("\n{}", super::text::lines(&table));
     if details {
         text.extend(pools.iter().map(in_full));
     }

@@ -3,6 +3,8 @@
 use comfy_table::Table;
 use serde::Serialize;
 
+use super::text::lines;
+
 use crate::facts::DiskId;
 
 /// A request, as status shows it.
@@ -56,7 +58,5 @@ pub(super) fn text(requests: &[NodeRequest]) -> String {
             request.message.clone(),
         ]);
     }
-    let rows = table.to_string();
-    let rows = rows.lines().map(|line| format!("{}\n", line.trim_end()));
-    format!("\n{}", rows.collect::<String>())
+    format!("\n{}", lines(&table))
 }

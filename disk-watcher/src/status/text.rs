@@ -31,11 +31,7 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
             disk.summary(),
         ]);
     }
-    let mut text: String = table
-        .to_string()
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect();
+    let mut text = lines(&table);
     text.push_str(&approvals(disks));
     text.push_str(&super::file::text(&status.files));
     text.push_str(&super::request::text(&status.requests));
@@ -45,6 +41,13 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
         text.extend(disks.iter().map(in_full));
     }
     text
+}
+
+/// A table as lines without blanks at their ends.
+pub(super) fn lines(table: &Table) -> String {
+    let rows = table.to_string();
+    let rows = rows.lines().map(|line| format!("{}\n", line.trim_end()));
+    rows.collect()
 }
 
 /// What to write so that disks that wait for a person join, class by class.

@@ -267,9 +267,10 @@ pub(crate) fn state(dir: &Path, disk: &Disk) -> Option<Seen> {
 
 /// All disks, as the watcher shows them.
 fn statuses(dir: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(dir.join("status/status.json")).unwrap_or_default();
-    let all: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    all["disks"].as_array().cloned().unwrap_or_default()
+    crate::faults::status::status(dir)["disks"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// The kinds on the disk that libblkid sees too, asked through a program that is not ours.

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use serde_json::Value;
-
+use crate::faults::status::status;
 use crate::harness::{Watcher, run, wait_for};
 use crate::scsi::{Bench, Disk, class};
 
 /// The state of each disk by its id.
 fn states(dir: &Path) -> BTreeMap<String, Vec<String>> {
-    let text = std::fs::read(dir.join("status/status.json")).unwrap_or_default();
-    let status: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let status = status(dir);
     let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for disk in status["disks"].as_array().into_iter().flatten() {
         let name = disk["name"].as_str().unwrap_or("(missing)");

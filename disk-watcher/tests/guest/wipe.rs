@@ -3,15 +3,9 @@
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use serde_json::Value;
-
+use crate::faults::status::status;
 use crate::harness::{Watcher, output, run, wait_for};
 use crate::scsi::{Bench, Disk, class};
-
-fn status(dir: &Path) -> Value {
-    let text = std::fs::read(dir.join("status/status.json")).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
-}
 
 /// The spec of the request that status offers for this disk, once it does.
 fn offered(dir: &Path, disk: &Disk) -> String {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::faults::status::status;
 use crate::harness::{self, Watcher, run, wait_for};
 
 /// The class: two disks of 512 MiB, `pool` in the words of `spec.thinPool`.
@@ -77,9 +78,7 @@ impl Stage {
 
     /// The pool as status shows it; null while it does not.
     pub(crate) fn pool(&self) -> Value {
-        let text = std::fs::read(self.dir.path().join("status/status.json")).unwrap_or_default();
-        let status: Value = serde_json::from_slice(&text).unwrap_or_default();
-        status["pools"][0].clone()
+        status(self.dir.path())["pools"][0].clone()
     }
 
     pub(crate) fn wait(&self, what: &str, mut holds: impl FnMut(&Value) -> bool) -> Value {
