@@ -2,13 +2,9 @@
 //!
 //! Such a kernel sets its processes' vector registers with `ptrace(PTRACE_SETREGSET, NT_X86_XSTATE)` and a state
 //! of the fixed size 2696, enough for AVX-512. A host with AMX has 11008 and refuses anything shorter with
-//! EFAULT, and the kernel kills its first process. This library, preloaded, takes the place of `ptrace`: what is
+//! EFAULT, and the kernel kills its first process. This takes the place of `ptrace`: what is
 //! too short is filled up with zeroes, which say "in its initial state" for every register the kernel does not
 //! know of. Everything else goes through unchanged.
-//!
-//! Built by build.rs without the standard library, because it is loaded into a foreign program.
-
-#![no_std]
 
 use core::ffi::{c_int, c_long, c_void};
 
@@ -35,11 +31,6 @@ unsafe extern "C" {
     fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8;
     fn memset(to: *mut u8, byte: c_int, n: usize) -> *mut u8;
     fn __errno_location() -> *mut c_int;
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
-    loop {}
 }
 
 /// In place of the C library's.

@@ -18,11 +18,11 @@ use crate::supervise::{Bind, Plan, Root};
 /// Where the agent's executable is in the guest.
 const AGENT: &str = "/.basalt/agent";
 
-/// Where the library is that makes the kernel run on hosts with a large register state.
-const REGISTERS: &str = "/.basalt/registers.so";
+/// Where the library is that lets the kernel get along with its host.
+const SHIM: &str = "/.basalt/shim.so";
 
-/// See `shim/registers.rs`.
-const REGISTERS_LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/registers.so"));
+/// See `shim/lib.rs`.
+const SHIM_LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
 
 /// The agent's line, by its name in /dev.
 const LINE: &str = "ttyS0";
@@ -67,8 +67,8 @@ pub(crate) fn plan(
         let what = "only a virtual machine's disks are recorded";
         return Err(io::Error::new(io::ErrorKind::Unsupported, what));
     }
-    let library = scratch.join("registers.so");
-    std::fs::write(&library, REGISTERS_LIBRARY)?;
+    let library = scratch.join("shim.so");
+    std::fs::write(&library, SHIM_LIBRARY)?;
     let bind = |source: &Path, target: &Path, writable| Bind {
         source: source.to_owned(),
         target: target.to_owned(),
@@ -80,7 +80,7 @@ pub(crate) fn plan(
         .collect();
     binds.push(bind(scratch, scratch, true));
     binds.push(bind(program, Path::new(AGENT), false));
-    binds.push(bind(&library, Path::new(REGISTERS), false));
+    binds.push(bind(&library, Path::new(SHIM), false));
     Ok(Plan {
         scratch: scratch.to_owned(),
         limit: spec.limit,
@@ -91,7 +91,7 @@ pub(crate) fn plan(
             binds,
         }),
         argv: argv(spec, scratch, disks),
-        env: BTreeMap::from([("LD_PRELOAD".to_owned(), REGISTERS.to_owned())]),
+        env: BTreeMap::from([("LD_PRELOAD".to_owned(), SHIM.to_owned())]),
     })
 }
 
@@ -165,6 +165,51 @@ mod tests {
         assert_eq!(disk_name(0).as_deref(), Some("ubdb"));
         assert_eq!(disk_name(14).as_deref(), Some("ubdp"));
         assert_eq!(disk_name(15), None);
+    }
+
+    /// See `shim/ticks.rs`.
+    #[test]
+    #[expect(unsafe_code, reason = "calls the library as the kernel does")]
+    fn a_timer_set_for_one_tick_ticks_on() {
+        use nix::libc::{self, c_int, c_void, itimerspec, timer_t};
+        use std::ffi::CString;
+        use std::os::unix::ffi::OsStrExt;
+
+        type SetTime =
+            unsafe extern "C" fn(timer_t, c_int, *const itimerspec, *mut itimerspec) -> c_int;
+        let dir = tempfile::tempdir().unwrap();
+        let library = dir.path().join("shim.so");
+        std::fs::write(&library, SHIM_LIBRARY).unwrap();
+        let library = CString::new(library.as_os_str().as_bytes()).unwrap();
+        // SAFETY: the library's functions have the C library's types; all structures are plain numbers, for which
+        // zero is a value, and live until the calls have returned.
+        let (once, off) = unsafe {
+            let library = libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+            assert!(!library.is_null());
+            let set: *mut c_void = libc::dlsym(library, c"timer_settime".as_ptr());
+            assert!(!set.is_null());
+            let set: SetTime = std::mem::transmute(set);
+            let mut event: libc::sigevent = std::mem::zeroed();
+            // It never goes off here.
+            event.sigev_notify = libc::SIGEV_SIGNAL;
+            event.sigev_signo = libc::SIGALRM;
+            let mut timer: timer_t = std::ptr::null_mut();
+            let made = libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer);
+            assert_eq!(made, 0);
+            let asked = |seconds| {
+                let mut spec: itimerspec = std::mem::zeroed();
+                spec.it_value.tv_sec = seconds;
+                assert_eq!(set(timer, 0, &raw const spec, std::ptr::null_mut()), 0);
+                let mut is: itimerspec = std::mem::zeroed();
+                assert_eq!(libc::timer_gettime(timer, &raw mut is), 0);
+                is
+            };
+            (asked(3600), asked(0))
+        };
+        assert!(once.it_value.tv_sec >= 3590);
+        assert_eq!(once.it_interval.tv_nsec, 100_000_000, "it ticks on");
+        assert_eq!(off.it_value.tv_sec, 0, "a timer that is stopped is stopped");
+        assert_eq!(off.it_interval.tv_nsec, 0);
     }
 
     #[test]
