@@ -353,10 +353,20 @@ pub fn children(pid: i32) -> Vec<i32> {
 
 /// Resident memory in KiB.
 pub fn rss(pid: i32) -> u64 {
+    kib(pid, "VmRSS:")
+}
+
+/// What a process has made itself of its resident memory, in KiB: without the pages of its program and libraries, which
+/// become resident when their code is first run and can be dropped.
+pub fn anonymous(pid: i32) -> u64 {
+    kib(pid, "RssAnon:")
+}
+
+fn kib(pid: i32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status
         .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .find_map(|l| l.strip_prefix(field))
         .unwrap()
         .trim()
         .trim_end_matches(" kB")
