@@ -9,3 +9,4 @@ mod duties;
 mod node;
 mod programs;
 mod server;
+mod volumes;
