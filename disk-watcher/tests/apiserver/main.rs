@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod crds;
+#[allow(dead_code, reason = "the CSI driver's tests use all of it")]
 #[path = "../../../csi/tests/apiserver/server.rs"]
 mod server;
