@@ -13,7 +13,7 @@ use kube::{Api, Client, Config, ResourceExt};
 use serde_json::json;
 
 /// Where `e2e-qemu cluster --build-only` left the programs, or where `BASALT_CLUSTER` says.
-fn program(module: &str, name: &str) -> PathBuf {
+pub fn program(module: &str, name: &str) -> PathBuf {
     let told = std::env::vars().find(|(key, _)| key == "BASALT_CLUSTER");
     let there = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
     let cache = told.map_or_else(there, |(_, dir)| PathBuf::from(dir));
@@ -49,7 +49,7 @@ pub fn start_with(program: &Path, args: &[String], env: &[(&str, &Path)], log: &
 
 /// A port of which nobody else knows: below those that the kernel gives to connections
 /// (ip(7), ip_local_port_range), and each but once in this process.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
@@ -116,7 +116,11 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        std::fs::write(at("tokens"), "admin,admin,admin,system:masters\n").unwrap();
+        let tokens = [
+            "admin,admin,admin,system:masters",
+            "controller,system:serviceaccount:topolvm-system:topolvm-controller,controller,system:serviceaccounts",
+        ];
+        std::fs::write(at("tokens"), tokens.join("\n") + "\n").unwrap();
         let args: Vec<String> = [
             ("--etcd-servers", etcd_url),
             ("--bind-address", "127.0.0.1".to_owned()),
@@ -191,16 +195,22 @@ impl Server {
         }
     }
 
-    /// A kubeconfig for programs.
+    /// A kubeconfig for programs that may do everything.
     pub fn kubeconfig(&self) -> PathBuf {
-        let file = self.dir.path().join("kubeconfig");
+        self.kubeconfig_of("admin")
+    }
+
+    /// A kubeconfig with the token `admin` or `controller`; the latter is the service account of
+    /// charts/topolvm and may do what RBAC gives it.
+    pub fn kubeconfig_of(&self, token: &str) -> PathBuf {
+        let file = self.dir.path().join(format!("kubeconfig-{token}"));
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{"name": "test", "cluster": {
                 "server": format!("https://127.0.0.1:{}", self.port),
                 "insecure-skip-tls-verify": true,
             }}],
-            "users": [{"name": "test", "user": {"token": "admin"}}],
+            "users": [{"name": "test", "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         });
         std::fs::write(&file, config.to_string()).unwrap();
