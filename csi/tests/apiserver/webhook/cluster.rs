@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::CONFIGURATION;
 use crate::chart::{apply, controller_args, one, render};
-use crate::server::{Crd, Server, eventually, free_port, start_with};
+use crate::server::{Server, eventually, free_port, start_with};
+use crate::volumes::Crd;
 
 pub struct Cluster {
     pub server: Server,
