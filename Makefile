@@ -3,7 +3,7 @@ CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
 
-.PHONY: help setup build demo check apiserver test test-all cluster bench image clean
+.PHONY: help setup build demo check apiserver test test-all cluster bench image extension clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -19,7 +19,7 @@ demo: build ## Boots a guest, plugs a disk into it, and shows it become volumes
 
 check: build $(DENY) ## Lints, licences and unit tests, without a guest
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest,basalt-csi/apiserver,basalt-disk-watcher/apiserver -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest,basalt-csi/apiserver -- -D warnings
 	$(DENY) check --hide-inclusion-graph bans licenses sources
 	$(CARGO) test --workspace --locked --quiet
 
@@ -29,7 +29,6 @@ $(DENY):
 apiserver: build ## Tests against a real API server on this machine
 	$(E2E) cluster --build-only
 	$(CARGO) test -p basalt-csi --features apiserver --test apiserver --locked --quiet -- --test-threads 2
-	$(CARGO) test -p basalt-disk-watcher --features apiserver --test apiserver --locked --quiet -- --test-threads 2
 
 test: check apiserver ## Lints, unit tests, guest tests and scenarios, each once
 	$(E2E) test
@@ -47,6 +46,10 @@ bench: build ## Measures beside peers: table here, numbers in target/bench; ONLY
 image: setup ## Builds the node image: target/image
 	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher
 	$(CARGO) run --locked --quiet -p basalt-extension -- image
+
+extension: setup ## Builds the system extension for Talos: target/extension
+	$(CARGO) build --release --locked -p basalt-disk-watcher
+	$(CARGO) run --locked --quiet -p basalt-extension -- build
 
 clean: ## Removes what was built; caches of trees too
 	$(CARGO) clean

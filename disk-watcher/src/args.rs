@@ -49,13 +49,13 @@ pub struct RunArgs {
     #[arg(long, default_value = STATUS_DIR)]
     pub status_dir: PathBuf,
     /// Address of /metrics, /healthz and /readyz; 0 is off
-    #[arg(long, default_value = ":8080")]
+    #[arg(long, env = "METRICS_BIND_ADDRESS", default_value = ":8080")]
     pub metrics_bind_address: Bind,
     /// How many seconds thin_check may take before a pool is activated
     #[arg(long, default_value_t = 600)]
     pub thin_check_limit: u64,
     /// What to log, as a level or filters such as disk_watcher=debug
-    #[arg(long, default_value = "info")]
+    #[arg(long, env = "LOG", default_value = "info")]
     pub log: String,
     /// Log as JSON
     #[arg(long)]

@@ -14,7 +14,6 @@ mod instant;
 mod lvm_name;
 mod raw;
 mod request;
-pub(crate) mod schema;
 mod sources;
 mod values;
 
@@ -138,16 +137,7 @@ pub struct DiskClass {
 
 /// What a class may do.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    serde::Deserialize,
-    Serialize,
-    clap::ValueEnum,
-    schemars::JsonSchema,
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, clap::ValueEnum,
 )]
 #[value(rename_all = "PascalCase")]
 pub enum Mode {
@@ -161,9 +151,7 @@ pub enum Mode {
 }
 
 /// Which disks are taken once the class is Ready.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
 pub enum Discovery {
     /// None: they wait for approval.
     #[default]
@@ -289,9 +277,7 @@ pub struct Select {
 }
 
 /// What the data lies on.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, Serialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Media {
     /// Anything that does not rotate, NVMe included.
@@ -382,9 +368,7 @@ pub struct VolumeGroup {
 }
 
 /// Who activates a group after a boot.
-#[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
 pub enum Activation {
     /// The host; the watcher, where the host did not within a minute.
     #[default]

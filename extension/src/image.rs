@@ -7,14 +7,18 @@ use crate::layer::{self, LayerError};
 use crate::oci::{ImageSpec, Layout};
 use crate::rootfs::{ClashError, Node, Rootfs, Source};
 
-/// Programs of the tree that ours call, or that a person needs who looks into a node.
-const PROGRAMS: &[&str] = &[
+/// LVM, what it calls, and what a person needs who looks after a pool.
+pub(crate) const FROM_LVM: &[&str] = &[
     "usr/sbin/lvm",
     "usr/sbin/dmsetup",
     "usr/sbin/thin_check",
     "usr/sbin/thin_dump",
     "usr/sbin/thin_repair",
     "usr/sbin/thin_restore",
+];
+
+/// What the CSI driver calls, and what a person needs who looks into a node.
+const FOR_VOLUMES: &[&str] = &[
     "usr/sbin/mkfs.ext4",
     "usr/sbin/e2fsck",
     "usr/sbin/resize2fs",
@@ -32,8 +36,8 @@ const PROGRAMS: &[&str] = &[
     "usr/bin/nsenter",
 ];
 
-/// Files that these programs read.
-const FILES: &[&str] = &["etc/mke2fs.conf", "usr/share/basalt/packages.tsv"];
+/// Which packages, and which versions of them, the tree was made from.
+const PACKAGES: &str = "usr/share/basalt/packages.tsv";
 
 /// Folders that something is mounted on.
 const DIRS: &[(&str, u32)] = &[
@@ -88,24 +92,42 @@ pub enum ImageError {
 /// # Errors
 /// A program is missing, is a script, or needs a library that the tree does not have.
 pub fn rootfs(tree: &Path, programs: &Path) -> Result<Rootfs, ImageError> {
+    let ours = [
+        ("hypertopolvm", programs.join("hypertopolvm")),
+        ("usr/bin/disk-watcher", programs.join("disk-watcher")),
+    ];
+    let mut root = base(tree, &[FROM_LVM, FOR_VOLUMES].concat(), &ours)?;
+    Closure::new(tree, &mut root).file("etc/mke2fs.conf")?;
+    for name in HYPERTOPOLVM_NAMES {
+        link(&mut root, name, "hypertopolvm")?;
+    }
+    link(&mut root, "disk-watcher", "usr/bin/disk-watcher")?;
+    Ok(root)
+}
+
+/// A root for programs of ours: `ours` (where they go, and where they are on this machine) and `theirs` of `tree`, what
+/// both need, and the files that any program expects.
+///
+/// # Errors
+/// As [`rootfs`].
+pub(crate) fn base(
+    tree: &Path,
+    theirs: &[&str],
+    ours: &[(&str, PathBuf)],
+) -> Result<Rootfs, ImageError> {
     let mut root = Rootfs::default();
     for (dir, mode) in DIRS {
         root.put(Path::new(dir), Node::Dir { mode: *mode })?;
     }
     let mut closure = Closure::new(tree, &mut root);
-    for program in PROGRAMS {
+    for program in theirs {
         closure.program(program)?;
     }
-    for file in FILES {
-        closure.file(file)?;
-    }
-    closure.program_from("hypertopolvm", &programs.join("hypertopolvm"))?;
-    closure.program_from("usr/bin/disk-watcher", &programs.join("disk-watcher"))?;
-    for name in HYPERTOPOLVM_NAMES {
-        link(&mut root, name, "hypertopolvm")?;
+    closure.file(PACKAGES)?;
+    for (path, from) in ours {
+        closure.program_from(path, from)?;
     }
     lvm_names(tree, &mut root)?;
-    link(&mut root, "disk-watcher", "usr/bin/disk-watcher")?;
     link(&mut root, "etc/mtab", "../proc/self/mounts")?;
     // The links of Debian's merged /usr, also where no program came through them.
     for name in ["bin", "lib", "sbin"] {

@@ -6,6 +6,7 @@
 //!   one `unshare mmdebstrap` and waits for it; it dies with the caller.
 //! - [`image`] is the node image: [`rootfs`] says what is where, [`closure`] finds what programs need, [`layer`]
 //!   packs it, [`oci`] lays it out.
+//! - [`talos`] is the same for Talos: system extensions.
 //! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
 //! - [`host`] is the one door to other programs.
 
@@ -18,6 +19,7 @@ pub mod oci;
 pub mod progress;
 pub mod recipe;
 pub mod rootfs;
+pub mod talos;
 pub mod tree;
 
 pub use recipe::Recipe;

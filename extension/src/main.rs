@@ -1,9 +1,11 @@
 //! `extension`: builds what is shipped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use extension::progress::Step;
+use extension::talos::build;
 use extension::{Cache, Recipe, image};
 
 /// Builds what Basalt ships.
@@ -38,6 +40,21 @@ enum Action {
         out: PathBuf,
         /// The name to import it under, with a tag.
         #[arg(long, default_value = concat!("basalt:", env!("CARGO_PKG_VERSION")))]
+        reference: String,
+        /// Where built trees are kept.
+        #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
+        cache: PathBuf,
+    },
+    /// Builds the system extension for Talos: a flat tar, an OCI layout in a folder, and the same as an archive.
+    Build {
+        /// The folder with our own binaries.
+        #[arg(long, default_value = "target/release")]
+        programs: PathBuf,
+        /// The folder to write to.
+        #[arg(long, default_value = "target/extension")]
+        out: PathBuf,
+        /// The image's name, with a tag.
+        #[arg(long, default_value = concat!("lvm-disk-watcher:", env!("CARGO_PKG_VERSION")))]
         reference: String,
         /// Where built trees are kept.
         #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
@@ -78,6 +95,42 @@ fn main() -> anyhow::Result<()> {
             println!("{reference}  {}", layout.digest);
             println!("{}  {:.1} MB", archive.display(), megabytes(layout.size()));
         }
+        Action::Build {
+            programs,
+            out,
+            reference,
+            cache,
+        } => {
+            let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node())?;
+            extension_for_talos(&tree, &programs, &out, &reference)?;
+        }
+    }
+    Ok(())
+}
+
+fn extension_for_talos(
+    tree: &Path,
+    programs: &Path,
+    out: &Path,
+    reference: &str,
+) -> anyhow::Result<()> {
+    let name = build::LVM_DISK_WATCHER;
+    let step = Step::start(format!("packing the extension {name}"));
+    let root = build::lvm_disk_watcher(tree, programs)?;
+    let packed = build::pack(&root, name, reference)?;
+    let stem = format!("{name}-amd64");
+    let (tar, archive) = (
+        out.join(format!("{stem}.tar")),
+        out.join(format!("{stem}.oci.tar")),
+    );
+    packed.layout.write_dir(&out.join(&stem))?;
+    packed.layout.write_archive(&archive, image::EPOCH)?;
+    std::fs::write(&tar, &packed.tar)
+        .with_context(|| format!("could not write {}", tar.display()))?;
+    step.done();
+    println!("{reference}  {}", packed.layout.digest);
+    for (path, bytes) in [(archive, packed.layout.size()), (tar, packed.tar.len())] {
+        println!("{}  {:.1} MB", path.display(), megabytes(bytes));
     }
     Ok(())
 }

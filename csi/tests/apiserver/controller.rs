@@ -24,8 +24,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
 use crate::node::Running;
-use crate::server::{Server, eventually};
-use crate::volumes::Crd;
+use crate::server::{Crd, Server, eventually};
 
 struct Driver {
     controller: Controller<KubeStore>,

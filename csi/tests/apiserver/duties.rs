@@ -21,8 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::node::{Running, made, theirs};
-use crate::server::{Server, eventually};
-use crate::volumes::Crd;
+use crate::server::{Crd, Server, eventually};
 
 fn claim(name: &str, provisioner: &str, node: &str) -> PersistentVolumeClaim {
     serde_json::from_value(json!({

@@ -16,8 +16,7 @@ use lvmd::volumes::{Create, SnapshotOf, VolumeError};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Server, eventually};
-use crate::volumes::Crd;
+use crate::server::{Crd, Server, eventually};
 
 /// A node's volumes: a class `ssd` of 10 GiB, in steps of 4 MiB.
 #[derive(Debug, Clone, Default)]

@@ -61,9 +61,7 @@ pub struct DiskWipeRequest {
 }
 
 /// How a disk is wiped.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum WipeMethod {
     /// The signatures themselves, as wipefs(8) does; the rest stays, and with it NotZeroed.
     SignaturesOnly,

@@ -14,6 +14,7 @@ mod lvm;
 mod onboarding;
 mod pod;
 mod power;
+mod service;
 mod sockets;
 
 use std::path::PathBuf;
@@ -103,6 +104,7 @@ pub fn all() -> Vec<Scenario> {
             pod::works(c, pod::RunLock::OwnTmpfs, None)
         }),
         Scenario::short("a_private_lock_directory_is_refused_uml", pod::refuses),
+        Scenario::short("talos_extension_service_takes_a_disk_uml", service::works),
         Scenario::slow(
             "cluster_runs_a_pod_again_after_a_power_cut_uml",
             cluster::node,

@@ -1,0 +1,18 @@
+//! System extensions for Talos.
+//!
+//! An extension is an image with `manifest.yaml` and `rootfs/` at its root. What is below `rootfs/` is laid over the
+//! node's read-only root at boot. A file `usr/local/etc/containers/<name>.yaml` in it describes a service, whose own
+//! root is `usr/local/lib/containers/<name>`.
+//!
+//! - [`build`] puts our extensions together.
+//! - [`service`] reads the description of a service, with [`yaml`]; what is wrong is a [`finding`].
+
+pub mod build;
+pub mod finding;
+pub mod service;
+pub mod yaml;
+
+/// Where the descriptions of services are, in an extension's root.
+pub const SERVICES: &str = "usr/local/etc/containers";
+/// Where the services' own roots are.
+pub const CONTAINERS: &str = "usr/local/lib/containers";

@@ -1,0 +1,104 @@
+//! Our extensions, as data.
+
+use std::path::{Path, PathBuf};
+
+use super::{CONTAINERS, SERVICES};
+use crate::image::{self, EPOCH, ImageError};
+use crate::layer;
+use crate::oci::{ImageSpec, Layout};
+use crate::rootfs::{Node, Rootfs, Source};
+
+/// The watcher's name: of the extension, of its service, and of the ExtensionServiceConfig that configures it.
+pub const LVM_DISK_WATCHER: &str = "lvm-disk-watcher";
+
+const MANIFEST: &str = include_str!("../../talos/lvm-disk-watcher.manifest.yaml");
+const SERVICE: &str = include_str!("../../talos/lvm-disk-watcher.service.yaml");
+
+/// Folders of the service's root that something is mounted on, beside those of every root.
+const MOUNT_POINTS: &[&str] = &[
+    "etc/disk-watcher",
+    "run/disk-watcher",
+    "run/lock/lvm",
+    "run/topolvm",
+    "run/udev",
+    "var/lib/disk-watcher",
+];
+
+/// The extension whose service is disk-watcher, from `tree` and from `programs`, the folder with our own binaries.
+///
+/// # Errors
+/// A program, or something that it needs, is not there.
+pub fn lvm_disk_watcher(tree: &Path, programs: &Path) -> Result<Rootfs, ImageError> {
+    let ours = [("usr/bin/disk-watcher", programs.join("disk-watcher"))];
+    let mut service = image::base(tree, image::FROM_LVM, &ours)?;
+    for dir in MOUNT_POINTS {
+        service.put(Path::new(dir), Node::Dir { mode: 0o755 })?;
+    }
+    // Nobody but root is in there.
+    service.put(Path::new("tmp"), Node::Dir { mode: 0o755 })?;
+    extension(LVM_DISK_WATCHER, MANIFEST, SERVICE, &service)
+}
+
+/// An extension with one service, whose root is `service`.
+fn extension(
+    name: &str,
+    manifest: &str,
+    description: &str,
+    service: &Rootfs,
+) -> Result<Rootfs, ImageError> {
+    let mut root = Rootfs::default();
+    let mut text = |path: PathBuf, text: String| {
+        let from = Source::Bytes(text.into_bytes());
+        root.put(&path, Node::File { mode: 0o644, from })
+    };
+    let manifest = manifest.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
+    text("manifest.yaml".into(), manifest)?;
+    let rootfs = Path::new("rootfs");
+    let service_file = rootfs.join(SERVICES).join(format!("{name}.yaml"));
+    text(service_file, description.to_owned())?;
+    let own_root = rootfs.join(CONTAINERS).join(name);
+    for (path, node) in service.iter() {
+        root.put(&own_root.join(path), node.clone())?;
+    }
+    Ok(root)
+}
+
+/// An extension as an image, and as the flat tar that Talos' imager takes as `tarballPath`.
+#[derive(Debug)]
+pub struct Packed {
+    /// The image.
+    pub layout: Layout,
+    /// What the image's one layer is before it is compressed.
+    pub tar: Vec<u8>,
+}
+
+/// Packs an extension; the image gets `reference` as its name.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn pack(extension: &Rootfs, name: &str, reference: &str) -> Result<Packed, ImageError> {
+    let label = |key: &str, value: &str| {
+        let key = format!("org.opencontainers.image.{key}");
+        (key, value.to_owned())
+    };
+    let spec = ImageSpec {
+        reference: reference.to_owned(),
+        architecture: "amd64",
+        entrypoint: Vec::new(),
+        env: Vec::new(),
+        labels: vec![
+            label("title", name),
+            label("description", "System extension for Talos"),
+            label(
+                "licenses",
+                "Apache-2.0 AND GPL-2.0-or-later AND GPL-3.0-or-later",
+            ),
+            label("version", env!("CARGO_PKG_VERSION")),
+        ],
+        epoch: EPOCH,
+    };
+    let mut tar = Vec::new();
+    layer::write_tar(extension, EPOCH, &mut tar)?;
+    let layout = Layout::new(&spec, layer::pack(extension, EPOCH)?);
+    Ok(Packed { layout, tar })
+}
