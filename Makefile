@@ -19,7 +19,7 @@ demo: build ## Boots a guest, plugs a disk into it, and shows it become volumes
 
 check: build $(DENY) ## Lints, licences and unit tests, without a guest
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest,basalt-csi/apiserver -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest,basalt-csi/apiserver,basalt-disk-watcher/apiserver -- -D warnings
 	$(DENY) check --hide-inclusion-graph bans licenses sources
 	$(CARGO) test --workspace --locked --quiet
 
@@ -29,6 +29,7 @@ $(DENY):
 apiserver: build ## Tests against a real API server on this machine
 	$(E2E) cluster --build-only
 	$(CARGO) test -p basalt-csi --features apiserver --test apiserver --locked --quiet -- --test-threads 2
+	$(CARGO) test -p basalt-disk-watcher --features apiserver --test apiserver --locked --quiet -- --test-threads 2
 
 test: check apiserver ## Lints, unit tests, guest tests and scenarios, each once
 	$(E2E) test

@@ -105,15 +105,9 @@ pub struct ControllerCli {
     #[command(flatten)]
     pub without_effect: WithoutEffect,
 
-    /// Without effect: there is no webhook; kube-scheduler knows the capacity itself
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
-    pub enable_webhooks: Option<bool>,
-    /// Without effect: there is no webhook
-    #[arg(long, value_name = "ADDRESS")]
-    pub webhook_addr: Option<String>,
-    /// Without effect: there is no webhook
-    #[arg(long, value_name = "FOLDER")]
-    pub cert_dir: Option<PathBuf>,
+    /// The pod webhook.
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
 
     /// What to log.
     #[command(flatten)]
@@ -173,18 +167,34 @@ fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(fail)
 }
 
-impl ControllerCli {
-    /// The flags that were given and have no effect, one sentence each.
-    pub fn notices(&self) -> Vec<String> {
-        let mut notices = self.without_effect.notices();
-        let webhook = self.webhook_addr.is_some() || self.cert_dir.is_some();
-        if webhook || self.enable_webhooks == Some(true) {
-            notices.push(
-                "--enable-webhooks, --webhook-addr, --cert-dir: there is no webhook".to_owned(),
-            );
-        }
-        notices
-    }
+/// The webhook that tells the scheduler extender what a new pod wants.
+#[derive(Debug, Clone, clap::Args)]
+pub struct WebhookArgs {
+    /// Serve the pod webhook, which only the scheduler extender needs
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "true", default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub enable_webhooks: bool,
+    /// Where to serve it
+    #[arg(long, value_name = "ADDRESS", default_value = ":9443")]
+    pub webhook_addr: Bind,
+    /// A folder with its tls.crt and tls.key; taken up again whenever they change
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "/tmp/k8s-webhook-server/serving-certs"
+    )]
+    pub cert_dir: PathBuf,
+    /// In place of --cert-dir: a Secret of this pod's namespace, in which the leading
+    /// controller keeps a certificate of its own making
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "webhook_configuration",
+        conflicts_with = "cert_dir"
+    )]
+    pub webhook_secret: Option<String>,
+    /// The MutatingWebhookConfiguration that is told to trust the certificate in --webhook-secret
+    #[arg(long, value_name = "NAME", requires = "webhook_secret")]
+    pub webhook_configuration: Option<String>,
 }
 
 /// Upstream's flags that are accepted and named in the log.
@@ -265,6 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn the_webhooks_certificate_has_one_source() {
+        let parse = |flags: &str| {
+            ControllerCli::try_parse_from(format!("topolvm-controller {flags}").split_whitespace())
+                .map(|cli| cli.webhook)
+        };
+        let webhook = parse("").unwrap();
+        assert!(webhook.enable_webhooks && webhook.webhook_addr.to_string() == ":9443");
+        assert!(parse("--webhook-secret=s --webhook-configuration=c").is_ok());
+        for wrong in [
+            "--webhook-secret=s",
+            "--webhook-configuration=c",
+            "--webhook-secret=s --webhook-configuration=c --cert-dir=/certs",
+            "--enable-webhooks=false --webhook-addr=nowhere",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn durations_are_gos() {
         for (text, millis) in [
             ("15s", Some(15_000)),
@@ -289,7 +318,7 @@ mod tests {
                     --leader-election-lease-duration=15s --webhook-addr=:9443 --minimum-allocation-xfs=64Mi";
         let cli = ControllerCli::try_parse_from(line.split_whitespace()).unwrap();
         assert!(cli.skip_node_finalize && !cli.election.leader_election);
-        assert_eq!(cli.notices().len(), 1);
+        assert!(!cli.webhook.enable_webhooks && cli.without_effect.notices().is_empty());
         let line = "topolvm-node --csi-socket=/s --embed-lvmd --secure-metrics-server=false --nodename=n \
                     --lvmd-socket=/l --lvm-path= --profiling-bind-address=";
         let cli = NodeCli::try_parse_from(line.split_whitespace()).unwrap();

@@ -7,7 +7,7 @@
 //! [`filesystem`] are its rules; [`controller`] and [`node`] are the services that apply
 //! them; a [`store`] is what the controller keeps volumes in, [`standalone`] the one of
 //! LVM tags, [`kubernetes`] the one of LogicalVolume objects; [`registration`] tells the
-//! kubelet; [`run`] starts it all.
+//! kubelet; [`webhook`] tells the scheduler extender what pods want; [`run`] starts it all.
 
 pub mod args;
 pub mod capability;
@@ -27,3 +27,4 @@ pub mod size;
 pub mod standalone;
 pub mod store;
 pub mod topology;
+pub mod webhook;

@@ -14,6 +14,7 @@ mod instant;
 mod lvm_name;
 mod raw;
 mod request;
+pub(crate) mod schema;
 mod sources;
 mod values;
 
@@ -137,7 +138,16 @@ pub struct DiskClass {
 
 /// What a class may do.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, clap::ValueEnum,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Deserialize,
+    Serialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
 )]
 #[value(rename_all = "PascalCase")]
 pub enum Mode {
@@ -151,7 +161,9 @@ pub enum Mode {
 }
 
 /// Which disks are taken once the class is Ready.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, schemars::JsonSchema,
+)]
 pub enum Discovery {
     /// None: they wait for approval.
     #[default]
@@ -277,7 +289,9 @@ pub struct Select {
 }
 
 /// What the data lies on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Media {
     /// Anything that does not rotate, NVMe included.
@@ -368,7 +382,9 @@ pub struct VolumeGroup {
 }
 
 /// Who activates a group after a boot.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, schemars::JsonSchema,
+)]
 pub enum Activation {
     /// The host; the watcher, where the host did not within a minute.
     #[default]

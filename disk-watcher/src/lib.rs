@@ -36,6 +36,7 @@ pub mod files;
 pub mod geometry;
 pub mod identity;
 pub mod journal;
+pub mod kubernetes;
 pub mod leftover;
 pub mod metrics;
 pub mod native;

@@ -29,7 +29,7 @@ fn exists(name: &str) -> bool {
     let function = parts.pop().unwrap();
     let (krate, modules) = parts.split_first().unwrap();
     let folder = match modules.first() {
-        Some(target) if target.starts_with("guest") => "tests",
+        Some(target) if target.starts_with("guest") || *target == "apiserver" => "tests",
         _ => "src",
     };
     let mut path: PathBuf = workspace().join(krate).join(folder);

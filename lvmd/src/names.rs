@@ -37,6 +37,8 @@ pub const ANNOTATION_RESIZEFS: &str = "topolvm.io/last-resizefs-requested-at";
 pub const CAPACITY_PREFIX: &str = "capacity.topolvm.io/";
 /// What stands for the default class behind [`CAPACITY_PREFIX`].
 pub const CAPACITY_DEFAULT: &str = "00default";
+/// Resource that a pod with volumes to be made requests one of, so that kube-scheduler asks the extender.
+pub const RESOURCE_CAPACITY: &str = "topolvm.io/capacity";
 
 /// Annotation of a LogicalVolume upstream does not have: `volume/<id>` or `snapshot/<id>`, what it is a copy of.
 pub const ANNOTATION_SOURCE: &str = "basalt.storage/source";

@@ -6,11 +6,11 @@
 {{- if .Values.useLegacy -}}
 {{- fail "\n\nuseLegacy=true: the API group topolvm.cybozu.com is not served. Move the objects to topolvm.io with TopoLVM first, then set useLegacy=false." -}}
 {{- end -}}
-{{- if .Values.webhook.podMutatingWebhook.enabled -}}
-{{- fail "\n\nwebhook.podMutatingWebhook.enabled=true: this version has no pod webhook. Set it to false; with controller.storageCapacityTracking.enabled=true the scheduler knows the capacities without it." -}}
+{{- if and .Values.webhook.podMutatingWebhook.enabled .Values.webhook.caBundle (not .Values.webhook.certManager) (not .Values.webhook.secretName) -}}
+{{- fail "\n\nwebhook.caBundle without a certificate: name the Secret with tls.crt and tls.key in webhook.secretName, or take webhook.caBundle out and the controller makes both." -}}
 {{- end -}}
 {{- if index .Values "cert-manager" "enabled" -}}
-{{- fail "\n\ncert-manager.enabled=true: cert-manager is not part of this chart, and nothing in it needs certificates. Install cert-manager by itself and set this to false." -}}
+{{- fail "\n\ncert-manager.enabled=true: cert-manager is not part of this chart. Install cert-manager by itself and set this to false; with webhook.certManager=false the controller makes the webhook's certificate itself." -}}
 {{- end -}}
 {{- if regexMatch "(^|/)topolvm/topolvm(-with-sidecar)?$" .Values.image.repository -}}
 {{- fail (printf "\n\nimage.repository=%s is TopoLVM's image; this chart starts other programs. Take image.repository, image.tag and image.reference out of the values, or name a copy of this project's image." .Values.image.repository) -}}

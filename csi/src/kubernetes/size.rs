@@ -40,6 +40,12 @@ fn exponent(text: &str) -> Option<Bytes> {
     digits.checked_mul(10u64.checked_pow(left)?).map(Bytes)
 }
 
+impl From<String> for Size {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl From<Bytes> for Size {
     /// Kubernetes' canonical form with powers of 1024: the largest that leaves no fraction.
     fn from(bytes: Bytes) -> Self {

@@ -1,5 +1,6 @@
 //! topolvm-controller.
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -24,13 +25,18 @@ use crate::kubernetes::leader::Election;
 use crate::kubernetes::store::KubeStore;
 use crate::proto::controller_server::ControllerServer;
 use crate::proto::identity_server::IdentityServer;
+use crate::webhook::http::{Counts, Live};
+use crate::webhook::own::Life;
+use crate::webhook::tls::{Certificate, Connections};
+use crate::webhook::upkeep::Upkeep;
+use crate::webhook::{self, files};
 
 /// Runs topolvm-controller to its end.
 ///
 /// # Errors
 /// What keeps it from starting: flags, no cluster, the socket.
 pub async fn controller(cli: ControllerCli) -> anyhow::Result<()> {
-    let mut notices = cli.notices();
+    let mut notices = cli.without_effect.notices();
     log::init(&cli.log.clone().settings(&mut notices))?;
     notices.iter().for_each(|notice| warn!("{notice}"));
     let stop = signals::stop_token()?;
@@ -40,9 +46,11 @@ pub async fn controller(cli: ControllerCli) -> anyhow::Result<()> {
     let tasks = TaskTracker::new();
     let store = Arc::new(KubeStore::start(&client, &tasks, &stop));
     let mut doors = Vec::new();
-    let page = Page::new(Registry::default());
+    let mut registry = Registry::default();
+    let webhook = Webhook::start(&cli, &client, &mut registry, &tasks, &stop).await?;
+    let page = Page::new(registry);
     for bind in [&cli.metrics_bind_address, &cli.health_probe_bind_address] {
-        let health = Watching(store.clone());
+        let health = Watching(store.clone(), webhook.certificate.clone());
         let door = http::serve(bind, page.clone(), health, stop.clone()).await;
         doors.extend(door.context("cannot serve metrics and health")?);
     }
@@ -50,6 +58,7 @@ pub async fn controller(cli: ControllerCli) -> anyhow::Result<()> {
         client: client.clone(),
         store: store.clone(),
         keep: cli.skip_node_finalize,
+        upkeep: webhook.upkeep,
     };
     match cli.election.leader_election {
         true => {
@@ -67,7 +76,7 @@ pub async fn controller(cli: ControllerCli) -> anyhow::Result<()> {
     let (listener, bound) = Bound::new(&cli.csi_socket)?;
     info!(socket = %cli.csi_socket.display(), "serving CSI");
     Server::builder()
-        .add_service(IdentityServer::new(Identity(Watching(store))))
+        .add_service(IdentityServer::new(Identity(Watching(store, None))))
         .add_service(ControllerServer::new(controller))
         .serve_with_incoming_shutdown(
             UnixListenerStream::new(listener),
@@ -92,13 +101,23 @@ struct Duties {
     client: Client,
     store: Arc<KubeStore>,
     keep: bool,
+    upkeep: Option<Upkeep>,
 }
 
 impl Duties {
     async fn run(self, stop: CancellationToken) {
         let nodes = self.store.nodes().clone();
         let cleanup = Cleanup::new(self.client.clone(), nodes, self.keep);
-        tokio::join!(cleanup.run(stop.clone()), claims::run(self.client, stop));
+        let upkeep = async {
+            if let Some(upkeep) = self.upkeep {
+                upkeep.run(stop.clone()).await;
+            }
+        };
+        tokio::join!(
+            cleanup.run(stop.clone()),
+            claims::run(self.client, stop.clone()),
+            upkeep
+        );
     }
 }
 
@@ -123,9 +142,67 @@ fn uuid() -> anyhow::Result<String> {
     Ok(text.context("the kernel gives no uuid")?.trim().to_owned())
 }
 
+/// The webhook, as far as others have to do with it.
+#[derive(Default)]
+struct Webhook {
+    certificate: Option<Certificate>,
+    upkeep: Option<Upkeep>,
+}
+
+impl Webhook {
+    /// Starts to serve it, if it is wanted.
+    async fn start(
+        cli: &ControllerCli,
+        client: &Client,
+        registry: &mut Registry,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let args = &cli.webhook;
+        if !args.enable_webhooks {
+            return Ok(Self::default());
+        }
+        let listener = args.webhook_addr.listen().await;
+        let Some(listener) = listener.context("cannot serve the webhook")? else {
+            return Ok(Self::default());
+        };
+        let certificate = Certificate::default();
+        let upkeep = match (&args.webhook_secret, &args.webhook_configuration) {
+            (Some(secret), Some(configuration)) => {
+                let namespace = namespace(&cli.election.leader_election_namespace)?;
+                let upkeep =
+                    Upkeep::new(client, &namespace, secret, configuration, Life::default());
+                tasks.spawn(upkeep.clone().follow(certificate.clone(), stop.clone()));
+                Some(upkeep)
+            }
+            _ => {
+                let folder = args.cert_dir.clone();
+                tasks.spawn(files::follow(folder, certificate.clone(), stop.clone()));
+                None
+            }
+        };
+        let router = webhook::http::router(Live(client.clone()), Counts::register(registry));
+        let connections = Connections::of(listener, &certificate, stop.clone())?;
+        info!(address = %args.webhook_addr, "serving the webhook");
+        let serving = axum::serve(connections, router)
+            .with_graceful_shutdown(stop.clone().cancelled_owned())
+            .into_future();
+        tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                warn!(%error, "the webhook is no longer served");
+            }
+        });
+        Ok(Self {
+            certificate: Some(certificate),
+            upkeep,
+        })
+    }
+}
+
 /// The controller's health. A restart makes no API server answer, so it works while it runs.
+/// It can do its job once it has seen the objects, and a certificate where it serves a webhook.
 #[derive(Debug, Clone)]
-struct Watching(Arc<KubeStore>);
+struct Watching(Arc<KubeStore>, Option<Certificate>);
 
 impl Health for Watching {
     async fn live(&self) -> Vec<Check> {
@@ -133,10 +210,18 @@ impl Health for Watching {
     }
 
     async fn ready(&self) -> Vec<Check> {
-        vec![match self.0.is_watching() {
+        let watch = match self.0.is_watching() {
             true => Check::ok("watch", "LogicalVolumes are known"),
             false => Check::failed("watch", "LogicalVolumes could not be listed yet"),
-        }]
+        };
+        let webhook = self
+            .1
+            .as_ref()
+            .map(|certificate| match certificate.is_there() {
+                true => Check::ok("webhook", "it has a certificate"),
+                false => Check::failed("webhook", "it has no certificate yet"),
+            });
+        std::iter::once(watch).chain(webhook).collect()
     }
 }
 

@@ -24,7 +24,8 @@ use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
 use crate::node::Running;
-use crate::server::{Crd, Server, eventually};
+use crate::server::{Server, eventually};
+use crate::volumes::Crd;
 
 struct Driver {
     controller: Controller<KubeStore>,

@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::node::{Running, made, theirs};
-use crate::server::{Crd, Server, eventually};
+use crate::server::{Server, eventually};
+use crate::volumes::Crd;
 
 fn claim(name: &str, provisioner: &str, node: &str) -> PersistentVolumeClaim {
     serde_json::from_value(json!({

@@ -4,8 +4,11 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod chart;
 mod controller;
 mod duties;
 mod node;
 mod programs;
 mod server;
+mod volumes;
+mod webhook;

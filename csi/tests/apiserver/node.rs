@@ -16,7 +16,8 @@ use lvmd::volumes::{Create, SnapshotOf, VolumeError};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{Crd, Server, eventually};
+use crate::server::{Server, eventually};
+use crate::volumes::Crd;
 
 /// A node's volumes: a class `ssd` of 10 GiB, in steps of 4 MiB.
 #[derive(Debug, Clone, Default)]

@@ -22,7 +22,8 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Endpoint;
 
 use crate::node::Running;
-use crate::server::{Crd, Server, eventually, start_with};
+use crate::server::{Server, eventually, start_with};
+use crate::volumes::Crd;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_controller_serves_a_cluster_with_upstreams_flags() {

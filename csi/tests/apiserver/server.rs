@@ -6,15 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use csi::kubernetes::logical_volume::LogicalVolume;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, Config, CustomResourceExt, ResourceExt};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, Config, ResourceExt};
 use serde_json::json;
 
 /// Where `e2e-qemu cluster --build-only` left the programs, or where `BASALT_CLUSTER` says.
-fn program(module: &str, name: &str) -> PathBuf {
+pub fn program(module: &str, name: &str) -> PathBuf {
     let told = std::env::vars().find(|(key, _)| key == "BASALT_CLUSTER");
     let there = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
     let cache = told.map_or_else(there, |(_, dir)| PathBuf::from(dir));
@@ -50,7 +49,7 @@ pub fn start_with(program: &Path, args: &[String], env: &[(&str, &Path)], log: &
 
 /// A port of which nobody else knows: below those that the kernel gives to connections
 /// (ip(7), ip_local_port_range), and each but once in this process.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = std::process::id() + NEXT.fetch_add(1, Ordering::Relaxed);
@@ -76,39 +75,6 @@ pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// Upstream's source, of the version that its programs are built from.
-fn upstream() -> PathBuf {
-    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e-qemu/kubernetes/sidecars");
-    #[expect(clippy::disallowed_methods, reason = "the door of these tests")]
-    let told = Command::new("go")
-        .args(["mod", "download", "-json", "github.com/topolvm/topolvm"])
-        .current_dir(module)
-        .output()
-        .unwrap();
-    assert!(told.status.success(), "{told:?}");
-    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
-    PathBuf::from(told["Dir"].as_str().unwrap())
-}
-
-/// Which CRD there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crd {
-    Ours,
-    Upstreams,
-}
-
-impl Crd {
-    fn read(self) -> CustomResourceDefinition {
-        match self {
-            Self::Ours => LogicalVolume::crd(),
-            Self::Upstreams => {
-                let file = upstream().join("config/crd/bases/topolvm.io_logicalvolumes.yaml");
-                serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
-            }
-        }
-    }
-}
-
 pub struct Server {
     etcd: Child,
     api: Child,
@@ -119,8 +85,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// An API server with a CRD for LogicalVolumes and the nodes `n1` and `n2`.
-    pub async fn start(crd: Crd) -> Self {
+    /// An API server with the nodes `n1` and `n2`.
+    pub async fn bare() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let (client_port, peer_port, port) = (free_port(), free_port(), free_port());
@@ -150,7 +116,11 @@ impl Server {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
-        std::fs::write(at("tokens"), "admin,admin,admin,system:masters\n").unwrap();
+        let tokens = [
+            "admin,admin,admin,system:masters",
+            "controller,system:serviceaccount:topolvm-system:topolvm-controller,controller,system:serviceaccounts",
+        ];
+        std::fs::write(at("tokens"), tokens.join("\n") + "\n").unwrap();
         let args: Vec<String> = [
             ("--etcd-servers", etcd_url),
             ("--bind-address", "127.0.0.1".to_owned()),
@@ -189,7 +159,6 @@ impl Server {
             client,
         };
         this.ready().await;
-        this.install(crd).await;
         let nodes: Api<Node> = Api::all(this.client.clone());
         for name in ["n1", "n2"] {
             let node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
@@ -209,9 +178,8 @@ impl Server {
     }
 
     /// Puts a CRD in the place of another; the objects are kept.
-    pub async fn install(&self, crd: Crd) {
+    pub async fn install_crd(&self, mut wanted: CustomResourceDefinition) {
         let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let mut wanted = crd.read();
         let name = wanted.name_any();
         if let Some(there) = api.get_opt(&name).await.unwrap() {
             wanted.metadata.resource_version = there.resource_version();
@@ -225,38 +193,28 @@ impl Server {
                 .await
                 .unwrap();
         }
-        eventually("the CRD is served", async || {
-            let volumes: Api<LogicalVolume> = Api::all(self.client.clone());
-            volumes.list(&Default::default()).await.ok()
-        })
-        .await;
     }
 
-    /// A kubeconfig for programs.
+    /// A kubeconfig for programs that may do everything.
     pub fn kubeconfig(&self) -> PathBuf {
-        let file = self.dir.path().join("kubeconfig");
+        self.kubeconfig_of("admin")
+    }
+
+    /// A kubeconfig with the token `admin` or `controller`; the latter is the service account of
+    /// charts/topolvm and may do what RBAC gives it.
+    pub fn kubeconfig_of(&self, token: &str) -> PathBuf {
+        let file = self.dir.path().join(format!("kubeconfig-{token}"));
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "clusters": [{"name": "test", "cluster": {
                 "server": format!("https://127.0.0.1:{}", self.port),
                 "insecure-skip-tls-verify": true,
             }}],
-            "users": [{"name": "test", "user": {"token": "admin"}}],
+            "users": [{"name": "test", "user": {"token": token}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         });
         std::fs::write(&file, config.to_string()).unwrap();
         file
-    }
-
-    pub fn volumes(&self) -> Api<LogicalVolume> {
-        Api::all(self.client.clone())
-    }
-
-    pub async fn delete(&self, name: &str) {
-        self.volumes()
-            .delete(name, &DeleteParams::default())
-            .await
-            .unwrap();
     }
 
     /// Kills the API server and starts it again on the same etcd.

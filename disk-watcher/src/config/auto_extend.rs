@@ -4,13 +4,15 @@
 use std::time::Duration;
 
 use lvmd::units::{Bytes, GIB, MIB};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{Share, Size, Time};
 use super::values::{DurationText, Percent, PoolSize};
 use super::{METADATA_MAX, METADATA_MIN};
 
 /// See the module.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct AutoExtend {
     /// Whether it grows at all; it is watched in any case.
@@ -25,54 +27,68 @@ pub struct AutoExtend {
     pub poll: Poll,
     /// Time between two extensions, unless the pool would be full before.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Time")]
     pub cooldown: Duration,
 }
 
 /// When and how the data grows.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct DataGrowth {
     /// It grows when used so far; also the kernel's low-water mark (50% to 95%).
+    #[schemars(with = "Share")]
     pub threshold: Percent,
     /// It grows when less is free; `None`: 20 GiB, or 5 % of a smaller pool.
+    #[schemars(with = "Option<Size>")]
     pub min_free: Option<Bytes>,
     /// It grows by at least this share of its size.
+    #[schemars(with = "Share")]
     pub step: Percent,
     /// It grows by at least this; `None`: 8 GiB, or 2 % of a smaller group.
+    #[schemars(with = "Option<Size>")]
     pub min_step: Option<Bytes>,
     /// It never grows beyond this.
+    #[schemars(with = "Share")]
     pub max_size: PoolSize,
     /// It grows when, at the rate of the last minutes, it would be full in this time.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Time")]
     pub horizon: Duration,
 }
 
 /// When and how the metadata grows.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct MetadataGrowth {
     /// It grows when used so far.
+    #[schemars(with = "Share")]
     pub threshold: Percent,
     /// It grows when less is free; `None`: 64 MiB, or a quarter of smaller metadata.
+    #[schemars(with = "Option<Size>")]
     pub min_free: Option<Bytes>,
     /// It grows by at least this share of its size.
+    #[schemars(with = "Share")]
     pub step: Percent,
     /// It never grows beyond this.
+    #[schemars(with = "Size")]
     pub max_size: Bytes,
 }
 
 /// What may be taken of `spec.volumeGroup.vgReserve` before a pool stops.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Emergency {
     /// How much.
+    #[schemars(with = "Share")]
     pub reserve: PoolSize,
     /// For what.
     pub use_for: Vec<Part>,
 }
 
 /// A part of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema,
+)]
 pub enum Part {
     /// Where the volumes' blocks are.
     Data,
@@ -81,19 +97,21 @@ pub enum Part {
 }
 
 /// How often a pool is looked at without an event.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Poll {
     /// While all is well.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Time")]
     pub normal: Duration,
     /// While it fills fast, or something is to be done.
     #[serde(deserialize_with = "duration")]
+    #[schemars(with = "Time")]
     pub fast: Duration,
 }
 
 /// What a pool does with writes when it is full (lvmthin(7), `--errorwhenfull`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenFull {
     /// They wait for space, and fail after the kernel's `no_space_timeout` (60 s).

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use lvmd::units::Bytes;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
 use super::auto_extend::{AutoExtend, WhenFull};
 use super::error::Problem;
+use super::schema::{Share, Size, Time};
 use super::values::{DurationText, PoolSize, SizeOr};
 use super::{API_VERSION, Activation, Discovery, Media, Mode, WipeMethod};
 use crate::facts::Transport;
@@ -40,185 +42,288 @@ pub(super) struct Metadata {
     pub(super) name: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Spec {
+    /// Plan (unless written): report, and show the commands that would run. Enforce: act. Paused: neither.
     #[serde(default)]
     pub(super) mode: Mode,
+    /// Once (unless written): disks that appear after the first success wait for approval. Continuous: all that pass.
     #[serde(default)]
     pub(super) discovery: Discovery,
+    #[schemars(skip)]
     node_selector: Later,
+    #[schemars(skip)]
     priority: Later,
+    /// Disks that wait for approval and may join, each as it was when a person looked.
     #[serde(default)]
     pub(super) approved: Vec<Approval>,
+    /// Which disks. All that is given must hold; of a list, one. At least one besides size.
     #[serde(default)]
     pub(super) select: Select,
+    /// Which disks not, whatever select says.
     #[serde(default)]
     pub(super) exclude: Exclude,
+    /// How many, how much, how soon.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// Where a person may loosen a rule.
     #[serde(default)]
     pub(super) safety: Safety,
+    /// What others made and may become ours.
     #[serde(default)]
     pub(super) existing: Existing,
+    /// The volume group the disks go into.
     pub(super) volume_group: VolumeGroup,
+    /// The thin pool in it; without one the group serves thick volumes only.
     pub(super) thin_pool: Option<ThinPool>,
+    #[schemars(skip)]
     metadata_backup: Later,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Existing {
+    #[schemars(skip)]
     #[serde(rename = "adoptOwnedVG")]
     adopt_owned_vg: Later,
+    /// UUIDs of volume groups that are adopted.
     #[serde(rename = "adoptForeignVG")]
     pub(super) adopt_foreign_vg: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct Approval {
+    /// The node the disk is in.
     pub(super) node: String,
+    /// The disk.
     pub(super) disk_id: String,
+    /// What stood on it when a person looked: sha256:...
     pub(super) fingerprint: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Select {
+    /// Globs over links under /dev/disk.
     pub(super) paths: Vec<String>,
+    /// Whether paths and cel may use kernel names such as /dev/sda.
     pub(super) allow_unstable_names: bool,
+    /// Globs over the model.
     pub(super) model: Vec<String>,
+    /// Globs over the vendor.
     pub(super) vendor: Vec<String>,
+    /// Globs over the serial number.
     pub(super) serial: Vec<String>,
+    /// Globs over the WWID.
     pub(super) wwid: Vec<String>,
+    /// Smallest and largest size, both inclusive; min is 10Gi unless written.
     pub(super) size: SizeRange,
+    /// How it is attached; nvme, sata, sas, scsi and virtio unless written.
     pub(super) transport: Vec<Transport>,
+    /// What the data lies on.
     pub(super) media: Vec<Media>,
+    #[schemars(skip)]
     partition_label: Later,
+    #[schemars(skip)]
     partition_type: Later,
+    #[schemars(skip)]
     disk_labels: Later,
+    /// An expression in the words of Talos' diskSelector.
     pub(super) cel: Option<String>,
+    /// Files to make as disks, to try things out.
     pub(super) files: Vec<SelectFile>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SelectFile {
+    /// Where the file is.
     pub(super) path: String,
+    /// Its size.
+    #[schemars(with = "Size")]
     pub(super) size: Bytes,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SizeRange {
+    /// The smallest.
+    #[schemars(with = "Option<Size>")]
     pub(super) min: Option<Bytes>,
+    /// The largest.
+    #[schemars(with = "Option<Size>")]
     pub(super) max: Option<Bytes>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Exclude {
+    /// Globs over links under /dev, and the kernel name.
     pub(super) paths: Vec<String>,
+    /// Globs over the model.
     pub(super) model: Vec<String>,
+    /// Globs over the serial number.
     pub(super) serial: Vec<String>,
+    /// Globs over the WWID.
     pub(super) wwid: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Limits {
+    /// The group is made when this many disks are ready for it.
     pub(super) min_disks: Option<u32>,
+    /// At most this many disks join.
     pub(super) max_disks: Option<u32>,
+    /// At most this many bytes join.
+    #[schemars(with = "Option<Size>")]
     pub(super) max_total: Option<Bytes>,
+    /// A disk is touched when no event came for it for so long; 10s unless written.
+    #[schemars(with = "Option<Time>")]
     pub(super) settle: Option<DurationText>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Safety {
+    /// How much must read as zeroes; unless written all of a disk up to 64Gi, else its head, tail and samples.
+    #[schemars(with = "Option<Zeroed>")]
     pub(super) require_zeroed: Option<Spanned<Zeroed>>,
+    /// Takes disks that the kernel calls removable.
     pub(super) allow_removable: bool,
+    /// Takes disks that have neither WWID nor serial number.
     pub(super) allow_unique_id_missing: bool,
+    #[schemars(skip)]
     #[serde(rename = "allowRAIDMembers")]
     allow_raid_members: Later,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 pub(super) enum Zeroed {
+    /// Nothing; signatures are still looked for.
     None,
+    /// The first and last 4 MiB and 64 samples.
     HeadAndTail,
+    /// All of it.
     Full,
+    /// Not supported yet.
     Trimmed,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct VolumeGroup {
+    /// Its name.
     pub(super) name: Option<String>,
+    #[schemars(skip)]
     name_template: Later,
+    /// Its physical extent size.
+    #[schemars(with = "Option<Size>")]
     pub(super) extent_size: Option<Bytes>,
+    /// Tags besides our own.
     #[serde(default)]
     pub(super) tags: Vec<String>,
+    /// Who activates it after a boot: Host unless written.
     #[serde(default)]
     pub(super) activation: Activation,
+    /// Whether what nobody has open is deactivated when the watcher ends.
     #[serde(default)]
     pub(super) deactivate_on_exit: bool,
+    #[schemars(skip)]
     metadata_copies: Later,
+    /// Whether a PV grows when its disk did; true unless written.
     #[serde(rename = "growPVOnResize")]
     pub(super) grow_pv_on_resize: Option<bool>,
+    /// What pools do not grow into; 5% unless written.
+    #[schemars(with = "Option<Share>")]
     pub(super) vg_reserve: Option<PoolSize>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct ThinPool {
+    /// Its name.
     pub(super) name: String,
+    /// The size of its data: a share of the group, or a size.
+    #[schemars(with = "Option<Share>")]
     pub(super) size: Option<PoolSize>,
+    #[schemars(skip)]
     expected_max_size: Later,
+    /// The size of a chunk.
     pub(super) chunk_size: Option<SizeOr<Chunk>>,
+    /// The size of its metadata.
     pub(super) metadata: Option<SizeOr<PoolMetadata>>,
+    #[schemars(skip)]
     metadata_device: Later,
+    /// Whether the group keeps room to repair the metadata; true unless written.
     pub(super) spare: Option<bool>,
+    #[schemars(skip)]
     zero: Later,
+    #[schemars(skip)]
     discards: Later,
+    /// What it does with writes when it is full; queue unless written.
     #[serde(default)]
     pub(super) when_full: WhenFull,
+    #[schemars(skip)]
     stripes: Later,
+    #[schemars(skip)]
     raid: Later,
+    #[schemars(skip)]
     #[serde(rename = "followVG")]
     follow_vg: Later,
+    /// How it grows as it fills.
     #[serde(default)]
     pub(super) auto_extend: AutoExtend,
+    #[schemars(skip)]
     on_exhaustion: Later,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Chunk {
+    /// Auto, or Static with a value.
+    #[schemars(with = "ChunkPolicy")]
     pub(super) policy: Spanned<ChunkPolicy>,
+    /// The size, with Static.
+    #[schemars(with = "Option<Size>")]
     pub(super) value: Option<Bytes>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 pub(super) enum ChunkPolicy {
+    /// Chosen for the size of the pool.
     Auto,
+    /// A value.
     Static,
+    /// Not supported yet.
     Performance,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct PoolMetadata {
+    /// Auto.
     pub(super) policy: Option<MetadataPolicy>,
+    #[schemars(skip)]
     pub(super) snapshot_factor: Later,
+    /// The smallest.
+    /// Never smaller.
+    #[schemars(with = "Option<Size>")]
     pub(super) min: Option<Bytes>,
+    /// The largest.
+    /// Never larger.
+    #[schemars(with = "Option<Size>")]
     pub(super) max: Option<Bytes>,
+    /// Exactly this.
+    #[schemars(with = "Option<Size>")]
     pub(super) size: Option<Bytes>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 pub(super) enum MetadataPolicy {
+    /// Computed from the pool.
     Auto,
 }
 
@@ -277,21 +382,29 @@ pub(super) struct Wipe {
     pub(super) spec: WipeSpec,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct WipeSpec {
+    /// The node the disk is in.
     pub(super) node: String,
+    /// The disk.
     pub(super) disk_id: String,
+    /// What stands on it.
     pub(super) expect: Expect,
+    /// How it is wiped.
     pub(super) method: WipeMethod,
+    /// When the request is void, such as 2026-11-20T12:00Z.
     pub(super) not_after: String,
+    /// "destroy <diskId> on <node>", from a person who has seen what the status says.
     pub(super) confirm: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expect {
+    /// The fingerprint that the disk's status shows.
     pub(super) fingerprint: String,
+    /// The names of all signatures on it.
     pub(super) signatures: Vec<String>,
 }
 
@@ -307,11 +420,14 @@ pub(super) struct Removal {
     pub(super) spec: RemovalSpec,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RemovalSpec {
+    /// The node the disk is in.
     pub(super) node: String,
+    /// The disk, by its id.
     pub(super) disk_id: Option<String>,
+    /// Or by the UUID of its PV.
     #[serde(rename = "pvUUID")]
     pub(super) pv_uuid: Option<String>,
 }

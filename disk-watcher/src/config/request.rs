@@ -61,7 +61,9 @@ pub struct DiskWipeRequest {
 }
 
 /// How a disk is wiped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 pub enum WipeMethod {
     /// The signatures themselves, as wipefs(8) does; the rest stays, and with it NotZeroed.
     SignaturesOnly,

@@ -40,8 +40,10 @@ fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
         ),
         (topolvm("useLegacy: true"), "topolvm.cybozu.com"),
         (
-            topolvm("webhook: {podMutatingWebhook: {enabled: true}}"),
-            "controller.storageCapacityTracking.enabled=true",
+            topolvm(
+                "webhook: {caBundle: eA==, certManager: false, podMutatingWebhook: {enabled: true}}",
+            ),
+            "name the Secret with tls.crt and tls.key",
         ),
         (
             topolvm("cert-manager: {enabled: true}"),
@@ -121,7 +123,11 @@ fn the_programs_know_their_arguments() {
     let profiling = "profiling: {bindAddress: ':1'}";
     let election = "controller: {leaderElection: {enabled: false}, nodeFinalize: {skipped: false}}";
     let other = format!("node: {{args: [--v=4], {profiling}}}\n{election}");
-    for values in [GUIDE, &other] {
+    let webhook = |certificate: &str| {
+        format!("webhook: {{{certificate}, podMutatingWebhook: {{enabled: true}}}}")
+    };
+    let [manager, own] = ["certManager: true", "certManager: false"].map(webhook);
+    for values in [GUIDE, &other, &manager, &own] {
         let objects = topolvm(values).objects();
         let node = objects.one("DaemonSet", "topolvm-node");
         let mut node = argv(container(node, "topolvm-node"));
@@ -242,4 +248,86 @@ fn the_controller_may_delete_claims_only_where_deleting_a_node_shall() {
             may
         );
     }
+}
+
+#[test]
+fn the_webhooks_certificate_comes_from_where_the_values_say() {
+    let hook = "webhook.podMutatingWebhook.enabled=true";
+    let annotation = "cert-manager.io/inject-ca-from";
+    for (sets, secret, injected, bundle) in [
+        (&[][..], Some("topolvm-mutatingwebhook"), true, false),
+        (
+            &["webhook.existingCertManagerIssuer.name=i"],
+            Some("topolvm-mutatingwebhook"),
+            true,
+            false,
+        ),
+        (
+            &["webhook.caBundle=eA=="],
+            Some("topolvm-mutatingwebhook"),
+            false,
+            true,
+        ),
+        (
+            &[
+                "webhook.certManager=false",
+                "webhook.secretName=s",
+                "webhook.caBundle=eA==",
+            ],
+            Some("s"),
+            false,
+            true,
+        ),
+        (&["webhook.certManager=false"], None, false, false),
+    ] {
+        let render = sets
+            .iter()
+            .fold(topolvm("{}").set(hook), |render, set| render.set(set));
+        let objects = render.objects();
+        let controller = objects.one("Deployment", "topolvm-controller");
+        let volumes = pod(controller)["volumes"].as_array().unwrap();
+        let mounted = volumes.iter().find(|volume| volume["name"] == "certs");
+        assert_eq!(
+            mounted.and_then(|v| v["secret"]["secretName"].as_str()),
+            secret,
+            "{sets:?}"
+        );
+        let configuration = objects.one("MutatingWebhookConfiguration", "topolvm-hook");
+        assert_eq!(
+            configuration["metadata"]["annotations"]
+                .get(annotation)
+                .is_some(),
+            injected
+        );
+        let client = &configuration["webhooks"][0]["clientConfig"];
+        assert_eq!(client.get("caBundle").is_some(), bundle);
+        let issuers = if sets.is_empty() { 2 } else { 0 };
+        assert_eq!(objects.count("Issuer"), issuers, "{sets:?}");
+        assert_eq!(objects.count("Secret"), usize::from(secret.is_none()));
+        let role = objects.find("Role", "topolvm-mutatingwebhook");
+        assert_eq!(role.is_some(), secret.is_none());
+    }
+    assert_eq!(
+        topolvm("{}")
+            .objects()
+            .count("MutatingWebhookConfiguration"),
+        0
+    );
+}
+
+/// A user's labels and namespaces narrow whom it asks.
+#[test]
+fn the_webhook_is_asked_where_the_values_say() {
+    let values = "webhook: {annotations: {a: b}, podMutatingWebhook: {enabled: true, ignoreNamespaces: [x], objectSelector: {webhook: topolvm}}}";
+    let objects = topolvm(values).objects();
+    let configuration = objects.one("MutatingWebhookConfiguration", "topolvm-hook");
+    assert_eq!(configuration["metadata"]["annotations"]["a"], "b");
+    let hook = &configuration["webhooks"][0];
+    assert_eq!(
+        hook["objectSelector"]["matchLabels"],
+        json!({"webhook": "topolvm"})
+    );
+    let namespaces = &hook["namespaceSelector"]["matchExpressions"];
+    assert_eq!(namespaces[0]["values"], json!(["ignore"]));
+    assert_eq!(namespaces[1]["values"], json!(["x"]));
 }

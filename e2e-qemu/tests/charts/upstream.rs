@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::helm::topolvm;
 use crate::inventory::{facts, inventory};
 
-const SETS: [(&str, &str, &str); 3] = [
+const SETS: [(&str, &str, &str); 4] = [
     ("defaults", "{}", include_str!("upstream/defaults.json")),
     (
         "seed000",
@@ -19,6 +19,11 @@ const SETS: [(&str, &str, &str); 3] = [
         "scheduler-daemonset",
         "scheduler: {enabled: true}",
         include_str!("upstream/scheduler-daemonset.json"),
+    ),
+    (
+        "webhook",
+        "webhook: {podMutatingWebhook: {enabled: true}}",
+        include_str!("upstream/webhook.json"),
     ),
 ];
 
