@@ -51,6 +51,10 @@ pub struct RunArgs {
     /// Address of /metrics, /healthz and /readyz; 0 is off
     #[arg(long, env = "METRICS_BIND_ADDRESS", default_value = ":8080")]
     pub metrics_bind_address: Bind,
+    /// Also do what DiskClasses and requests of a cluster say, and show there what is seen;
+    /// the cluster is that of the pod, or of $KUBECONFIG
+    #[arg(long)]
+    pub kubernetes: bool,
     /// How many seconds thin_check may take before a pool is activated
     #[arg(long, default_value_t = 600)]
     pub thin_check_limit: u64,

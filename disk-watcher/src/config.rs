@@ -18,6 +18,7 @@ pub(crate) mod schema;
 mod sources;
 mod values;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lvmd::units::{Bytes, GIB, MIB};
@@ -101,6 +102,19 @@ impl Config {
         } else {
             Err(ConfigError::new(problems))
         }
+    }
+
+    /// The classes that cannot stand beside each other, and why.
+    pub(crate) fn clashes(classes: &[DiskClass]) -> BTreeMap<String, String> {
+        let mut clashes: BTreeMap<String, String> = BTreeMap::new();
+        for problem in check::clashes(classes) {
+            if let Problem::Value { class, field, what } = problem {
+                let all = clashes.entry(class).or_default();
+                let between = if all.is_empty() { "" } else { "; " };
+                all.push_str(&format!("{between}{field}: {what}"));
+            }
+        }
+        clashes
     }
 
     /// The class of that name.

@@ -7,21 +7,26 @@ mod board;
 mod disks;
 mod pools;
 mod reload;
+mod source;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use kube::Client;
 use lvmd::cmd::Host;
 use lvmd::metrics::Page;
 use lvmd::runtime::http::{self, Check, Health};
 use lvmd::runtime::signals;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::board::Board;
 use self::reload::ConfigFile;
+use self::source::{Cluster, Source};
 use crate::args::RunArgs;
 use crate::events::{Events, Quiet};
 use crate::facts::Root;
@@ -39,7 +44,8 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// What keeps it from starting: configuration, journal, netlink.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let RunArgs {
-        sources,
+        mut sources,
+        kubernetes,
         journal,
         status_dir,
         metrics_bind_address,
@@ -49,10 +55,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     } = args;
     let stop = signals::stop_token()?;
     let node_name = sources.node()?;
-    let (file, config) = ConfigFile::open(sources)?;
+    sources.may_be_missing = kubernetes;
+    let (file, written) = ConfigFile::open(sources)?;
     let journal_dir = journal;
     let mut journal = Journal::open(&journal_dir).context("cannot use the journal")?;
     let owner = journal.owner().to_owned();
+    let cluster = match kubernetes {
+        true => Some(cluster(&node_name, &journal_dir, &stop).await?),
+        false => None,
+    };
+    let (source, config) = Source::new(file, written, cluster);
     info!(
         %owner,
         classes = config.classes.len(),
@@ -100,7 +112,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         stop: stop.clone(),
     })?;
     let disks = disks::Loop {
-        file,
+        source,
         config: told,
         events,
         watcher,
@@ -125,6 +137,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     info!("ending");
     ended
+}
+
+/// Starts to follow the cluster's objects. That its API server does not answer keeps nothing
+/// from starting.
+async fn cluster(node: &str, journal: &Path, stop: &CancellationToken) -> anyhow::Result<Cluster> {
+    let client = Client::try_default()
+        .await
+        .context("there is no cluster here: set KUBECONFIG, or leave out --kubernetes")?;
+    let told = crate::kubernetes::watch::follow(&client, node, stop);
+    let (verdicts, _) = watch::channel(Arc::default());
+    Ok(Cluster::new(told, journal.to_owned(), verdicts))
 }
 
 /// Whether passes are still made.

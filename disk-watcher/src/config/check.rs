@@ -41,13 +41,19 @@ pub(super) fn classes(documents: Vec<Document>) -> Result<Vec<DiskClass>, Vec<Pr
             check.document(document)
         })
         .collect();
-    problems.extend(twins(&classes));
-    problems.extend(files::shared(&classes));
+    problems.extend(clashes(&classes));
     if problems.is_empty() {
         Ok(classes)
     } else {
         Err(problems)
     }
+}
+
+/// Classes that share a name, a volume group or a file.
+pub(super) fn clashes(classes: &[DiskClass]) -> Vec<Problem> {
+    let mut problems = twins(classes);
+    problems.extend(files::shared(classes));
+    problems
 }
 
 /// Classes that share a name or a volume group: all of them are at fault, because

@@ -25,6 +25,9 @@ pub struct Sources {
     /// The name of this node; the host's name unless given
     #[arg(long, env = "NODE_NAME")]
     pub node_name: Option<String>,
+    /// Whether the documents may be missing, because there is another source.
+    #[arg(skip)]
+    pub may_be_missing: bool,
 }
 
 /// What tells that a file changed. ConfigMaps swap a symlink, so it is followed.
@@ -38,6 +41,7 @@ impl Sources {
             compat_disk_config: None,
             compat_mode: Mode::Plan,
             node_name: None,
+            may_be_missing: false,
         }
     }
 
@@ -46,15 +50,16 @@ impl Sources {
     /// # Errors
     /// What is wrong, with the name of the file.
     pub fn load(&self) -> anyhow::Result<Config> {
-        let Some(compat) = &self.compat_disk_config else {
-            return documents(&self.config);
-        };
+        let may_be_missing = self.may_be_missing || self.compat_disk_config.is_some();
         let missing =
             std::fs::metadata(&self.config).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-        let mut config = if missing {
+        let mut config = if missing && may_be_missing {
             Config::default()
         } else {
             documents(&self.config)?
+        };
+        let Some(compat) = &self.compat_disk_config else {
+            return Ok(config);
         };
         let file = compat.display().to_string();
         let unused = || format!("{file} is not used");

@@ -12,7 +12,7 @@ use tracing::{error, info};
 
 use super::RESYNC;
 use super::board::Board;
-use super::reload::ConfigFile;
+use super::source::Source;
 use crate::config::Config;
 use crate::events::{Events, Heard};
 use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, WorkMetrics};
@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Loop {
     /// Where the configuration comes from.
-    pub(super) file: ConfigFile,
+    pub(super) source: Source,
     /// What it says, told to all loops.
     pub(super) config: watch::Sender<Arc<Config>>,
     /// What happens to disks.
@@ -54,6 +54,10 @@ impl Loop {
     /// # Errors
     /// When nothing is heard of disks any more.
     pub(super) async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        tokio::select! {
+            () = self.source.first_answer() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
         let ended = self.passes(stop).await;
         self.watcher.finish().await;
         ended
@@ -70,17 +74,18 @@ impl Loop {
                     None => anyhow::bail!("the listener for uevents ended"),
                 },
                 () = tokio::time::sleep(wait) => {}
-                () = self.file.touched() => {}
+                () = self.source.touched() => {}
                 () = stop.cancelled() => return Ok(()),
             }
             // One look answers all that is known by now.
             while let Some(heard) = self.events.waiting() {
                 unanswered.push(self.hear(&heard));
             }
-            if let Some(changed) = self.file.changed() {
-                self.config.send_replace(Arc::new(changed));
+            let mut config = self.config.borrow().clone();
+            if let Some(changed) = self.source.changed(&config) {
+                config = Arc::new(changed);
+                self.config.send_replace(config.clone());
             }
-            let config = self.config.borrow().clone();
             match self.watcher.pass(&config).await {
                 Ok(node) => {
                     let disks = &node.disks;
