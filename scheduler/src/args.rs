@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
+use kube::Client;
 use lvmd::args::LogArgs;
 use lvmd::runtime::{log, signals};
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, Extender};
+use crate::nodes::Nodes;
 
 /// Keeps pods away from nodes whose volume groups are full: a scheduler extender.
 #[derive(Debug, Parser)]
@@ -34,6 +36,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let Config {
         listen,
         divisors,
+        node_cache_capable,
         profiling,
     } = Config::load(config.as_deref().filter(|p| !p.as_os_str().is_empty()))?;
     if profiling {
@@ -48,8 +51,18 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         .await
         .and_then(|l| l.ok_or_else(|| std::io::ErrorKind::AddrNotAvailable.into()))
         .with_context(|| format!("cannot listen at {listen}"))?;
-    info!(address = %listener.local_addr()?, ?divisors, "serving");
-    axum::serve(listener, http::router(divisors))
+    info!(address = %listener.local_addr()?, ?divisors, node_cache_capable, "serving");
+    let nodes = match node_cache_capable {
+        true => {
+            let client = Client::try_default().await;
+            let client = client.context("node-cache-capable needs a cluster: set KUBECONFIG")?;
+            let nodes = Nodes::default();
+            tokio::spawn(nodes.clone().follow(client, stop.clone()));
+            Some(nodes)
+        }
+        false => None,
+    };
+    axum::serve(listener, http::router(Extender::new(divisors, nodes)))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await?;
     Ok(())

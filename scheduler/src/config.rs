@@ -1,4 +1,4 @@
-//! The configuration file: upstream's keys, all of them optional.
+//! The configuration file: upstream's keys and `node-cache-capable`, all of them optional.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Config {
     pub listen: Bind,
     /// What room is divided by.
     pub divisors: Divisors,
+    /// Whether kube-scheduler sends only names of nodes, so that the nodes are watched here.
+    pub node_cache_capable: bool,
     /// Whether profiles were asked for, which are not served.
     pub profiling: bool,
 }
@@ -62,6 +64,7 @@ struct Raw {
     listen: Option<String>,
     default_divisor: Option<f64>,
     divisors: Option<BTreeMap<String, f64>>,
+    node_cache_capable: Option<bool>,
     profiling_bind_address: Option<String>,
 }
 
@@ -97,6 +100,7 @@ impl Config {
             listen,
             default_divisor,
             divisors,
+            node_cache_capable,
             profiling_bind_address,
         } = raw.unwrap_or_default();
         let listen = listen.as_deref().unwrap_or(LISTEN).parse()?;
@@ -111,6 +115,7 @@ impl Config {
         Ok(Self {
             listen,
             divisors: Divisors { default, by_class },
+            node_cache_capable: node_cache_capable.unwrap_or_default(),
             profiling: profiling_bind_address.is_some_and(|a| !a.is_empty()),
         })
     }
@@ -133,6 +138,12 @@ mod tests {
         let config = Config::load(None).unwrap();
         assert_eq!(config.listen.to_string(), ":8000");
         assert_eq!(config.divisors.default, 1.0);
+        assert!(!config.node_cache_capable);
+        assert!(
+            Config::parse("node-cache-capable: true")
+                .unwrap()
+                .node_cache_capable
+        );
         assert_eq!(Config::parse("# none\n").unwrap(), config);
     }
 

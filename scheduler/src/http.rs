@@ -1,40 +1,48 @@
-//! The extender's HTTP interface: `/predicate`, `/prioritize`, `/status`.
+//! The extender's HTTP interface: `/predicate`, `/prioritize`, `/status`, `/metrics`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
+use lvmd::metrics::Page;
+use prometheus_client::registry::Registry;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tracing::{debug, info, warn};
 
-use crate::filter::{fits, wanted};
-use crate::score::{Divisors, node_score};
-use crate::wire::{FilterAnswer, HostPriority, Node, NodeList, Pod, Question};
+use crate::answers::{Refusal, filter, score};
+use crate::metrics::Metrics;
+use crate::nodes::Nodes;
+use crate::score::Divisors;
+use crate::wire::{FilterAnswer, Question};
 
-/// The largest question, in bytes: about 10,000 whole nodes. Upstream stops at 10 MiB,
-/// and then no pod with a volume is scheduled any more.
-const MAX_QUESTION: usize = 64 << 20;
+/// The largest question, in bytes: 10,000 whole nodes with the fifty images that a kubelet
+/// reports at most. Upstream stops at 10 MiB, and then no pod with a volume is scheduled
+/// any more.
+const MAX_QUESTION: usize = 256 << 20;
 /// How long a question may take to arrive and be answered.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The routes. As with upstream the method does not matter.
-pub fn router(divisors: Divisors) -> Router {
+pub fn router(extender: Extender) -> Router {
+    routes(Arc::new(extender))
+}
+
+fn routes(extender: Arc<Extender>) -> Router {
     Router::new()
         .route("/predicate", any(predicate))
         .route("/prioritize", any(prioritize))
-        .route("/status", any(async || "ok"))
+        .route("/status", any(status))
+        .route("/metrics", any(metrics))
         .layer(DefaultBodyLimit::max(MAX_QUESTION))
         .layer(middleware::from_fn(watch))
-        .with_state(Arc::new(divisors))
+        .with_state(extender)
 }
 
 /// Writes the access log and ends what takes too long.
@@ -49,7 +57,7 @@ async fn watch(request: Request, next: Next) -> Response {
     let agent = agent.as_ref().and_then(|a| a.to_str().ok());
     let status = response.status().as_u16();
     let seconds = started.elapsed().as_secs_f64();
-    if url.path() == "/status" {
+    if ["/status", "/metrics"].contains(&url.path()) {
         debug!(http_method = %method, %url, http_status_code = status, response_time = seconds, "access");
     } else {
         info!(http_method = %method, %url, http_status_code = status, response_time = seconds, http_user_agent = agent, "access");
@@ -57,107 +65,111 @@ async fn watch(request: Request, next: Next) -> Response {
     response
 }
 
-/// A question with everything an answer needs.
-struct Asked<'a> {
-    pod: Pod,
-    nodes: NodeList<'a>,
+async fn predicate(State(extender): State<Arc<Extender>>, body: Bytes) -> Response {
+    let asked = extender.timed("predicate");
+    let result = Question::read(&body).and_then(|question| filter(question, extender.nodes()));
+    asked.answered(result)
 }
 
-/// Reads a question.
-///
-/// # Errors
-/// What is wrong with it, in words for who configures kube-scheduler.
-fn read(body: &[u8]) -> Result<Asked<'_>, String> {
-    let question: Question<'_> = serde_json::from_slice(body)
-        .map_err(|error| format!("the body is no question: {error}"))?;
-    let pod = question.pod.ok_or("the question has no pod")?;
-    match (question.nodes, question.nodenames) {
-        (Some(nodes), _) => Ok(Asked { pod, nodes }),
-        (None, Some(_)) => Err(
-            "the question has the nodes' names only, and their capacity stands in their \
-             annotations: set nodeCacheCapable to false for this extender"
-                .to_owned(),
-        ),
-        (None, None) => Err("the question has no nodes".to_owned()),
+async fn prioritize(State(extender): State<Arc<Extender>>, body: Bytes) -> Response {
+    let asked = extender.timed("prioritize");
+    let result = Question::read(&body)
+        .and_then(|question| score(question, &extender.divisors, extender.nodes()));
+    asked.answered(result)
+}
+
+async fn status(State(extender): State<Arc<Extender>>) -> Response {
+    match extender.nodes().is_none_or(Nodes::is_filled) {
+        true => "ok".into_response(),
+        false => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the nodes are not known yet",
+        )
+            .into_response(),
     }
 }
 
-fn node(raw: &RawValue) -> Result<Node, String> {
-    serde_json::from_str(raw.get()).map_err(|error| format!("a node cannot be read: {error}"))
+async fn metrics(State(extender): State<Arc<Extender>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let (kind, text) = extender.page.render(accept);
+    ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
-fn filter(asked: Asked<'_>) -> Result<FilterAnswer<'_>, String> {
-    let wanted = wanted(&asked.pod.metadata);
-    if wanted.is_empty() {
-        return Ok(FilterAnswer {
-            nodes: Some(asked.nodes),
-            ..FilterAnswer::default()
-        });
-    }
-    let mut fit = Vec::new();
-    let mut failed_nodes = BTreeMap::new();
-    for raw in asked.nodes.items.unwrap_or_default() {
-        let node = node(raw)?.metadata;
-        match fits(&node, &wanted) {
-            Ok(()) => fit.push(raw),
-            Err(misfit) => {
-                failed_nodes.insert(node.name, misfit.to_string());
-            }
+/// What answers need.
+#[derive(Debug)]
+pub struct Extender {
+    divisors: Divisors,
+    nodes: Option<Nodes>,
+    metrics: Metrics,
+    page: Page,
+}
+
+impl Extender {
+    /// An extender; with `nodes` it understands questions with names alone.
+    pub fn new(divisors: Divisors, nodes: Option<Nodes>) -> Self {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let page = Page::new(registry);
+        Self {
+            divisors,
+            nodes,
+            metrics,
+            page,
         }
     }
-    Ok(FilterAnswer {
-        nodes: Some(NodeList {
-            metadata: asked.nodes.metadata,
-            items: Some(fit),
-        }),
-        failed_nodes,
-        error: String::new(),
-    })
-}
 
-/// `None`, written as `null`, when the pod wants nothing: upstream's answer.
-fn score(asked: Asked<'_>, divisors: &Divisors) -> Result<Option<Vec<HostPriority>>, String> {
-    let mut priorities = Vec::new();
-    for raw in asked.nodes.items.unwrap_or_default() {
-        let node = node(raw)?.metadata;
-        let Some(score) = node_score(&node, &asked.pod.metadata, divisors) else {
-            return Ok(None);
-        };
-        priorities.push(HostPriority {
-            host: node.name,
-            score,
-        });
+    fn nodes(&self) -> Option<&Nodes> {
+        self.nodes.as_ref()
     }
-    let wants = asked.pod.metadata.capacities().next().is_some();
-    Ok(wants.then_some(priorities))
+
+    fn timed(&self, verb: &'static str) -> Timed<'_> {
+        Timed {
+            metrics: &self.metrics,
+            verb,
+            since: Instant::now(),
+        }
+    }
 }
 
-async fn predicate(body: Bytes) -> Response {
-    answer(read(&body).and_then(filter))
+/// A question that is being answered.
+struct Timed<'a> {
+    metrics: &'a Metrics,
+    verb: &'static str,
+    since: Instant,
 }
 
-async fn prioritize(State(divisors): State<Arc<Divisors>>, body: Bytes) -> Response {
-    answer(read(&body).and_then(|asked| score(asked, &divisors)))
+impl Timed<'_> {
+    fn answered(self, result: Result<impl Serialize, Refusal>) -> Response {
+        let response = answer(result);
+        let took = self.since.elapsed();
+        self.metrics
+            .answered(self.verb, response.status().as_u16(), took);
+        response
+    }
 }
 
-/// 200 with the answer, or 400 with the reason in the answer's `error`.
-fn answer(result: Result<impl Serialize, String>) -> Response {
+/// 200 with the answer, or 400 or 503 with the reason in the answer's `error`.
+fn answer(result: Result<impl Serialize, Refusal>) -> Response {
     let written = result.and_then(|answer| {
         serde_json::to_vec(&answer)
-            .map_err(|error| format!("the answer cannot be written: {error}"))
+            .map_err(|error| Refusal::Bad(format!("the answer cannot be written: {error}")))
     });
     match written {
         Ok(body) => {
             let json = HeaderValue::from_static("application/json");
             (HeaderMap::from_iter([(CONTENT_TYPE, json)]), body).into_response()
         }
-        Err(error) => {
-            warn!(error, "question refused");
+        Err(refusal) => {
+            warn!(error = %refusal, "question refused");
+            let code = match refusal {
+                Refusal::Bad(_) => StatusCode::BAD_REQUEST,
+                Refusal::NotYet => StatusCode::SERVICE_UNAVAILABLE,
+            };
             let answer = FilterAnswer {
-                error,
+                error: refusal.to_string(),
                 ..FilterAnswer::default()
             };
-            (StatusCode::BAD_REQUEST, Json(answer)).into_response()
+            (code, Json(answer)).into_response()
         }
     }
 }

@@ -4,16 +4,20 @@
 //! Only needed where storage capacity tracking is off. kube-scheduler asks over HTTP
 //! with a pod and its candidate nodes. What the pod wants stands in its annotations
 //! `capacity.topolvm.io/<class>` (written by the pod webhook), what a node has in
-//! annotations of the same name (written by topolvm-node). Nothing else is looked at,
-//! so the extender needs no access to the API server and keeps no state.
+//! annotations of the same name (written by topolvm-node). kube-scheduler sends the nodes
+//! whole, and then nothing else is looked at and no state kept; or, where it is told that
+//! the extender is `nodeCacheCapable`, their names, and then `nodes` watches them.
 //!
-//! `filter` and `score` decide, `wire` is what crosses the connection, `http` connects
-//! them, `config` and `args` are what a person writes.
+//! `filter` and `score` decide, `wire` is what crosses the connection, `answers` and `http`
+//! connect them, `config` and `args` are what a person writes.
 
+pub mod answers;
 pub mod args;
 pub mod config;
 pub mod filter;
 pub mod http;
+pub mod metrics;
+pub mod nodes;
 pub mod score;
 pub mod wire;
 

@@ -33,7 +33,7 @@ pub struct Pod {
 }
 
 /// What is looked at of a pod's or a node's metadata.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Metadata {
     /// The name.
     #[serde(default)]
@@ -86,6 +86,9 @@ pub struct FilterAnswer<'a> {
     /// The nodes that fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodeList<'a>>,
+    /// Their names, where the question had names.
+    #[serde(rename = "nodenames", skip_serializing_if = "Option::is_none")]
+    pub node_names: Option<Vec<String>>,
     /// Why the others do not.
     #[serde(rename = "failedNodes", skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_nodes: BTreeMap<String, String>,

@@ -7,6 +7,7 @@
 mod chart;
 mod controller;
 mod duties;
+mod extender;
 mod node;
 mod programs;
 mod server;

@@ -119,6 +119,7 @@ impl Server {
         let tokens = [
             "admin,admin,admin,system:masters",
             "controller,system:serviceaccount:topolvm-system:topolvm-controller,controller,system:serviceaccounts",
+            "scheduler,system:serviceaccount:topolvm-system:topolvm-scheduler,scheduler,system:serviceaccounts",
         ];
         std::fs::write(at("tokens"), tokens.join("\n") + "\n").unwrap();
         let args: Vec<String> = [
@@ -200,8 +201,8 @@ impl Server {
         self.kubeconfig_of("admin")
     }
 
-    /// A kubeconfig with the token `admin` or `controller`; the latter is the service account of
-    /// charts/topolvm and may do what RBAC gives it.
+    /// A kubeconfig with the token `admin`, `controller` or `scheduler`; the latter are service
+    /// accounts of charts/topolvm and may do what RBAC gives them.
     pub fn kubeconfig_of(&self, token: &str) -> PathBuf {
         let file = self.dir.path().join(format!("kubeconfig-{token}"));
         let config = json!({

@@ -139,9 +139,18 @@ fn the_programs_know_their_arguments() {
         let controller = argv(container(controller, "topolvm-controller"));
         csi::args::ControllerCli::try_parse_from(controller).unwrap();
     }
-    for kind in ["DaemonSet", "Deployment"] {
-        let values = format!("scheduler: {{enabled: true, type: {kind}}}");
+    for (kind, watches) in [("DaemonSet", false), ("Deployment", true)] {
+        let values =
+            format!("scheduler: {{enabled: true, type: {kind}, nodeCacheCapable: {watches}}}");
         let objects = topolvm(&values).objects();
+        let options = objects.one("ConfigMap", "topolvm-scheduler-options");
+        let text = options["data"]["scheduler-options.yaml"].as_str().unwrap();
+        let config = scheduler::config::Config::parse(text).unwrap();
+        assert_eq!(config.node_cache_capable, watches);
+        let role = objects.find("ClusterRole", "topolvm-system:scheduler");
+        assert_eq!(role.is_some(), watches);
+        let token = &pod(objects.one(kind, "topolvm-scheduler"))["automountServiceAccountToken"];
+        assert_eq!(*token, watches);
         let scheduler = container(objects.one(kind, "topolvm-scheduler"), "topolvm-scheduler");
         scheduler::Cli::try_parse_from(argv(scheduler)).unwrap();
     }

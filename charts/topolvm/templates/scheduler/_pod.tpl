@@ -14,7 +14,7 @@ metadata:
     {{- end }}
 spec:
   serviceAccountName: {{ include "topolvm.fullname" . }}-scheduler
-  automountServiceAccountToken: false
+  automountServiceAccountToken: {{ $scheduler.nodeCacheCapable }}
   {{- if $onHost }}
   hostNetwork: true
   {{- end }}
