@@ -35,6 +35,7 @@ test: check apiserver ## Lints, unit tests, guest tests and scenarios, each once
 	$(E2E) test
 
 test-all: check apiserver ## The same with every long variant; goes on where it was interrupted, results in docs/results
+	$(CARGO) test -p e2e-qemu --test talos --locked --quiet -- --ignored
 	$(E2E) test --all --record
 	$(E2E) test --all --release lvmd::guest::service::memory_stays_small
 
@@ -51,6 +52,7 @@ image: setup ## Builds the node image: target/image
 extension: setup ## Builds the system extension for Talos: target/extension
 	$(CARGO) build --release --locked -p basalt-disk-watcher
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
+	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
 
 clean: ## Removes what was built; caches of trees too
 	$(CARGO) clean

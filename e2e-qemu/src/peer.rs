@@ -89,6 +89,37 @@ pub const ALERTS: Module = Module {
     version_in: &[],
 };
 
+/// `judge`: the code of Talos 1.13, asked about extensions and patches, for the tests of what is shipped for it.
+pub const TALOS_1_13: Module = Module {
+    name: "talos-1.13",
+    what: "the judge of Talos 1.13",
+    files: &[
+        ("go.mod", include_str!("../talos/1.13/go.mod")),
+        ("go.sum", include_str!("../talos/1.13/go.sum")),
+        ("main.go", include_str!("../talos/main.go")),
+        ("config.go", include_str!("../talos/config.go")),
+    ],
+    upstream: "github.com/siderolabs/talos/pkg/machinery",
+    packages: &["."],
+    binaries: &["judge"],
+    suite: "",
+    flags: &[],
+    version_in: &[],
+};
+
+/// The same with the code of Talos 1.12.
+pub const TALOS_1_12: Module = Module {
+    name: "talos-1.12",
+    what: "the judge of Talos 1.12",
+    files: &[
+        ("go.mod", include_str!("../talos/1.12/go.mod")),
+        ("go.sum", include_str!("../talos/1.12/go.sum")),
+        ("main.go", include_str!("../talos/main.go")),
+        ("config.go", include_str!("../talos/config.go")),
+    ],
+    ..TALOS_1_13
+};
+
 /// What guest tests need.
 pub const MODULES: [Module; 2] = [LVMD, SANITY];
 

@@ -164,7 +164,7 @@ impl<'a> Closure<'a> {
 }
 
 /// The folders in which the loader looks for what `elf` needs.
-fn search_dirs(elf: &Elf, path: &Path) -> Result<Vec<String>, String> {
+pub(crate) fn search_dirs(elf: &Elf, path: &Path) -> Result<Vec<String>, String> {
     let triplet = match elf.header.e_machine {
         EM_X86_64 => "x86_64-linux-gnu",
         EM_AARCH64 => "aarch64-linux-gnu",

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use extension::progress::Step;
-use extension::talos::build;
+use extension::talos::validate::Target;
+use extension::talos::{build, range, validate};
 use extension::{Cache, Recipe, image};
 
 /// Builds what Basalt ships.
@@ -60,6 +61,22 @@ enum Action {
         #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
         cache: PathBuf,
     },
+    /// Checks system extensions: folders, flat tars, OCI layouts and archives. Stricter than Talos.
+    Validate {
+        /// The extensions.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// amd64 or arm64.
+        #[arg(long, default_value = "amd64", value_parser = ["amd64", "arm64"])]
+        arch: String,
+        /// The version of Talos.
+        #[arg(long, default_value = "1.13.9", value_parser = talos_version)]
+        talos: range::Version,
+    },
+}
+
+fn talos_version(text: &str) -> Result<range::Version, &'static str> {
+    range::version(text).ok_or("three numbers, as 1.13.9")
 }
 
 fn main() -> anyhow::Result<()> {
@@ -103,6 +120,23 @@ fn main() -> anyhow::Result<()> {
         } => {
             let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node())?;
             extension_for_talos(&tree, &programs, &out, &reference)?;
+        }
+        Action::Validate { paths, arch, talos } => {
+            let architecture = arch;
+            let target = Target {
+                architecture,
+                talos,
+            };
+            let mut wrong = 0;
+            for path in paths {
+                let findings = validate::path(&path, &target)
+                    .with_context(|| format!("could not read {}", path.display()))?;
+                for finding in &findings {
+                    println!("{}: {finding}", path.display());
+                }
+                wrong += findings.len();
+            }
+            ensure!(wrong == 0, "{wrong} findings");
         }
     }
     Ok(())

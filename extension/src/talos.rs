@@ -5,11 +5,19 @@
 //! root is `usr/local/lib/containers/<name>`.
 //!
 //! - [`build`] puts our extensions together.
-//! - [`service`] reads the description of a service, with [`yaml`]; what is wrong is a [`finding`].
+//! - [`validate`] says everything that is wrong with one ([`finding`]): of its [`contents`], from a folder, a tar or an
+//!   OCI layout, each file, `manifest.yaml`, and the descriptions of services ([`service`], read with [`yaml`]).
 
 pub mod build;
+pub mod contents;
+mod files;
 pub mod finding;
+mod image;
+mod manifest;
+mod programs;
+pub mod range;
 pub mod service;
+pub mod validate;
 pub mod yaml;
 
 /// Where the descriptions of services are, in an extension's root.

@@ -12,7 +12,8 @@ use crate::rootfs::{Node, Rootfs, Source};
 pub const LVM_DISK_WATCHER: &str = "lvm-disk-watcher";
 
 const MANIFEST: &str = include_str!("../../talos/lvm-disk-watcher.manifest.yaml");
-const SERVICE: &str = include_str!("../../talos/lvm-disk-watcher.service.yaml");
+/// The description of the watcher's service.
+pub const SERVICE: &str = include_str!("../../talos/lvm-disk-watcher.service.yaml");
 
 /// Folders of the service's root that something is mounted on, beside those of every root.
 const MOUNT_POINTS: &[&str] = &[
@@ -36,13 +37,19 @@ pub fn lvm_disk_watcher(tree: &Path, programs: &Path) -> Result<Rootfs, ImageErr
     }
     // Nobody but root is in there.
     service.put(Path::new("tmp"), Node::Dir { mode: 0o755 })?;
-    extension(LVM_DISK_WATCHER, MANIFEST, SERVICE, &service)
+    extension(LVM_DISK_WATCHER, manifest(), SERVICE, &service)
+}
+
+/// The manifest of the watcher's extension.
+#[must_use]
+pub fn manifest() -> String {
+    MANIFEST.replace("@VERSION@", env!("CARGO_PKG_VERSION"))
 }
 
 /// An extension with one service, whose root is `service`.
 fn extension(
     name: &str,
-    manifest: &str,
+    manifest: String,
     description: &str,
     service: &Rootfs,
 ) -> Result<Rootfs, ImageError> {
@@ -51,7 +58,6 @@ fn extension(
         let from = Source::Bytes(text.into_bytes());
         root.put(&path, Node::File { mode: 0o644, from })
     };
-    let manifest = manifest.replace("@VERSION@", env!("CARGO_PKG_VERSION"));
     text("manifest.yaml".into(), manifest)?;
     let rootfs = Path::new("rootfs");
     let service_file = rootfs.join(SERVICES).join(format!("{name}.yaml"));

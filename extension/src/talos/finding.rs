@@ -61,6 +61,36 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 26] = [
+        Self::TopLevel,
+        Self::ManifestMissing,
+        Self::RootfsMissing,
+        Self::Malformed,
+        Self::ManifestVersion,
+        Self::Constraint,
+        Self::Incompatible,
+        Self::Path,
+        Self::SpecialFile,
+        Self::Service,
+        Self::UnknownKey,
+        Self::Scalar,
+        Self::MoreDocuments,
+        Self::Metadata,
+        Self::NoConstraint,
+        Self::PathPrefix,
+        Self::WorldWritable,
+        Self::SetId,
+        Self::HardLink,
+        Self::DanglingLink,
+        Self::Machine,
+        Self::Loader,
+        Self::ServiceRoot,
+        Self::Mount,
+        Self::Tar,
+        Self::Image,
+    ];
+
     /// Whether Talos' own code takes what breaks this rule.
     #[must_use]
     pub fn stricter_than_talos(self) -> bool {

@@ -1,0 +1,55 @@
+//! Talos' own code, as a program.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use e2e_qemu::host;
+use e2e_qemu::peer::Module;
+use extension::talos::finding::Rule;
+use serde::Deserialize;
+
+/// What the judge says of one file or folder.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Verdict {
+    /// Where it was refused.
+    pub(crate) step: Option<String>,
+    /// In Talos' words.
+    #[serde(default)]
+    pub(crate) why: String,
+}
+
+/// The judge's steps at which what breaks a rule is refused.
+pub(crate) fn steps(rule: Rule) -> &'static [&'static str] {
+    match rule {
+        Rule::TopLevel | Rule::ManifestMissing | Rule::RootfsMissing | Rule::ManifestVersion => {
+            &["load"]
+        }
+        Rule::Malformed => &["load", "service"],
+        Rule::Constraint | Rule::Incompatible | Rule::Path | Rule::SpecialFile => &["validate"],
+        Rule::Service => &["service"],
+        _ => &[],
+    }
+}
+
+/// What the judge says of each of the unpacked extensions.
+pub(crate) fn extensions(module: &Module, talos: [u64; 3], paths: &[PathBuf]) -> Vec<Verdict> {
+    let [major, minor, patch] = talos;
+    let version = format!("{major}.{minor}.{patch}");
+    let mut args: Vec<OsString> = vec!["extensions".into(), version.into()];
+    args.extend(paths.iter().map(|path| path.clone().into_os_string()));
+    judge(module, &args)
+}
+
+fn judge(module: &Module, args: &[OsString]) -> Vec<Verdict> {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
+    module
+        .build(&cache, |program| host::command(program))
+        .unwrap();
+    let mut command = host::command(module.current(&cache).join("judge"));
+    let said = host::capture(command.args(args)).unwrap();
+    String::from_utf8(said)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
