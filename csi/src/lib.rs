@@ -8,6 +8,8 @@
 //! them; a [`store`] is what the controller keeps volumes in, [`standalone`] the one of
 //! LVM tags, [`kubernetes`] the one of LogicalVolume objects; [`registration`] tells the
 //! kubelet; [`webhook`] tells the scheduler extender what pods want; [`run`] starts it all.
+//!
+//! [`plugin`] is `kubectl topolvm`, which only reads from the API server.
 
 pub mod args;
 pub mod capability;
@@ -20,6 +22,7 @@ pub mod locks;
 pub mod multicall;
 pub mod node;
 pub mod parameters;
+pub mod plugin;
 pub mod proto;
 pub mod registration;
 pub mod run;

@@ -9,6 +9,7 @@ mod controller;
 mod duties;
 mod extender;
 mod node;
+mod plugin;
 mod programs;
 mod server;
 mod volumes;

@@ -137,6 +137,7 @@ impl Server {
             ("--endpoint-reconciler-type", "none".to_owned()),
             ("--token-auth-file", at("tokens")),
             ("--authorization-mode", "RBAC".to_owned()),
+            ("--allow-privileged", "true".to_owned()),
             ("--disable-admission-plugins", "ServiceAccount".to_owned()),
         ]
         .into_iter()

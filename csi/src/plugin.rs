@@ -1,0 +1,77 @@
+//! `kubectl topolvm`: what the API server knows of volumes, in words for people.
+//!
+//! Nothing here changes anything. [`cluster`] reads; [`nodes`], [`volumes`], [`why`],
+//! [`orphans`] and [`doctor`] judge what was read, and [`table`] shows it.
+
+pub mod args;
+pub mod cluster;
+pub mod doctor;
+pub mod nodes;
+pub mod orphans;
+pub mod table;
+pub mod volumes;
+pub mod why;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use kube::Client;
+
+use args::{Cli, Command};
+use cluster::Cluster;
+use table::show;
+
+/// Runs the command line. Code 1 when it fails, or when `doctor` or `why` found a problem.
+pub fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let done = runtime
+        .context("cannot start the runtime")
+        .and_then(|runtime| runtime.block_on(run(Cli::parse())));
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("Error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all is well.
+async fn run(cli: Cli) -> anyhow::Result<bool> {
+    let config = cli.cluster.config().await?;
+    let namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).context("no such cluster")?;
+    let cluster = Cluster::new(client);
+    let (text, well) = match cli.command {
+        Command::Nodes => (
+            show(&nodes::rows(&cluster.read().await?), cli.output)?,
+            true,
+        ),
+        Command::Volumes => {
+            let mut seen = cluster.read().await?;
+            seen.used = cluster.used(&seen).await;
+            (show(&volumes::rows(&seen), cli.output)?, true)
+        }
+        Command::Why { claim } => {
+            let facts = cluster.claim(&namespace, &claim).await?;
+            let findings = why::explain(&facts);
+            let well = !findings.iter().any(why::Finding::is_problem);
+            (show(&findings, cli.output)?, well)
+        }
+        Command::Orphans => (
+            show(&orphans::rows(&cluster.read().await?), cli.output)?,
+            true,
+        ),
+        Command::Doctor => {
+            let findings = doctor::judge(&cluster.examine().await?);
+            let well = !findings.iter().any(why::Finding::is_problem);
+            (show(&findings, cli.output)?, well)
+        }
+    };
+    print!("{text}");
+    Ok(well)
+}

@@ -1,0 +1,202 @@
+//! Whether the driver can work in this cluster.
+
+use kube::ResourceExt;
+use lvmd::names::{CAPACITY_DEFAULT, DRIVER, PARAM_CLASS};
+
+use super::cluster::Examined;
+use super::nodes::{free, has_driver};
+use super::volumes::condition;
+use super::why::{Finding, Verdict};
+
+/// The oldest Kubernetes whose API the driver uses.
+const OLDEST: (u32, u32) = (1, 30);
+
+/// What was found, each with the way out.
+pub fn judge(examined: &Examined) -> Vec<Finding> {
+    let mut found = vec![version(examined.version), crd(examined), driver(examined)];
+    found.extend(workloads(examined));
+    found.extend(nodes(examined));
+    found.extend(classes(examined));
+    found.extend(volumes(examined));
+    found
+}
+
+fn verdict(is: bool) -> Verdict {
+    if is { Verdict::Ok } else { Verdict::Problem }
+}
+
+fn version((major, minor): (u32, u32)) -> Finding {
+    let text = format!(
+        "{major}.{minor}; {}.{} or later is needed",
+        OLDEST.0, OLDEST.1
+    );
+    Finding::new("Kubernetes", verdict((major, minor) >= OLDEST), text)
+}
+
+fn crd(examined: &Examined) -> Finding {
+    let text = match examined.seen.crd {
+        true => format!("{} objects", examined.seen.volumes.len()),
+        false => "the CRD logicalvolumes.topolvm.io is missing: install the chart with crd.keep or by itself".to_owned(),
+    };
+    Finding::new("LogicalVolumes", verdict(examined.seen.crd), text)
+}
+
+fn driver(examined: &Examined) -> Finding {
+    let (verdict, text) = match &examined.driver {
+        None => (
+            Verdict::Problem,
+            "the CSIDriver topolvm.io is missing: install the chart",
+        ),
+        Some(driver) if driver.spec.storage_capacity == Some(true) => {
+            (Verdict::Ok, "kube-scheduler looks at the capacity of nodes")
+        }
+        Some(_) => (
+            Verdict::Ok,
+            "kube-scheduler does not look at the capacity of nodes by itself; the extender has to (docs/scheduler.md)",
+        ),
+    };
+    Finding::new("CSIDriver", verdict, text)
+}
+
+fn workloads(examined: &Examined) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for controller in &examined.controllers {
+        let status = controller.status.clone().unwrap_or_default();
+        let available = status.available_replicas.unwrap_or(0);
+        let wanted = controller
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(1);
+        let text = format!("{available} of {wanted} are available");
+        found.push(Finding::new(
+            controller.name_any(),
+            verdict(available > 0),
+            text,
+        ));
+    }
+    if examined.controllers.is_empty() {
+        found.push(Finding::new(
+            "controller",
+            Verdict::Problem,
+            "no Deployment of it is there: install the chart",
+        ));
+    }
+    for nodes in &examined.daemon_sets {
+        let status = nodes.status.clone().unwrap_or_default();
+        let (ready, wanted) = (status.number_ready, status.desired_number_scheduled);
+        let text = format!("{ready} of {wanted} are ready");
+        found.push(Finding::new(
+            nodes.name_any(),
+            verdict(ready == wanted && wanted > 0),
+            text,
+        ));
+    }
+    if examined.daemon_sets.is_empty() {
+        found.push(Finding::new(
+            "node",
+            Verdict::Problem,
+            "no DaemonSet of it is there: install the chart",
+        ));
+    }
+    found
+}
+
+/// What the nodes' pods say of themselves, and whether kubelets know the driver.
+fn nodes(examined: &Examined) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (node, told) in &examined.pods {
+        let what = format!("node {node}");
+        match told {
+            Err(words) => found.push(Finding::new(&what, Verdict::Problem, words)),
+            Ok(page) => {
+                let failed = page.lines().filter(|line| line.starts_with("[-]"));
+                let failed: Vec<_> = failed
+                    .map(|line| {
+                        Finding::new(&what, Verdict::Problem, line.trim_start_matches("[-]"))
+                    })
+                    .collect();
+                if failed.is_empty() {
+                    found.push(Finding::new(&what, Verdict::Ok, "says that it is well"));
+                }
+                found.extend(failed);
+            }
+        }
+        if !has_driver(&examined.seen, node) {
+            let text = "its kubelet does not know the driver: is node.kubeletWorkDirectory the kubelet's --root-dir?";
+            found.push(Finding::new(&what, Verdict::Problem, text));
+        }
+    }
+    found
+}
+
+/// StorageClasses of the driver that no node can serve.
+fn classes(examined: &Examined) -> Vec<Finding> {
+    let seen = &examined.seen;
+    let ours = seen
+        .classes
+        .iter()
+        .filter(|class| class.provisioner == DRIVER);
+    ours.map(|class| {
+        let wanted = class
+            .parameters
+            .as_ref()
+            .and_then(|all| all.get(PARAM_CLASS));
+        let wanted = wanted.map_or(CAPACITY_DEFAULT, String::as_str);
+        let count = seen
+            .nodes
+            .iter()
+            .filter(|node| free(node).contains_key(wanted))
+            .count();
+        let text = match count {
+            0 if wanted == CAPACITY_DEFAULT => "no node has a default device class".to_owned(),
+            0 => format!("no node has its device class {wanted}"),
+            count => format!("{count} nodes have its device class"),
+        };
+        Finding::new(
+            format!("storage class {}", class.name_any()),
+            verdict(count > 0),
+            text,
+        )
+    })
+    .collect()
+}
+
+/// Volumes that somebody has to look at.
+fn volumes(examined: &Examined) -> Vec<Finding> {
+    let volumes = examined.seen.volumes.iter();
+    let bad = volumes.filter_map(|volume| {
+        let condition = condition(volume);
+        let fine = ["Ready", "Deleting", "Waiting for its node"].contains(&condition.as_str());
+        let what = format!("volume {}", volume.name_any());
+        (!fine).then(|| Finding::new(what, Verdict::Problem, condition))
+    });
+    bad.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pod_says_of_its_node_is_passed_on() {
+        let page =
+            "[+]lvm ok: 2.03.31\n[-]lock directory failed: not the host's\nreadyz check failed\n";
+        let examined = Examined {
+            pods: vec![
+                ("n1".to_owned(), Ok(page.to_owned())),
+                ("n2".to_owned(), Err("its pod x cannot be asked".to_owned())),
+            ],
+            ..Examined::default()
+        };
+        let text = |node: &str| -> Vec<String> {
+            let found = judge(&examined)
+                .into_iter()
+                .filter(|f| f.what == node && f.is_problem());
+            found.map(|finding| finding.text).collect()
+        };
+        assert_eq!(text("node n1")[0], "lock directory failed: not the host's");
+        assert_eq!(text("node n2")[0], "its pod x cannot be asked");
+        assert!(text("node n1")[1].contains("--root-dir"));
+    }
+}
