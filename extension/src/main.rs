@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 use extension::progress::Step;
+use extension::talos::patches::{self, Dialect, Topic, Values};
 use extension::talos::validate::Target;
 use extension::talos::{build, range, validate};
 use extension::{Cache, Recipe, image};
@@ -73,6 +74,17 @@ enum Action {
         #[arg(long, default_value = "1.13.9", value_parser = talos_version)]
         talos: range::Version,
     },
+    /// Prints the patches of Talos' machine configuration, or writes them to files.
+    Render {
+        /// 1.13 for Talos up to 1.13 and clusters upgraded from there; 1.14 for clusters that 1.14 made.
+        #[arg(long, default_value = "1.13", value_parser = ["1.13", "1.14"])]
+        talos: String,
+        /// A topic: the name of its file without .yaml. All of them unless given.
+        topic: Option<String>,
+        /// Writes a file for each into this folder instead.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
 }
 
 fn talos_version(text: &str) -> Result<range::Version, &'static str> {
@@ -121,6 +133,9 @@ fn main() -> anyhow::Result<()> {
             let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node())?;
             extension_for_talos(&tree, &programs, &out, &reference)?;
         }
+        Action::Render { talos, topic, out } => {
+            render(&talos, topic.as_deref(), out.as_deref())?;
+        }
         Action::Validate { paths, arch, talos } => {
             let architecture = arch;
             let target = Target {
@@ -139,6 +154,28 @@ fn main() -> anyhow::Result<()> {
             ensure!(wrong == 0, "{wrong} findings");
         }
     }
+    Ok(())
+}
+
+fn render(talos: &str, topic: Option<&str>, out: Option<&Path>) -> anyhow::Result<()> {
+    let mut done = 0;
+    for dialect in Dialect::ALL.into_iter().filter(|d| d.talos() == talos) {
+        let wanted =
+            |t: &Topic| topic.is_none_or(|name| t.file().trim_end_matches(".yaml") == name);
+        for topic in Topic::ALL.into_iter().filter(wanted) {
+            let Some(text) = patches::render(&Values::default(), topic, dialect) else {
+                continue;
+            };
+            done += 1;
+            match out {
+                Some(dir) => std::fs::write(dir.join(topic.file()), text)
+                    .with_context(|| format!("could not write to {}", dir.display()))?,
+                None if done == 1 => print!("{text}"),
+                None => print!("---\n{text}"),
+            }
+        }
+    }
+    ensure!(done > 0, "there is no such patch for Talos {talos}");
     Ok(())
 }
 

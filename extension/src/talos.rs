@@ -7,6 +7,7 @@
 //! - [`build`] puts our extensions together.
 //! - [`validate`] says everything that is wrong with one ([`finding`]): of its [`contents`], from a folder, a tar or an
 //!   OCI layout, each file, `manifest.yaml`, and the descriptions of services ([`service`], read with [`yaml`]).
+//! - [`patches`] are those of the machine configuration.
 
 pub mod build;
 pub mod contents;
@@ -14,6 +15,7 @@ mod files;
 pub mod finding;
 mod image;
 mod manifest;
+pub mod patches;
 mod programs;
 pub mod range;
 pub mod service;

@@ -16,6 +16,9 @@ pub(crate) struct Verdict {
     /// In Talos' words.
     #[serde(default)]
     pub(crate) why: String,
+    /// Whether a second application of a patch changes the result of the first.
+    #[serde(default)]
+    pub(crate) twice: bool,
 }
 
 /// The judge's steps at which what breaks a rule is refused.
@@ -36,6 +39,18 @@ pub(crate) fn extensions(module: &Module, talos: [u64; 3], paths: &[PathBuf]) ->
     let [major, minor, patch] = talos;
     let version = format!("{major}.{minor}.{patch}");
     let mut args: Vec<OsString> = vec!["extensions".into(), version.into()];
+    args.extend(paths.iter().map(|path| path.clone().into_os_string()));
+    judge(module, &args)
+}
+
+/// What the judge says of each of the patches, on a configuration of this contract (`v1.13`) and role.
+pub(crate) fn patches(
+    module: &Module,
+    contract: &str,
+    role: &str,
+    paths: &[PathBuf],
+) -> Vec<Verdict> {
+    let mut args: Vec<OsString> = vec!["patches".into(), contract.into(), role.into()];
     args.extend(paths.iter().map(|path| path.clone().into_os_string()));
     judge(module, &args)
 }

@@ -4,6 +4,7 @@
 
 mod corpus;
 mod judge;
+mod patches;
 
 use std::collections::BTreeSet;
 use std::path::Path;
