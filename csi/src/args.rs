@@ -275,6 +275,17 @@ mod tests {
     }
 
     #[test]
+    fn a_minimum_is_a_size_that_is_not_negative() {
+        let parse = |value: &str| {
+            let flag = format!("--minimum-allocation-block={value}");
+            let cli = ControllerCli::try_parse_from(["topolvm-controller", &flag]);
+            cli.ok().map(|cli| cli.minimums.minimum_allocation_block)
+        };
+        assert_eq!(parse("1Gi"), Some(Bytes(1 << 30)));
+        assert_eq!((parse("-1"), parse("blub")), (None, None));
+    }
+
+    #[test]
     fn the_webhooks_certificate_has_one_source() {
         let parse = |flags: &str| {
             ControllerCli::try_parse_from(format!("topolvm-controller {flags}").split_whitespace())

@@ -128,6 +128,7 @@ impl Minimums {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::Writers;
 
     fn choose(required: i64, limit: i64, minimum: u64) -> Result<u64, Error> {
         let range = CapacityRange {
@@ -175,6 +176,40 @@ mod tests {
                 choose(required, limit, minimum).ok(),
                 size,
                 "{required} {limit} {minimum}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_capability_decides_the_minimum() {
+        let minimums = Minimums {
+            block: Bytes(1),
+            ext4: Bytes(2),
+            xfs: Bytes(3),
+            btrfs: Bytes(4),
+        };
+        let with = |access| Capability {
+            access,
+            writers: Writers::Many,
+        };
+        let mount = |kind| {
+            with(Access::Mount {
+                kind,
+                flags: vec![],
+            })
+        };
+        let block = || with(Access::Block);
+        for (capabilities, minimum) in [
+            (vec![], 0),
+            (vec![block()], 1),
+            (vec![mount(Kind::Ext4), block()], 2),
+            (vec![mount(Kind::Xfs)], 3),
+            (vec![mount(Kind::Btrfs)], 4),
+        ] {
+            assert_eq!(
+                minimums.of(&capabilities),
+                Bytes(minimum),
+                "{capabilities:?}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! docs/faults.md speaks of every fault, and names tests that there are.
+//! docs/faults.md speaks of every fault, and it and docs/upstream-tests.md name tests that there are.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -69,6 +69,25 @@ fn every_test_that_the_table_names_is_there() {
     assert!(!exists("scenario::nothing"));
     assert!(!exists("disk-watcher::guest::cuts::nothing"));
     assert!(!exists("disk-watcher::guest::cuts::whole"), "no test");
+}
+
+#[test]
+fn every_test_that_stands_beside_one_of_upstreams_is_there() {
+    let text = fs::read_to_string(workspace().join("docs/upstream-tests.md")).unwrap();
+    let words = text.split('`').skip(1).step_by(2);
+    let names: Vec<&str> = words
+        .filter(|word| word.contains("::") && *word != "csi::apiserver")
+        .collect();
+    for name in &names {
+        assert!(exists(name), "there is no {name}");
+    }
+    assert!(names.len() > 30, "the page was not read: {names:?}");
+    let specs = text.split_once("end-to-end specs").unwrap().1;
+    let rows = specs.lines().filter(|line| line.starts_with("| ")).skip(1);
+    for row in rows {
+        let by = row.split('|').nth(2).unwrap();
+        assert!(by.contains("::") || by.contains("**none**"), "{row}");
+    }
 }
 
 #[test]

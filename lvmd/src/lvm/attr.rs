@@ -151,6 +151,22 @@ mod tests {
         );
     }
 
+    /// Upstream's `TestParsedLVAttr` and `TestLVAttrString`.
+    #[test]
+    fn upstreams_examples_are_written_as_they_were_read() {
+        for (text, kind, open) in [
+            ("-wi-a-----", '-', '-'),
+            ("Rwi-a-r---", 'R', '-'),
+            ("twi-a-tz--", 't', '-'),
+            ("Cwi-aoC---", 'C', 'o'),
+        ] {
+            let attr = LvAttr::parse(text).unwrap();
+            assert_eq!(attr.to_string(), text);
+            assert_eq!((attr.kind(), attr.state(), attr.open()), (kind, 'a', open));
+            assert!(attr.is_writable() && !attr.skips_activation());
+        }
+    }
+
     #[test]
     fn ten_characters_or_nothing() {
         assert!(LvAttr::parse("").is_none());

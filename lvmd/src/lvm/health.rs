@@ -176,6 +176,7 @@ mod tests {
             ("t-------M-", Some(PoolMetadataReadOnly)),
             ("V-------F-", Some(ThinFailed)),
             ("r-------r-", Some(RaidRefreshNeeded)),
+            ("r-------m-", Some(RaidMismatches)),
             ("R-------m-", Some(RaidMismatches)),
             ("r-------s-", Some(RaidReshaping)),
             ("r-------R-", Some(RaidReshapeRemoved)),
@@ -190,6 +191,7 @@ mod tests {
             ("----h-----", Some(Historical)),
             ("-----X----", Some(UnknownOpen)),
             // Nothing is wrong, or it is not a thing of its kind.
+            ("-wi-a-----", None),
             ("-wi-ao----", None),
             ("-wi-------", None),
             ("V-------D-", None),
