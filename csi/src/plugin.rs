@@ -1,10 +1,11 @@
 //! `kubectl topolvm`: what the API server knows of volumes, in words for people.
 //!
-//! Nothing here changes anything. [`cluster`] reads; [`nodes`], [`volumes`], [`why`],
-//! [`orphans`] and [`doctor`] judge what was read, and [`table`] shows it.
+//! Nothing here changes anything. [`cluster`] reads; [`nodes`], [`volumes`], [`disks`],
+//! [`why`], [`orphans`] and [`doctor`] judge what was read, and [`table`] shows it.
 
 pub mod args;
 pub mod cluster;
+pub mod disks;
 pub mod doctor;
 pub mod nodes;
 pub mod orphans;
@@ -55,6 +56,21 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
             let mut seen = cluster.read().await?;
             seen.used = cluster.used(&seen).await;
             (show(&volumes::rows(&seen), cli.output)?, true)
+        }
+        Command::Disks { disk: None } => {
+            let disks = cluster.of_watcher("NodeDisk").await?;
+            (show(&disks::disks(&disks), cli.output)?, true)
+        }
+        Command::Disks { disk: Some(disk) } => {
+            let disks = cluster.of_watcher("NodeDisk").await?;
+            let findings = disks::why(&disks, &disk);
+            let findings = findings.with_context(|| format!("no node has a disk {disk}"))?;
+            let well = !findings.iter().any(why::Finding::is_problem);
+            (show(&findings, cli.output)?, well)
+        }
+        Command::Pools => {
+            let pools = cluster.of_watcher("NodeThinPool").await?;
+            (show(&disks::pools(&pools), cli.output)?, true)
         }
         Command::Why { claim } => {
             let facts = cluster.claim(&namespace, &claim).await?;

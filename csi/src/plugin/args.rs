@@ -52,6 +52,13 @@ pub enum Command {
     Nodes,
     /// Each volume: whose it is, where, how large, how full, in what condition
     Volumes,
+    /// What disk-watcher makes of each disk; of one: everything that speaks against it
+    Disks {
+        /// A device such as sdb, a serial number, or the name of a NodeDisk
+        disk: Option<String>,
+    },
+    /// How full each thin pool is
+    Pools,
     /// Why a PersistentVolumeClaim has no volume
     Why {
         /// The claim's name

@@ -1,16 +1,17 @@
 //! What is read from the API server. Each command reads the cluster once, so that what it
 //! says fits together.
 
+mod examined;
+
 use std::collections::HashMap;
 
 use futures::future::join_all;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, StorageClass};
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use kube::api::ListParams;
 use kube::core::{DynamicObject, GroupVersionKind};
 use kube::discovery::ApiResource;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use lvmd::names::DRIVER;
 use lvmd::units::Bytes;
 use serde::de::DeserializeOwned;
@@ -19,6 +20,8 @@ use serde_json::Value;
 use anyhow::{Context, bail};
 
 use crate::kubernetes::logical_volume::LogicalVolume;
+
+pub use examined::Examined;
 
 /// See the module.
 #[expect(missing_debug_implementations, reason = "a Client has none")]
@@ -54,23 +57,6 @@ pub struct ClaimFacts {
     pub pods: Vec<Pod>,
     /// What was said of the claim and of the pods that use it.
     pub events: Vec<Event>,
-    /// The rest.
-    pub seen: Seen,
-}
-
-/// What the driver consists of.
-#[derive(Debug, Default)]
-pub struct Examined {
-    /// The API server's version, such as 1.33.
-    pub version: (u32, u32),
-    /// The CSIDriver object.
-    pub driver: Option<CSIDriver>,
-    /// The controllers' Deployments.
-    pub controllers: Vec<Deployment>,
-    /// The nodes' DaemonSets.
-    pub daemon_sets: Vec<DaemonSet>,
-    /// What each node's pod says of itself: its name, and the lines of /readyz or why there are none.
-    pub pods: Vec<(String, Result<String, String>)>,
     /// The rest.
     pub seen: Seen,
 }
@@ -131,6 +117,26 @@ impl Cluster {
         }
     }
 
+    /// All objects of a kind that disk-watcher shows.
+    ///
+    /// # Errors
+    /// See [`Cluster::read`]; its CRDs are not there.
+    pub async fn of_watcher(&self, kind: &str) -> anyhow::Result<Vec<DynamicObject>> {
+        let kind = GroupVersionKind::gvk("basalt.storage", "v1alpha1", kind);
+        let resource = ApiResource::from_gvk(&kind);
+        let api: Api<DynamicObject> = Api::all_with(self.0.clone(), &resource);
+        match api.list(&ListParams::default()).await {
+            Ok(list) => Ok(list.items),
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                bail!(
+                    "this cluster has no {}: is disk-watcher installed?",
+                    resource.plural
+                )
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot list {}", resource.plural)),
+        }
+    }
+
     /// Asks the kubelets of nodes with volumes how full these are. One that does not answer
     /// says nothing.
     pub async fn used(&self, seen: &Seen) -> HashMap<(String, String), u64> {
@@ -156,18 +162,6 @@ impl Cluster {
         self.0
             .request_text(request.map_err(kube::Error::BuildRequest)?)
             .await
-    }
-
-    /// The page on which a pod says how it is; a page that says no is an answer too.
-    async fn readyz(&self, pod: &Pod) -> Result<String, String> {
-        let namespace = pod.namespace().unwrap_or_default();
-        let pod = pod.name_any();
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:8080/proxy/readyz");
-        match self.get(path).await {
-            Ok(page) => Ok(page),
-            Err(kube::Error::Api(status)) if status.message.contains("[-]") => Ok(status.message),
-            Err(error) => Err(format!("its pod {pod} cannot be asked: {error}")),
-        }
     }
 
     /// Reads what has to do with one claim.
@@ -203,63 +197,6 @@ impl Cluster {
             claim,
             pods,
             events: told.items.into_iter().filter(about).collect(),
-            seen: self.read().await?,
-        })
-    }
-
-    /// Reads what the driver consists of.
-    ///
-    /// # Errors
-    /// See [`Cluster::read`].
-    pub async fn examine(&self) -> anyhow::Result<Examined> {
-        let version = self
-            .0
-            .apiserver_version()
-            .await
-            .context("the API server does not answer")?;
-        let number = |text: &str| text.trim_end_matches('+').parse().unwrap_or(0);
-        let drivers: Api<CSIDriver> = Api::all(self.0.clone());
-        let component = |wanted: &'static str| {
-            move |labels: &std::collections::BTreeMap<String, String>| {
-                let is = |key: &str, value: &str| labels.get(key).is_some_and(|v| v == value);
-                let part = labels.get("app.kubernetes.io/component");
-                is("app.kubernetes.io/name", "topolvm")
-                    && part.is_some_and(|part| {
-                        part == wanted || part.starts_with(&format!("{wanted}-"))
-                    })
-            }
-        };
-        let (is_node, is_controller) = (component("node"), component("controller"));
-        let mut controllers: Vec<Deployment> = self.all().await?;
-        controllers.retain(|d| {
-            d.spec
-                .as_ref()
-                .and_then(|s| s.selector.match_labels.as_ref())
-                .is_some_and(&is_controller)
-        });
-        let mut daemon_sets: Vec<DaemonSet> = self.all().await?;
-        daemon_sets.retain(|d| {
-            d.spec
-                .as_ref()
-                .and_then(|s| s.selector.match_labels.as_ref())
-                .is_some_and(&is_node)
-        });
-        let mut pods: Vec<Pod> = self.all().await?;
-        pods.retain(|pod| is_node(pod.labels()));
-        let asked = pods.iter().map(|pod| async {
-            let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-            (node.unwrap_or_default(), self.readyz(pod).await)
-        });
-        let pods = join_all(asked).await;
-        Ok(Examined {
-            version: (number(&version.major), number(&version.minor)),
-            driver: drivers
-                .get_opt(DRIVER)
-                .await
-                .context("cannot read the CSIDriver")?,
-            controllers,
-            daemon_sets,
-            pods,
             seen: self.read().await?,
         })
     }

@@ -1,5 +1,7 @@
 //! `kubectl topolvm` as a person runs it.
 
+mod disks;
+
 use std::path::Path;
 use std::process::Command;
 
