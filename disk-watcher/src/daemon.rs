@@ -31,8 +31,11 @@ use crate::args::RunArgs;
 use crate::events::{Events, Quiet};
 use crate::facts::Root;
 use crate::journal::Journal;
+use crate::kubernetes::show::{Shown, Writing};
+use crate::kubernetes::watch::Objects;
 use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, WorkMetrics};
 use crate::pass::Watcher;
+use crate::status::NodeStatus;
 use crate::thin_check::ThinCheck;
 
 /// The net under the events.
@@ -60,8 +63,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let journal_dir = journal;
     let mut journal = Journal::open(&journal_dir).context("cannot use the journal")?;
     let owner = journal.owner().to_owned();
+    let board = Board::new(status_dir.clone());
     let cluster = match kubernetes {
-        true => Some(cluster(&node_name, &journal_dir, &stop).await?),
+        true => Some(cluster(&node_name, &journal_dir, board.told(), &stop).await?),
         false => None,
     };
     let (source, config) = Source::new(file, written, cluster);
@@ -97,9 +101,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let check = ThinCheck {
         program: std::env::current_exe().context("cannot tell which program this is")?,
         limit: Duration::from_secs(thin_check_limit),
-        notes: status_dir.clone(),
+        notes: status_dir,
     };
-    let board = Board::new(status_dir);
     let (told, config) = watch::channel(Arc::new(config));
     let pools = pools::start(pools::Shared {
         config,
@@ -139,14 +142,27 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     ended
 }
 
-/// Starts to follow the cluster's objects. That its API server does not answer keeps nothing
+/// Starts to follow the cluster's objects, and to show there what the node has. That its API server does not answer keeps nothing
 /// from starting.
-async fn cluster(node: &str, journal: &Path, stop: &CancellationToken) -> anyhow::Result<Cluster> {
+async fn cluster(
+    node: &str,
+    journal: &Path,
+    status: watch::Receiver<Arc<NodeStatus>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Cluster> {
     let client = Client::try_default()
         .await
         .context("there is no cluster here: set KUBECONFIG, or leave out --kubernetes")?;
-    let told = crate::kubernetes::watch::follow(&client, node, stop);
-    let (verdicts, _) = watch::channel(Arc::default());
+    let objects = Objects::start(&client, node, stop);
+    let told = objects.tell(stop);
+    let (verdicts, judged) = watch::channel(Arc::default());
+    let shown = Shown {
+        status,
+        verdicts: judged,
+        told: told.clone(),
+        objects,
+    };
+    tokio::spawn(Writing::start(&client, node, shown, stop).run());
     Ok(Cluster::new(told, journal.to_owned(), verdicts))
 }
 

@@ -2,10 +2,17 @@
 //! that show what the node has.
 //!
 //! [`watch`] hears of objects, [`compose`] puts them together with the files, and what is in
-//! force is kept ([`written`]), so that an API server that is away changes nothing.
+//! force is kept ([`written`]), so that an API server that is away changes nothing. [`show`]
+//! writes what [`view`] makes of the node's status.
 
 pub mod compose;
+mod difference;
+mod events;
 pub mod node_selector;
+mod requests;
+mod seen;
+pub mod show;
 pub mod types;
+pub mod view;
 pub mod watch;
 pub mod written;

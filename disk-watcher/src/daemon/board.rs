@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tokio::sync::watch;
 use tracing::warn;
 
 use crate::args::View;
@@ -21,6 +22,8 @@ struct Parts {
     node: NodeStatus,
     /// By class: the pool, and when it was looked at.
     pools: BTreeMap<String, (Option<NodeThinPool>, Instant)>,
+    /// Who else shows it.
+    told: watch::Sender<Arc<NodeStatus>>,
 }
 
 impl Board {
@@ -30,7 +33,13 @@ impl Board {
             dir,
             node: NodeStatus::default(),
             pools: BTreeMap::new(),
+            told: watch::Sender::default(),
         })))
+    }
+
+    /// The status, as it becomes known.
+    pub(super) fn told(&self) -> watch::Receiver<Arc<NodeStatus>> {
+        self.parts().told.subscribe()
     }
 
     /// Replaces the disks and groups.
@@ -73,6 +82,13 @@ impl Parts {
         let mut status = self.node.clone();
         let pools = self.pools.values().filter_map(|(pool, _)| pool.clone());
         status.pools = pools.collect();
+        self.told.send_if_modified(|told| {
+            let changed = **told != status;
+            if changed {
+                *told = Arc::new(status.clone());
+            }
+            changed
+        });
         std::fs::create_dir_all(&self.dir)?;
         for view in View::ALL {
             let next = self.dir.join(format!(".{}.next", view.file()));

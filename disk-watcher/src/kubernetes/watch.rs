@@ -1,28 +1,23 @@
 //! What the API server tells of the objects for this node.
 //!
-//! A watch that breaks is taken up again, and what it told last stays true until then. Only a
-//! wipe wants more: its confirmation counts while the API server, asked a moment ago, has it.
+//! What it told last stays true while it is away. Only a wipe wants more: its confirmation
+//! counts while the API server, asked a moment ago, has it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Node;
-use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, watcher};
-use kube::runtime::{WatchStreamExt, reflector as reflect};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use tokio::sync::{Notify, watch};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::compose::Told;
+use super::seen::{Follower, Seen};
 use super::types::{DiskClass, DiskRemovalRequest, DiskWipeRequest};
-use super::written::Written;
+use super::written::{Kind, Written};
 
 /// How often the confirmation of a wipe is asked for again.
 const ASK: Duration = Duration::from_secs(10);
@@ -31,64 +26,82 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// What comes together is told together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
-/// Follows the objects for `node` until `stop`.
-pub fn follow(client: &Client, node: &str, stop: &CancellationToken) -> watch::Receiver<Arc<Told>> {
-    let (tell, told) = watch::channel(Arc::new(Told::default()));
-    let wipes = Api::default_namespaced(client.clone());
-    let removals = Api::default_namespaced(client.clone());
-    let touched = Arc::new(Notify::new());
-    let mine = format!("spec.node={node}");
-    let own = format!("metadata.name={node}");
-    let all = Watches {
-        node: start(Api::all(client.clone()), Some(&own), &touched, stop),
-        classes: start(Api::all(client.clone()), None, &touched, stop),
-        removals: start(removals, Some(&mine), &touched, stop),
-        wipes: start(wipes.clone(), Some(&mine), &touched, stop),
-        ask: wipes,
-    };
-    tokio::spawn(all.run(tell, touched, stop.clone()));
-    told
-}
-
-struct Watches {
+/// The objects for this node, as they are watched.
+#[derive(Debug)]
+pub struct Objects {
     node: Store<PartialObjectMeta<Node>>,
-    classes: Store<DiskClass>,
-    removals: Store<DiskRemovalRequest>,
-    wipes: Store<DiskWipeRequest>,
-    ask: Api<DiskWipeRequest>,
+    classes: Seen,
+    removals: Seen,
+    wipes: Seen,
+    tick: watch::Sender<()>,
 }
 
-impl Watches {
-    async fn run(
-        self,
-        tell: watch::Sender<Arc<Told>>,
-        touched: Arc<Notify>,
-        stop: CancellationToken,
-    ) {
-        loop {
-            tokio::select! {
-                () = touched.notified() => {}
-                () = tokio::time::sleep(ASK) => {}
-                () = stop.cancelled() => return,
-            }
-            tokio::time::sleep(TOGETHER).await;
-            let now = self.look().await;
-            tell.send_if_modified(|told| {
-                let changed = **told != now;
-                if changed {
-                    *told = Arc::new(now);
-                }
-                changed
-            });
+impl Objects {
+    /// Begins to follow the objects for `node`, until `stop`.
+    pub fn start(client: &Client, node: &str, stop: &CancellationToken) -> Arc<Self> {
+        let (tick, _) = watch::channel(());
+        let follower = Follower {
+            client,
+            tick: &tick,
+            stop,
+        };
+        let mine = format!("spec.node={node}");
+        let own = format!("metadata.name={node}");
+        let removals = ApiResource::erase::<DiskRemovalRequest>(&());
+        let wipes = ApiResource::erase::<DiskWipeRequest>(&());
+        Arc::new(Self {
+            node: follower.store(Api::all(client.clone()), (), &own),
+            classes: follower.kind(ApiResource::erase::<DiskClass>(&()), false, ""),
+            removals: follower.kind(removals, true, &mine),
+            wipes: follower.kind(wipes, true, &mine),
+            tick,
+        })
+    }
+
+    /// Those of one kind.
+    pub(super) fn of(&self, kind: Kind) -> &Seen {
+        match kind {
+            Kind::Class => &self.classes,
+            Kind::Removal => &self.removals,
+            Kind::Wipe => &self.wipes,
         }
+    }
+
+    /// Moves with each change.
+    pub(super) fn ticks(&self) -> watch::Receiver<()> {
+        self.tick.subscribe()
+    }
+
+    /// Tells of each change, until `stop`.
+    pub fn tell(self: &Arc<Self>, stop: &CancellationToken) -> watch::Receiver<Arc<Told>> {
+        let (tell, told) = watch::channel(Arc::new(Told::default()));
+        let (this, stop) = (self.clone(), stop.clone());
+        tokio::spawn(async move {
+            let mut ticks = this.ticks();
+            loop {
+                let now = this.look().await;
+                tell.send_if_modified(|told| {
+                    let changed = **told != now;
+                    if changed {
+                        *told = Arc::new(now);
+                    }
+                    changed
+                });
+                tokio::select! {
+                    _ = ticks.changed() => {}
+                    () = tokio::time::sleep(ASK) => {}
+                    () = stop.cancelled() => return,
+                }
+                tokio::time::sleep(TOGETHER).await;
+                ticks.mark_unchanged();
+            }
+        });
+        told
     }
 
     async fn look(&self) -> Told {
         let node = self.node.state().into_iter().next();
-        let labels = |node: &Arc<PartialObjectMeta<Node>>| -> BTreeMap<String, String> {
-            node.labels().clone()
-        };
-        let mut wipes = written(&self.wipes, |wipe| &wipe.spec.0).unwrap_or_default();
+        let mut wipes = written(&self.wipes).unwrap_or_default();
         for wipe in &mut wipes {
             let confirmed = wipe.spec.get("confirm").is_some_and(|word| !word.is_null());
             if confirmed
@@ -100,21 +113,17 @@ impl Watches {
         }
         Told {
             node_uid: node.as_ref().and_then(|node| node.uid()),
-            labels: node.as_ref().map(labels),
-            classes: written(&self.classes, |class| &class.spec.0),
-            removals: written(&self.removals, |removal| &removal.spec.0),
+            labels: node.as_ref().map(|node| node.labels().clone()),
+            classes: written(&self.classes),
+            removals: written(&self.removals),
             wipes,
         }
     }
 
     /// Whether the API server has this request now, as it was told.
     async fn stands(&self, wipe: &Written) -> bool {
-        match tokio::time::timeout(ANSWER, self.ask.get(&wipe.name)).await {
-            Ok(Ok(now)) => {
-                now.metadata.deletion_timestamp.is_none()
-                    && now.uid().as_deref() == Some(wipe.uid.as_str())
-                    && now.spec.0 == wipe.spec
-            }
+        match tokio::time::timeout(ANSWER, self.wipes.api.get(&wipe.name)).await {
+            Ok(Ok(now)) => now.metadata.deletion_timestamp.is_none() && of(&now) == *wipe,
             Ok(Err(error)) => {
                 warn!(request = wipe.name, %error, "no wipe begins without the API server");
                 false
@@ -126,62 +135,26 @@ impl Watches {
 
 /// The objects, in the order of their names; `None` until all were told once. One that is
 /// being deleted is gone.
-fn written<K>(store: &Store<K>, spec: impl Fn(&K) -> &Value) -> Option<Vec<Written>>
-where
-    K: Resource<DynamicType = ()> + Clone,
-{
-    store.wait_until_ready().now_or_never()?.ok()?;
-    let mut all: Vec<Written> = store
-        .state()
+fn written(seen: &Seen) -> Option<Vec<Written>> {
+    if !seen.is_filled() {
+        return None;
+    }
+    let objects = seen.store.state();
+    let stays = |object: &&Arc<DynamicObject>| object.metadata.deletion_timestamp.is_none();
+    let mut all: Vec<Written> = objects
         .iter()
-        .filter(|object| object.meta().deletion_timestamp.is_none())
-        .map(|object| Written {
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-            generation: object.meta().generation.unwrap_or_default(),
-            spec: spec(object).clone(),
-        })
+        .filter(stays)
+        .map(|object| of(object))
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Some(all)
 }
 
-/// Follows one kind; `touched` hears of each change.
-fn start<K>(
-    api: Api<K>,
-    fields: Option<&str>,
-    touched: &Arc<Notify>,
-    stop: &CancellationToken,
-) -> Store<K>
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
-{
-    let (store, writer) = reflector::store();
-    let mut config = watcher::Config::default();
-    if let Some(fields) = fields {
-        config = config.fields(fields);
+fn of(object: &DynamicObject) -> Written {
+    Written {
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        spec: object.data["spec"].clone(),
     }
-    let events = watcher(api, config)
-        .modify(|object| object.managed_fields_mut().clear())
-        .default_backoff();
-    let events = reflect(writer, events).take_until(stop.clone().cancelled_owned());
-    let touched = touched.clone();
-    tokio::spawn(async move {
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(_) => touched.notify_one(),
-                Err(error) => {
-                    warn!(kind = %K::kind(&()), %error, "the watch broke off and is tried again");
-                }
-            }
-        }
-    });
-    store
 }

@@ -9,3 +9,4 @@ mod objects;
 #[allow(dead_code, reason = "the CSI driver's tests use all of it")]
 #[path = "../../../csi/tests/apiserver/server.rs"]
 mod server;
+mod status;

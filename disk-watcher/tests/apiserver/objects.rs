@@ -9,7 +9,7 @@ use disk_watcher::kubernetes::types::{
     DiskClass, DiskClassSpec, DiskRemovalRequest, DiskRemovalRequestSpec, DiskWipeRequest,
     DiskWipeRequestSpec,
 };
-use disk_watcher::kubernetes::watch::follow;
+use disk_watcher::kubernetes::watch::Objects;
 use disk_watcher::kubernetes::written::Kept;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
@@ -31,7 +31,7 @@ impl OneNode {
     fn start(server: &Server, name: &str) -> Self {
         let stop = CancellationToken::new();
         Self {
-            told: follow(&server.client, name, &stop),
+            told: Objects::start(&server.client, name, &stop).tell(&stop),
             kept: Kept::default(),
             stop,
         }

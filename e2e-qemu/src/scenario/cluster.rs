@@ -1,6 +1,7 @@
 //! A real Kubernetes: what a person does with it, from the bare disk to the pod's data.
 
 pub(super) mod away;
+pub(super) mod objects;
 pub(super) mod path;
 pub(super) mod placement;
 pub(super) mod volumes;

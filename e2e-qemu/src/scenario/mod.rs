@@ -122,6 +122,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::path::disk(c, cluster::path::Chosen::DiskConfig)
         }),
         Scenario::slow(
+            "cluster_takes_disks_by_a_disk_class_and_gives_one_back_uml",
+            cluster::objects::from_class_to_removal,
+        ),
+        Scenario::slow(
             "cluster_fills_a_pool_while_the_api_server_is_away_uml",
             cluster::away::pool_fills,
         ),

@@ -78,6 +78,37 @@ fn without_values_it_runs_and_wants_no_disk() {
 }
 
 #[test]
+fn with_the_clusters_objects_it_gets_a_token_and_crds_that_stay() {
+    let objects = disk_watcher("kubernetes: {enabled: true}").objects();
+    let watcher = objects.one("DaemonSet", "disk-watcher");
+    assert_eq!(pod(watcher)["automountServiceAccountToken"], true);
+    let words = argv(container(watcher, "disk-watcher"));
+    assert!(words.contains(&"--kubernetes".to_owned()), "{words:?}");
+    Cli::try_parse_from(words).unwrap();
+    for crd in disk_watcher::kubernetes::types::crds() {
+        let name = crd.metadata.name.unwrap();
+        let there = objects.one("CustomResourceDefinition", &name);
+        let kept = &there["metadata"]["annotations"]["helm.sh/resource-policy"];
+        assert_eq!(kept, "keep", "{name}");
+        assert_eq!(
+            crd.spec,
+            serde_json::from_value(there["spec"].clone()).unwrap()
+        );
+    }
+    for (kind, count) in [
+        ("ClusterRole", 1),
+        ("Role", 1),
+        ("ValidatingAdmissionPolicy", 1),
+        ("ValidatingAdmissionPolicyBinding", 1),
+    ] {
+        assert_eq!(objects.count(kind), count, "{kind}");
+    }
+    let without = disk_watcher("{}").objects();
+    assert_eq!(without.count("CustomResourceDefinition"), 0);
+    assert_eq!(without.count("ClusterRole"), 0);
+}
+
+#[test]
 fn the_pod_sees_the_host_and_has_no_token() {
     let objects = disk_watcher("{}").objects();
     let watcher = objects.one("DaemonSet", "disk-watcher");

@@ -1,0 +1,100 @@
+//! Objects of one kind, as a watch tells of them. What it told last stays known while the
+//! API server is away; a watch that breaks is taken up again.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt};
+use kube::core::{ApiResource, DynamicObject};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::{WatchStreamExt, reflector as reflect};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) api: Api<DynamicObject>,
+    pub(super) resource: ApiResource,
+    pub(super) store: Store<DynamicObject>,
+}
+
+/// Who follows, and where.
+pub(super) struct Follower<'a> {
+    pub(super) client: &'a Client,
+    /// Hears of each change of anything.
+    pub(super) tick: &'a watch::Sender<()>,
+    pub(super) stop: &'a CancellationToken,
+}
+
+impl Follower<'_> {
+    /// Follows the objects of a kind of ours whose `fields` say so; those with a namespace in
+    /// our own alone.
+    pub(super) fn kind(&self, resource: ApiResource, namespaced: bool, fields: &str) -> Seen {
+        let client = self.client.clone();
+        let api = match namespaced {
+            true => Api::default_namespaced_with(client, &resource),
+            false => Api::all_with(client, &resource),
+        };
+        Seen {
+            store: self.store(api.clone(), resource.clone(), fields),
+            api,
+            resource,
+        }
+    }
+
+    /// Follows objects of any kind.
+    pub(super) fn store<K>(&self, api: Api<K>, kind: K::DynamicType, fields: &str) -> Store<K>
+    where
+        K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+        K::DynamicType: Clone + Eq + Hash + Send + Sync,
+    {
+        let name = K::kind(&kind).into_owned();
+        let writer = Writer::<K>::new(kind);
+        let store = writer.as_reader();
+        let mut config = watcher::Config::default();
+        if !fields.is_empty() {
+            config = config.fields(fields);
+        }
+        let events = watcher(api, config)
+            .modify(|object| object.managed_fields_mut().clear())
+            .default_backoff();
+        let events = reflect(writer, events).take_until(self.stop.clone().cancelled_owned());
+        let tick = self.tick.clone();
+        tokio::spawn(async move {
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(_) => {
+                        tick.send_replace(());
+                    }
+                    Err(error) => {
+                        warn!(kind = name, %error, "the watch broke off and is tried again");
+                    }
+                }
+            }
+        });
+        store
+    }
+}
+
+impl Seen {
+    /// The object of this name.
+    pub(super) fn object(&self, name: &str) -> Option<Arc<DynamicObject>> {
+        let mut reference = ObjectRef::new_with(name, self.resource.clone());
+        if let Some(namespace) = self.api.namespace() {
+            reference = reference.within(namespace);
+        }
+        self.store.get(&reference)
+    }
+
+    /// Whether all objects were told of once.
+    pub(super) fn is_filled(&self) -> bool {
+        self.store.wait_until_ready().now_or_never().is_some()
+    }
+}
