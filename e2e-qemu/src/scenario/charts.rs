@@ -35,6 +35,7 @@ pub(super) fn taken(context: &Context) -> Result<()> {
         bench.every_manifest_is_taken()?;
         bench.topolvm_is_replaced()?;
         bench.tokens_are_for_their_own_node()?;
+        bench.a_watchers_token_is_for_its_own_node()?;
         let done = bench.volumes_outlive_the_release();
         for folder in ["etcd", "upstream"] {
             std::fs::remove_dir_all(dir.join(folder))?;

@@ -101,6 +101,88 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// The token of a watcher on n1 may show n1's disks and say how classes stand there, and nothing else.
+    pub(super) fn a_watchers_token_is_for_its_own_node(&self) -> Result<()> {
+        let (account, namespace) = ("disk-watcher", "lvm-disk-watcher");
+        let install = ["install", account, "charts/disk-watcher", "-n", namespace];
+        let objects = ["--set", "kubernetes.enabled=true"];
+        self.helm(&[&install[..], &objects].concat())?;
+        let group = "basalt.storage/v1alpha1";
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "on-n1", "namespace": namespace}, "spec": {
+            "nodeName": "n1", "serviceAccountName": account, "containers": [{"name": "c", "image": "none"}]}});
+        let class = json!({"apiVersion": group, "kind": "DiskClass", "metadata": {"name": "fast"},
+            "spec": {"select": {"model": ["x"]}, "volumeGroup": {"name": "fast"}}});
+        let disk = |node: &str| {
+            let disk = json!({"apiVersion": group, "kind": "NodeDisk", "metadata": {"name": node},
+                "spec": {"nodeName": node}});
+            self.write(&format!("{node}.json"), &disk.to_string())
+        };
+        let (ours, theirs) = (disk("n1")?, disk("n2")?);
+        let served = [
+            "wait",
+            "--for=condition=Established",
+            "crd/diskclasses.basalt.storage",
+        ];
+        self.kubectl(&served)?;
+        for object in [&pod, &class] {
+            let file = self.write("object.json", &object.to_string())?;
+            self.kubectl(&["create", "-f", &file])?;
+        }
+        let create = ["create", "token", account, "-n", namespace];
+        let bound = ["--bound-object-kind=Pod", "--bound-object-name=on-n1"];
+        let token = self.kubectl(&[&create[..], &bound].concat())?;
+        let make = |file: &str| self.as_token(&token, &["create", "-f", file, "--validate=false"]);
+        // The policy is in force a moment after it is made.
+        cluster::until("the policy is in force", Duration::from_mins(1), || {
+            let refused = self.as_token(
+                &token,
+                &[
+                    "create",
+                    "-f",
+                    &theirs,
+                    "--validate=false",
+                    "--dry-run=server",
+                ],
+            );
+            Ok(refused.is_err())
+        })?;
+        make(&ours).context("n1 cannot show its disk")?;
+        let status = ["diskclass", "fast", "--subresource=status"];
+        let on = |node: &str| format!(r#"{{"status": {{"nodes": [{{"name": "{node}"}}]}}}}"#);
+        self.patch(&token, &status, &on("n1"))?;
+        let mode = r#"{"spec": {"mode": "Enforce"}}"#;
+        self.kubectl(&["create", "-f", &theirs])?;
+        for (done, words) in [
+            (
+                self.as_token(&token, &["delete", "nodedisk", "n2"]),
+                "that node only",
+            ),
+            (
+                self.patch(
+                    &token,
+                    &["nodedisk", "n2"],
+                    r#"{"spec": {"nodeName": "n1"}}"#,
+                ),
+                "that node only",
+            ),
+            (self.patch(&token, &status, &on("n2")), "on that node only"),
+            (
+                self.patch(&token, &["diskclass", "fast"], mode),
+                "is forbidden",
+            ),
+        ] {
+            let refused = format!(
+                "{:#}",
+                done.err().context("n1's token may do what is n2's")?
+            );
+            ensure!(refused.contains(words), "{words:?} is not in {refused}");
+        }
+        self.as_token(&token, &["delete", "nodedisk", "n1"])?;
+        self.context
+            .result("a watcher's token: 3 things of its own node allowed, 4 others refused");
+        Ok(())
+    }
+
     fn patch(&self, token: &str, object: &[&str], patch: &str) -> Result<String> {
         self.as_token(
             token,

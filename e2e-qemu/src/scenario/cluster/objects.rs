@@ -97,10 +97,11 @@ pub(in super::super) fn from_class_to_removal(context: &Context) -> Result<()> {
         ));
 
         control.kubectl(&["delete", "diskclass", "fast"])?;
+        // Nobody looks after its pool any more.
         cluster::until("the class is out of force", SOON, || {
-            Ok(mine(&disks(cluster)?, "Ready") == 0 || status(cluster).contains("fast"))
+            let pools = control.kubectl(&["get", "nodethinpools", "-o", "name"])?;
+            Ok(pools.is_empty())
         })?;
-        std::thread::sleep(Duration::from_secs(5));
         ensure!(
             lvm("sha256sum </dev/fast/data")? == sum,
             "the volume changed"
