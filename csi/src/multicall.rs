@@ -136,6 +136,7 @@ fn with_arguments<C: Parser>(
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    lvmd::runtime::memory::two_arenas();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -39,6 +39,7 @@ const BLOCKING_THREADS: usize = 256;
 /// # Errors
 /// See [`run::run`].
 pub fn main(cli: args::Cli) -> anyhow::Result<()> {
+    runtime::memory::two_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(BLOCKING_THREADS)

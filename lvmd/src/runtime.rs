@@ -6,6 +6,7 @@
 pub mod bind;
 pub mod http;
 pub mod log;
+pub mod memory;
 pub mod signals;
 
 pub use bind::Bind;
