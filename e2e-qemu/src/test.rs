@@ -87,6 +87,9 @@ impl Test {
             return Ok(ExitCode::SUCCESS);
         }
         // Before the workers: they would all wait for it.
+        if suite::only_scenarios(options.filter.as_deref()) {
+            suite::programs(&options.workspace)?;
+        }
         for module in e2e_qemu::peer::MODULES {
             if jobs.iter().any(|job| job.name().starts_with(module.suite)) {
                 let cache = options.workspace.join(".cache");

@@ -131,19 +131,33 @@ impl Cluster {
         files: &[&str],
         values: &Value,
     ) -> Result<()> {
+        self.helm("install", name, namespace, files, values)
+    }
+
+    /// The same chart again, with these values in place of the ones before.
+    ///
+    /// # Errors
+    /// helm or the API server refuses it.
+    pub fn helm_upgrade(&self, name: &str, namespace: &str, values: &Value) -> Result<()> {
+        self.helm("upgrade", name, namespace, &[], values)
+    }
+
+    fn helm(
+        &self,
+        verb: &str,
+        name: &str,
+        namespace: &str,
+        files: &[&str],
+        values: &Value,
+    ) -> Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
         file.write_all(values.to_string().as_bytes())?;
         let mut helm = host::command(self.binaries.path("helm"));
         helm.env("KUBECONFIG", self.dir.join("admin.conf"))
             .env("HELM_CACHE_HOME", self.dir.join("helm-home"))
             .env("HELM_CONFIG_HOME", self.dir.join("helm-home"))
-            .args([
-                "install",
-                name,
-                "--create-namespace",
-                "--namespace",
-                namespace,
-            ])
+            .args([verb, name, "--namespace", namespace])
+            .args((verb == "install").then_some("--create-namespace"))
             .args(files.iter().flat_map(|file| ["--values", file]))
             .arg("--values")
             .arg(file.path())

@@ -95,6 +95,19 @@ impl Node {
         Ok(self)
     }
 
+    /// Gives an image of its own another name, as if another one had been pulled.
+    ///
+    /// # Errors
+    /// It has no such image.
+    pub fn tag(&self, image: &str, name: &str) -> Result<()> {
+        let tag = format!(
+            "{} --address {CONTAINERD} --namespace k8s.io images tag {image} {name}",
+            self.program("ctr")
+        );
+        self.guest.check(Command::shell(tag)).map(drop)?;
+        Ok(())
+    }
+
     /// Kills its kubelet and starts it again; waits until it answers.
     ///
     /// # Errors

@@ -4,7 +4,9 @@ pub(super) mod away;
 pub(super) mod objects;
 pub(super) mod path;
 pub(super) mod placement;
+pub(super) mod trouble;
 pub(super) mod volumes;
+mod workloads;
 
 use std::time::Duration;
 

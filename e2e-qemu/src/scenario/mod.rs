@@ -133,6 +133,14 @@ pub fn all() -> Vec<Scenario> {
             "cluster_places_pods_on_two_nodes_uml",
             cluster::placement::two_nodes,
         ),
+        Scenario::slow(
+            "cluster_serves_pods_while_the_driver_is_upgraded_uml",
+            cluster::trouble::upgrade,
+        ),
+        Scenario::slow(
+            "cluster_keeps_what_was_synced_on_a_pulled_disk_uml",
+            cluster::trouble::pulled,
+        ),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {

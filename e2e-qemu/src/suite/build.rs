@@ -13,7 +13,7 @@ use crate::host::{self, HostError};
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// cargo could not be run, or the code does not compile.
-    #[error("could not build the guest tests")]
+    #[error("could not build the tests or what they run")]
     Cargo(#[source] HostError),
     /// cargo said something that is not what it promises.
     #[error("could not read what cargo built")]
@@ -106,6 +106,22 @@ pub fn guest_tests(
         }));
     }
     Ok(found)
+}
+
+/// Builds the programs that scenarios run in their guests. Building the guest tests builds them too.
+///
+/// # Errors
+/// They do not compile.
+pub fn programs(workspace: &Path) -> Result<(), BuildError> {
+    let step = Step::start("building the programs");
+    host::capture(
+        host::command("cargo")
+            .args(["build", "--workspace", "--bins"])
+            .current_dir(workspace),
+    )
+    .map_err(BuildError::Cargo)?;
+    step.done();
+    Ok(())
 }
 
 /// What has cargo build only what a filter `<crate>::...` or `<crate>::<target>::...` names.

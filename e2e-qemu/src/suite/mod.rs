@@ -11,7 +11,7 @@ mod report;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use build::{BuildError, Found, GuestTest, guest_tests};
+pub use build::{BuildError, Found, GuestTest, guest_tests, programs};
 pub use pool::{Job, Pool, disk_list};
 pub use record::{Origin, Record, RecordError};
 pub use report::{Outcome, Report};
@@ -66,7 +66,7 @@ pub fn find(options: &Options) -> Result<Vec<Job>, BuildError> {
 }
 
 /// Building every test binary takes a while; nobody who asks for a scenario wants to wait for it.
-fn only_scenarios(filter: Option<&str>) -> bool {
+pub fn only_scenarios(filter: Option<&str>) -> bool {
     filter.is_some_and(|filter| filter.starts_with(Scenario::PREFIX))
 }
 

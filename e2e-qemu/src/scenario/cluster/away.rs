@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::path::{self, Chosen};
+use super::workloads::{NAMESPACE, claim, exec, list, pod, ready, writing};
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
-const NAMESPACE: &str = "topolvm-system";
 /// How long nobody answers.
 const AWAY: Duration = Duration::from_mins(5);
 /// What takes seconds on a machine with nothing else to do.
@@ -38,13 +38,7 @@ pub(in super::super) fn pool_fills(context: &Context) -> Result<()> {
         cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
         cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
         cluster.apply(&writer())?;
-        let ready = [
-            "wait",
-            "--for=condition=Ready",
-            "pod/writer",
-            "--timeout=120s",
-        ];
-        cluster.control.kubectl(&ready)?;
+        ready(cluster, "writer")?;
 
         let before = pool()?;
         let files = written(cluster)?;
@@ -74,13 +68,7 @@ pub(in super::super) fn pool_fills(context: &Context) -> Result<()> {
         ));
         let started = Instant::now();
         cluster.apply(&another())?;
-        let ready = [
-            "wait",
-            "--for=condition=Ready",
-            "pod/another",
-            "--timeout=180s",
-        ];
-        cluster.control.kubectl(&ready)?;
+        ready(cluster, "another")?;
         context.result(format!(
             "a new claim and its pod: ready after {:.1} s",
             started.elapsed().as_secs_f32()
@@ -95,23 +83,20 @@ fn size(node: &Node) -> Result<u64> {
     Ok(node.guest().check(Command::shell(ask))?.trim().parse()?)
 }
 
-fn exec(cluster: &Cluster, script: &str) -> Result<String> {
-    let ask = ["exec", "writer", "--", "sh", "-ec", script];
-    cluster.control.kubectl(&ask)
-}
-
 /// How many files are there, whole.
 fn written(cluster: &Cluster) -> Result<u32> {
-    Ok(exec(cluster, "cat /data/sums 2>/dev/null | wc -l")?.parse()?)
+    Ok(exec(cluster, "writer", "cat /data/sums 2>/dev/null | wc -l")?.parse()?)
 }
 
 /// No write failed, every file has its sum, and the container is the first one.
 fn checked(cluster: &Cluster) -> Result<()> {
+    let none = "[ ! -e /tmp/errors ] || { cat /tmp/errors >&2; exit 1; }";
+    exec(cluster, "writer", none)?;
     exec(
         cluster,
-        "[ ! -e /data/errors ] || { cat /data/errors >&2; exit 1; }",
+        "writer",
+        "cd /data && sha256sum -c sums >/dev/null",
     )?;
-    exec(cluster, "cd /data && sha256sum -c sums >/dev/null")?;
     let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
     let restarts = (cluster.control).kubectl(&["get", "pod", "writer", "-o", restarts])?;
     ensure!(
@@ -137,38 +122,18 @@ fn values() -> Value {
     })
 }
 
-fn claim(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
-        "storageClassName": "thin", "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": "4Gi"}}}})
-}
-
-fn pod(name: &str, script: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
-        "terminationGracePeriodSeconds": 1,
-        "containers": [{
-            "name": "c", "image": images::BUSYBOX, "imagePullPolicy": "Never",
-            "command": ["sh", "-c", format!("trap exit TERM; {script}; sleep 1d & wait")],
-            "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
-        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]}})
-}
-
 /// It writes all the time, and notes what was written and what could not be.
 fn writer() -> String {
-    let script = format!(
-        "for i in $(seq {FILES}); do \
-           if dd if=/dev/urandom of=/data/$i bs=1M count=16 conv=fsync; \
-           then (cd /data && sha256sum $i) >>/data/sums; \
-           else echo \"file $i\" >>/data/errors; fi; sleep 3; \
-         done"
-    );
-    format!("{}\n---\n{}", claim("writer"), pod("writer", &script))
+    let script = writing("data", FILES, 16, "3");
+    list(&[
+        claim("data", "thin", "4Gi"),
+        pod("writer", &script, &["data"], &[]),
+    ])
 }
 
 fn another() -> String {
-    format!(
-        "{}\n---\n{}",
-        claim("another"),
-        pod("another", "echo >/data/x")
-    )
+    list(&[
+        claim("another", "thin", "4Gi"),
+        pod("another", "echo >/another/x", &["another"], &[]),
+    ])
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::super::charts::GUIDE;
+use super::workloads::{NAMESPACE, ready};
 use super::{Context, TOPOLVM, in_cluster, runs_again_after_power_cut};
 use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
@@ -48,12 +49,7 @@ pub(in super::super) fn guide(context: &Context) -> Result<()> {
         let bound = "--for=jsonpath={.status.phase}=Bound";
         control.kubectl(&["wait", bound, "pvc/data", "--timeout=120s"])?;
         let bound = started.elapsed();
-        control.kubectl(&[
-            "wait",
-            "--for=condition=Ready",
-            "pod/writer",
-            "--timeout=120s",
-        ])?;
+        ready(cluster, "writer")?;
         context.result(format!(
             "claim bound {:.1} s, pod ready {:.1} s after both were made",
             bound.as_secs_f32(),
@@ -81,9 +77,6 @@ pub(in super::super) fn guide(context: &Context) -> Result<()> {
         Ok(())
     })
 }
-
-/// The namespace of the guide.
-const NAMESPACE: &str = "topolvm-system";
 
 /// What this cluster needs on top of the guide's values.
 fn installed_here() -> Value {

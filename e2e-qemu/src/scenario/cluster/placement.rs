@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::workloads::{self, NAMESPACE, claim, list, ready};
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
-const NAMESPACE: &str = "topolvm-system";
 /// What takes seconds on a machine with nothing else to do.
 const SOON: Duration = Duration::from_mins(3);
 
@@ -97,11 +97,9 @@ fn fail_over(context: &Context, cluster: &Cluster) -> Result<()> {
 
 /// The node that the pod runs on, once it is ready.
 fn runs_on(cluster: &Cluster, name: &str) -> Result<String> {
-    let pod = format!("pod/{name}");
-    let ready = ["wait", "--for=condition=Ready", &pod, "--timeout=180s"];
-    cluster.control.kubectl(&ready)?;
+    ready(cluster, name)?;
     let node = "jsonpath={.spec.nodeName}";
-    cluster.control.kubectl(&["get", &pod, "-o", node])
+    cluster.control.kubectl(&["get", "pod", name, "-o", node])
 }
 
 fn values() -> Value {
@@ -120,15 +118,9 @@ fn values() -> Value {
 
 /// A pod and its claim.
 fn pod(name: &str, size: &str) -> String {
-    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
-        "storageClassName": "thick", "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": size}}}});
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
-        "terminationGracePeriodSeconds": 1,
-        "containers": [{
-            "name": "c", "image": images::BUSYBOX, "imagePullPolicy": "Never",
-            "command": ["sh", "-c", "trap exit TERM; echo x >/data/x; sleep 1d & wait"],
-            "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
-        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]}});
-    format!("{claim}\n---\n{pod}")
+    let script = format!("echo x >/{name}/x");
+    list(&[
+        claim(name, "thick", size),
+        workloads::pod(name, &script, &[name], &[]),
+    ])
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::workloads::{self, NAMESPACE, list};
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, images};
 use crate::command::Command;
 use crate::host;
 use crate::spec::{Backend, Disk};
 
-const NAMESPACE: &str = "topolvm-system";
 /// What takes seconds on a machine with nothing else to do.
 const SOON: Duration = Duration::from_mins(2);
 
@@ -61,13 +61,11 @@ impl Pods<'_> {
     }
 
     fn exec(&self, pod: &str, script: &str) -> Result<String> {
-        self.kubectl(&["exec", pod, "--", "sh", "-ec", script])
+        workloads::exec(self.cluster, pod, script)
     }
 
     fn ready(&self, pod: &str) -> Result<()> {
-        let pod = format!("pod/{pod}");
-        self.kubectl(&["wait", "--for=condition=Ready", &pod, "--timeout=120s"])
-            .map(drop)
+        workloads::ready(self.cluster, pod)
     }
 
     fn until(&self, what: &str, holds: impl FnMut() -> Result<bool>) -> Result<Duration> {
@@ -217,41 +215,14 @@ impl Pods<'_> {
 }
 
 fn claim(name: &str, class: &str, size: &str, block: bool, source: Value) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"], "storageClassName": class, "dataSource": source,
-            "volumeMode": if block { "Block" } else { "Filesystem" },
-            "resources": {"requests": {"storage": size}}
-        }
-    })
-}
-
-fn list(items: &[Value]) -> String {
-    let texts: Vec<_> = items.iter().map(Value::to_string).collect();
-    texts.join("\n---\n")
+    let mut claim = workloads::claim(name, class, size);
+    claim["spec"]["volumeMode"] = json!(if block { "Block" } else { "Filesystem" });
+    claim["spec"]["dataSource"] = source;
+    claim
 }
 
 fn pod(name: &str, mounts: &[&str], devices: &[&str]) -> Value {
-    let volume = |name: &&str| json!({"name": name, "persistentVolumeClaim": {"claimName": name}});
-    let at = |key: &str, folder: &str, names: &[&str]| -> Value {
-        names
-            .iter()
-            .map(|name| json!({"name": name, key: format!("{folder}/{name}")}))
-            .collect()
-    };
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{
-                "name": "c", "image": images::BUSYBOX, "imagePullPolicy": "Never",
-                "command": ["sh", "-c", "trap exit TERM; sleep 1d & wait"],
-                "volumeMounts": at("mountPath", "", mounts), "volumeDevices": at("devicePath", "/dev", devices)
-            }],
-            "volumes": mounts.iter().chain(devices).map(volume).collect::<Vec<_>>()
-        }
-    })
+    workloads::pod(name, ":", mounts, devices)
 }
 
 fn values() -> Value {

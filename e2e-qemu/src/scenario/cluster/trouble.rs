@@ -1,0 +1,207 @@
+//! What happens to pods while they write: the driver is replaced by another version, a disk is pulled.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::workloads::{NAMESPACE, claim, exec, list, pod, ready, writing};
+use super::{Context, TOPOLVM, in_cluster};
+use crate::cluster::{self, Cluster, Node, images};
+use crate::command::Command;
+use crate::spec::{Backend, Disk};
+
+/// What takes seconds on a machine with nothing else to do.
+const SOON: Duration = Duration::from_mins(3);
+/// The tag of the image that comes later.
+const NEXT: &str = "next";
+
+/// Node, driver and a pod that writes all the time on the healthy disk.
+fn with_writer(
+    context: &Context,
+    work: impl FnOnce(&Cluster, &Node, &str) -> Result<()> + Send,
+) -> Result<()> {
+    in_cluster(context, |cluster| {
+        let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
+        let disk = node.guest().plug(Disk::new(8 << 30))?.path();
+        node.guest().check(Command::shell(format!(
+            "lvm vgcreate vg {disk} && lvm lvcreate -y -L 6G -T vg/pool"
+        )))?;
+        let weak = node.guest().plug_scsi_debug(512)?;
+        let make = format!("lvm vgcreate weak {weak}");
+        node.guest().check(Command::shell(make))?;
+        cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
+        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
+        cluster.apply(&list(&[
+            claim("data", "thin", "3Gi"),
+            pod("writer", &writing("data", 2000, 1, "0.2"), &["data"], &[]),
+        ]))?;
+        ready(cluster, "writer")?;
+        work(cluster, &node, &weak)?;
+        let none = "[ ! -e /tmp/errors ] || { cat /tmp/errors >&2; exit 1; }";
+        exec(cluster, "writer", none)?;
+        exec(
+            cluster,
+            "writer",
+            "cd /data && sha256sum -c sums >/dev/null",
+        )?;
+        let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
+        let restarts = (cluster.control).kubectl(&["get", "pod", "writer", "-o", restarts])?;
+        ensure!(
+            restarts == "0",
+            "the writer was started {restarts} times more"
+        );
+        Ok(())
+    })
+}
+
+/// How many files the writer has written.
+fn written(cluster: &Cluster, pod: &str) -> Result<u32> {
+    Ok(exec(cluster, pod, "cat /tmp/written 2>/dev/null | wc -l")?.parse()?)
+}
+
+/// The node's plugin and the controller are replaced while a pod writes and others come.
+pub(in super::super) fn upgrade(context: &Context) -> Result<()> {
+    with_writer(context, |cluster, node, _| {
+        let image = &values()["image"];
+        let repository = image["repository"].as_str().context("no repository")?;
+        let old = image["reference"].as_str().context("no tag")?;
+        node.tag(
+            &format!("{repository}:{old}"),
+            &format!("{repository}:{NEXT}"),
+        )?;
+        let mut values = values();
+        values["image"]["reference"] = json!(NEXT);
+        let before = written(cluster, "writer")?;
+        let started = Instant::now();
+        cluster.helm_upgrade("topolvm", NAMESPACE, &values)?;
+        let names: Vec<String> = (1..=6).map(|n| format!("new{n}")).collect();
+        for name in &names {
+            cluster.apply(&list(&[
+                claim(name, "thin", "64Mi"),
+                pod(name, &format!("echo x >/{name}/x"), &[name], &[]),
+            ]))?;
+        }
+        for name in &names {
+            ready(cluster, name)?;
+        }
+        let all = started.elapsed();
+        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
+        let used = "jsonpath={.items[*].spec.containers[*].image}";
+        let used = cluster
+            .control
+            .kubectl(&["get", "pods", "-n", NAMESPACE, "-o", used])?;
+        let next = format!("{repository}:{NEXT}");
+        ensure!(
+            used.contains(&next) && !used.contains(&format!("{repository}:{old}")),
+            "{used}"
+        );
+        cluster::until("the writer goes on", SOON, || {
+            Ok(written(cluster, "writer")? > before + 5)
+        })?;
+        context.result(format!(
+            "{} pods with new claims were ready {:.1} s after the upgrade began; the writer wrote {} files meanwhile, \
+             and no write failed",
+            names.len(),
+            all.as_secs_f32(),
+            written(cluster, "writer")? - before
+        ));
+        Ok(())
+    })
+}
+
+/// A disk is pulled while one pod writes to it and another to another disk, and plugged in again.
+pub(in super::super) fn pulled(context: &Context) -> Result<()> {
+    with_writer(context, |cluster, node, weak| {
+        cluster.apply(&list(&[
+            claim("risk", "weak", "200Mi"),
+            pod("risk", &writing("risk", 100, 1, "1"), &["risk"], &[]),
+        ]))?;
+        ready(cluster, "risk")?;
+        cluster::until("something is on it", SOON, || {
+            Ok(written(cluster, "risk")? >= 3)
+        })?;
+        let shell = |script: String| node.guest().check(Command::shell(script));
+        let name = weak.trim_start_matches("/dev/");
+        let host = shell(format!(
+            "readlink -f /sys/block/{name}/device | grep -o '/host[0-9]*/' | tr -d / | head -n 1"
+        ))?;
+        node.guest().pull_scsi_debug(weak)?;
+        let pulled = Instant::now();
+        let synced = written(cluster, "risk")?;
+        let before = written(cluster, "writer")?;
+        let failed = cluster::until("the pod on it is told", SOON, || {
+            Ok(exec(cluster, "risk", "[ -e /tmp/errors ]").is_ok())
+        })?;
+        let room = "jsonpath={.metadata.annotations.capacity\\.topolvm\\.io/weak}";
+        let said = cluster::until("nothing more is given to the class", SOON, || {
+            let room = (cluster.control).kubectl(&["get", "node", "n1", "-o", room])?;
+            Ok(room == "0")
+        })?;
+        context.result(format!(
+            "the disk is pulled: a write fails after {:.1} s, its class gives 0 bytes after {:.1} s",
+            failed.as_secs_f32(),
+            said.as_secs_f32()
+        ));
+        // All the others go on.
+        let started = Instant::now();
+        cluster.apply(&list(&[
+            claim("other", "thin", "64Mi"),
+            pod("other", "echo x >/other/x", &["other"], &[]),
+        ]))?;
+        ready(cluster, "other")?;
+        let took = started.elapsed();
+        cluster::until("the writer goes on", SOON, || {
+            Ok(written(cluster, "writer")? > before + 5)
+        })?;
+        context.result(format!(
+            "meanwhile a new claim and its pod on the other disk were ready after {:.1} s",
+            took.as_secs_f32()
+        ));
+
+        // The pod goes, the disk comes back, and a pod finds what was synced.
+        let delete = ["delete", "pod/risk", "--timeout=120s"];
+        cluster.control.kubectl(&delete)?;
+        shell(format!(
+            "echo '- - -' >/sys/class/scsi_host/{host}/scan; udevadm settle"
+        ))?;
+        let back = Instant::now();
+        cluster.apply(&list(&[pod("risk", ":", &["risk"], &[])]))?;
+        ready(cluster, "risk")?;
+        let lines = exec(
+            cluster,
+            "risk",
+            "cd /risk && sha256sum -c sums >/dev/null && wc -l <sums",
+        )?;
+        let lines: u32 = lines.trim().parse()?;
+        ensure!(
+            lines >= synced.saturating_sub(1),
+            "{lines} of {synced} files are there"
+        );
+        context.result(format!(
+            "{:.0} s after it was pulled the disk is back: a pod has its {lines} files after {:.1} s, all sums hold",
+            pulled.elapsed().as_secs_f32(),
+            back.elapsed().as_secs_f32()
+        ));
+        Ok(())
+    })
+}
+
+fn values() -> Value {
+    let class = |name: &str| {
+        json!({"name": name, "storageClass": {"fsType": "ext4", "volumeBindingMode": "WaitForFirstConsumer",
+            "additionalParameters": {"topolvm.io/device-class": name}}})
+    };
+    json!({
+        "image": images::chart_value(true),
+        "controller": {"replicaCount": 1},
+        "snapshot": {"enabled": false},
+        "lvmd": {"managed": false, "deviceClasses": [
+            {"name": "thin", "volume-group": "vg", "default": true, "spare-gb": 0, "type": "thin",
+             "thin-pool": {"name": "pool", "overprovision-ratio": 2.0}},
+            {"name": "weak", "volume-group": "weak", "spare-gb": 0},
+        ]},
+        "node": {"lvmdEmbedded": true},
+        "storageClasses": [class("thin"), class("weak")],
+    })
+}
