@@ -19,7 +19,7 @@ pub use self::groups::GroupMetrics;
 pub use self::io::IoMetrics;
 pub use self::pools::PoolMetrics;
 pub use self::work::{Measured, WorkMetrics};
-use crate::status::NodeDisk;
+use crate::status::{NodeCheck, NodeDisk, NodeStatus};
 
 /// The disks of the last pass; a disk that is gone has no sample.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,7 @@ pub struct Metrics(Arc<Mutex<Pass>>);
 struct Pass {
     /// When it ended, in seconds since 1970; 0: none did.
     at: u64,
+    checks: Vec<NodeCheck>,
     disks: Vec<Sample>,
 }
 
@@ -54,7 +55,7 @@ struct Sample {
 }
 
 impl Metrics {
-    /// Registers `diskwatcher_disk_state`, `diskwatcher_disk_rejected`,
+    /// Registers `diskwatcher_preflight`, `diskwatcher_disk_state`, `diskwatcher_disk_rejected`,
     /// `diskwatcher_class_disks` and `diskwatcher_last_tick_timestamp_seconds`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
@@ -62,9 +63,9 @@ impl Metrics {
         metrics
     }
 
-    /// Replaces what is known of all disks.
-    pub fn set(&self, disks: &[NodeDisk]) {
-        let samples = disks.iter().map(|disk| {
+    /// Replaces what is known of the node and all its disks.
+    pub fn set(&self, node: &NodeStatus) {
+        let samples = node.disks.iter().map(|disk| {
             let mut reasons: Vec<String> = disk
                 .reasons
                 .iter()
@@ -81,6 +82,7 @@ impl Metrics {
         });
         let pass = Pass {
             at: now(),
+            checks: node.preflight.clone(),
             disks: samples.collect(),
         };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = pass;
@@ -103,6 +105,16 @@ impl Collector for Metrics {
                 MetricType::Gauge,
             )?;
             ConstGauge::new(at).encode(gauge)?;
+        }
+        let mut checks = encoder.encode_descriptor(
+            "diskwatcher_preflight",
+            "Whether what has to hold before anything is changed does",
+            None,
+            MetricType::Gauge,
+        )?;
+        for check in &pass.checks {
+            let holds = ConstGauge::new(i64::from(check.problem.is_none()));
+            holds.encode(checks.encode_family(&[("check", check.check)])?)?;
         }
         let samples = pass.disks;
         let one = ConstGauge::new(1i64);

@@ -18,6 +18,7 @@ use crate::facts::{self, DiskFacts, HostFacts, HostProof, Root};
 use crate::journal::Files;
 use crate::native::NativeClaims;
 use crate::rules::{LvmView, Ours, Peer, PvView, VgView};
+use crate::status::NodeCheck;
 
 /// The name under which lvm is called.
 pub const PROGRAM: &str = "disk-watcher";
@@ -39,8 +40,8 @@ pub struct Node {
     pub native: NativeClaims,
     /// Every disk, for rules that compare.
     pub peers: Vec<Peer>,
-    /// Why nothing may be changed here.
-    pub preflight: Vec<String>,
+    /// What has to hold before anything is changed here.
+    pub preflight: Vec<NodeCheck>,
     /// LVM's groups, or why they are not known.
     pub snapshot: Result<Arc<Snapshot>, String>,
     /// The same, as the rules take it.
@@ -139,30 +140,38 @@ impl<R: Runner + Clone> NodeReader<R> {
         })
     }
 
-    async fn preflight(&mut self, needs_thin: bool) -> Vec<String> {
-        let mut problems = Vec::new();
-        match Places::here() {
-            Ok(places) => problems.extend(
-                lock_dir::prove(&places)
-                    .err()
-                    .map(|error| error.to_string()),
-            ),
-            Err(error) => problems.push(format!("/proc/self/mountinfo cannot be read: {error}")),
-        }
-        if !self.tools_checked {
-            match self.tool.preflight(&self.runner).await {
-                Ok(_) => self.tools_checked = true,
-                Err(error) => problems.push(error.to_string()),
-            }
-        }
+    async fn preflight(&mut self, needs_thin: bool) -> Vec<NodeCheck> {
+        let locks = match Places::here() {
+            Ok(places) => lock_dir::prove(&places).err().map(|e| e.to_string()),
+            Err(error) => Some(format!("/proc/self/mountinfo cannot be read: {error}")),
+        };
+        let tools = if self.tools_checked {
+            None
+        } else {
+            let found = self.tool.preflight(&self.runner).await;
+            self.tools_checked = found.is_ok();
+            found.err().map(|error| error.to_string())
+        };
+        let mut checks = vec![
+            NodeCheck::new("LockDirectory", locks),
+            NodeCheck::new("Tools", tools),
+        ];
         if needs_thin {
-            match dm::Control::open().and_then(|control| control.targets_known()) {
-                Ok(targets) if targets.iter().any(|name| name == "thin-pool") => {}
-                Ok(_) => problems.push("the kernel module dm_thin_pool is not loaded; on Talos add it to machine.kernel.modules".to_owned()),
-                Err(error) => problems.push(format!("device-mapper cannot be asked: {error}")),
-            }
+            checks.push(NodeCheck::new("ThinPools", no_thin_pools()));
         }
-        problems
+        checks
+    }
+}
+
+/// Why the kernel can have no thin pool now.
+fn no_thin_pools() -> Option<String> {
+    match dm::Control::open().and_then(|control| control.targets_known()) {
+        Ok(targets) if targets.iter().any(|name| name == "thin-pool") => None,
+        Ok(_) => Some(
+            "the kernel module dm_thin_pool is not loaded; on Talos add it to machine.kernel.modules"
+                .to_owned(),
+        ),
+        Err(error) => Some(format!("device-mapper cannot be asked: {error}")),
     }
 }
 

@@ -29,7 +29,9 @@ use crate::journal::{Claim, Files, Journal, Slots, Stage};
 use crate::node::{self, Node, NodeReader};
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
-use crate::status::{self, FileState, NodeFile, NodeRequest, NodeStatus, NodeVolumeGroup};
+use crate::status::{
+    self, FileState, NodeCheck, NodeFile, NodeRequest, NodeStatus, NodeVolumeGroup,
+};
 
 /// What a pass needs and keeps for the next one.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ pub struct Watcher<R> {
     requests: Vec<NodeRequest>,
     /// How the files that stand in for disks were found in this pass.
     files: Vec<NodeFile>,
+    preflight: Vec<NodeCheck>,
 }
 
 /// A disk with all that is known of it.
@@ -86,6 +89,7 @@ impl<R: Runner + Clone> Watcher<R> {
             wiping: None,
             requests: Vec::new(),
             files: Vec::new(),
+            preflight: Vec::new(),
             node_name,
         }
     }
@@ -147,6 +151,7 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         Ok(NodeStatus {
             looks: 0,
+            preflight: self.preflight.clone(),
             disks: self.show(config, &judged, &groups, &remarks),
             files: self.files.clone(),
             requests: self.requests(config),
@@ -203,6 +208,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let none = Files::new();
         let files = self.journal.as_ref().map_or(&none, Journal::files);
         let node = self.node.read(&wanted, needs_thin, files).await?;
+        self.preflight.clone_from(&node.preflight);
         let mut looked = Vec::new();
         for facts in &node.disks {
             let class = match crate::select::decide(&crate::select::explain(&config.classes, facts))
@@ -268,6 +274,8 @@ impl<R: Runner + Clone> Watcher<R> {
             },
         };
         let now = Instant::now();
+        let checks = node.preflight.iter();
+        let problems: Vec<String> = checks.filter_map(|check| check.problem.clone()).collect();
         node.disks
             .iter()
             .zip(looked)
@@ -280,7 +288,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 let evidence = Evidence {
                     facts,
                     host: &node.host,
-                    preflight: &node.preflight,
+                    preflight: &problems,
                     ours: &ours,
                     lvm: node.lvm.as_ref().map_err(String::as_str),
                     peers: &node.peers,

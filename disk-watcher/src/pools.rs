@@ -18,7 +18,7 @@ use lvmd::cmd::Runner;
 use lvmd::dm;
 use lvmd::lvm::lock_dir::{self, Places};
 use lvmd::lvm::model::Lv;
-use lvmd::lvm::snapshot::VgView;
+use lvmd::lvm::snapshot::{Freeze, VgView};
 use lvmd::names;
 use lvmd::pool::{self, Active};
 use tracing::warn;
@@ -150,23 +150,28 @@ impl<R: Runner + Clone> Care<R> {
     async fn look(&self, class: &DiskClass, wanted: &ThinPool) -> Result<Option<Seen>, String> {
         let group = &class.volume_group.name;
         let snapshot = self.node.snapshot(std::slice::from_ref(group)).await?;
-        let Some(view) = snapshot.vg(group) else {
+        let mut ours = snapshot.vgs.iter().filter(|view| {
+            view.vg.name == *group
+                && view.vg.owner() == Some(&self.owner)
+                && names::tag_value(&view.vg.tags, names::TAG_CLASS) == Some(&class.name)
+        });
+        let (Some(view), twin) = (ours.next(), ours.next()) else {
             return Ok(None);
         };
-        let ours = view.vg.owner() == Some(&self.owner)
-            && names::tag_value(&view.vg.tags, names::TAG_CLASS) == Some(&class.name);
-        let Some(lv) = view.vg.pool(&wanted.name).filter(|_| ours) else {
+        let mut view = view.clone();
+        if twin.is_none() {
+            // Somebody else's group of the same name: our commands are shown our devices alone.
+            view.frozen.retain(|why| *why != Freeze::DuplicateName);
+        }
+        let Some(lv) = view.vg.pool(&wanted.name) else {
             return Ok(None);
         };
         if names::tag_value(&lv.tags, names::TAG_STATE) == Some(names::STATE_CREATING) {
             return Ok(None);
         }
-        let active = self.ask_kernel(view, lv).await?;
-        Ok(Some(Seen {
-            view: view.clone(),
-            lv: lv.clone(),
-            active,
-        }))
+        let lv = lv.clone();
+        let active = self.ask_kernel(&view, &lv).await?;
+        Ok(Some(Seen { view, lv, active }))
     }
 
     async fn ask_kernel(&self, view: &VgView, lv: &Lv) -> Result<Option<Active>, String> {

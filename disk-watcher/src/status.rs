@@ -62,12 +62,30 @@ pub enum DiskState {
     Frozen,
 }
 
+/// What has to hold before anything is changed on the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeCheck {
+    /// Its name: `LockDirectory` (the host's lvm locks with us), `Tools` (lvm is recent enough and thin_check is there) or
+    /// `ThinPools` (the kernel has them; asked only where a class wants one).
+    pub check: &'static str,
+    /// Why it does not hold.
+    pub problem: Option<String>,
+}
+
+impl NodeCheck {
+    pub(crate) fn new(check: &'static str, problem: Option<String>) -> Self {
+        Self { check, problem }
+    }
+}
+
 /// The node, as status shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct NodeStatus {
     /// How often its disks were looked at since the daemon started; 0 while nothing else here
     /// is known.
     pub looks: u64,
+    /// What has to hold before anything is changed on it.
+    pub preflight: Vec<NodeCheck>,
     /// Its disks.
     pub disks: Vec<NodeDisk>,
     /// Its volume groups; empty while they are not known, which each disk then says.

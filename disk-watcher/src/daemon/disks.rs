@@ -90,7 +90,7 @@ impl Loop {
                 Ok(node) => {
                     let disks = &node.disks;
                     log_changes(&last, disks);
-                    self.metrics.set(disks);
+                    self.metrics.set(&node);
                     self.groups.set(&node.groups);
                     self.io.set(&node);
                     wait = if disks.iter().any(unfinished) {

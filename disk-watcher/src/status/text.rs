@@ -32,6 +32,14 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
         ]);
     }
     let mut text = lines(&table);
+    for check in &status.preflight {
+        if let Some(problem) = &check.problem {
+            text.push_str(&format!(
+                "\nnothing is changed here ({}): {problem}\n",
+                check.check
+            ));
+        }
+    }
     text.push_str(&approvals(disks));
     text.push_str(&super::file::text(&status.files));
     text.push_str(&super::request::text(&status.requests));
@@ -149,6 +157,7 @@ mod tests {
     fn node(disks: Vec<NodeDisk>) -> NodeStatus {
         NodeStatus {
             looks: 0,
+            preflight: Vec::new(),
             disks,
             groups: Vec::new(),
             files: Vec::new(),

@@ -36,6 +36,7 @@ fn an_onboarding_and_an_extension_are_seen_in_the_metrics() {
         "diskwatcher_volume_writes_total{vg=\"fast\",volume=\"data\"} ",
         "diskwatcher_lvm_command_seconds_count{command=\"pvcreate\",result=\"ok\"} 1",
         "diskwatcher_extend_seconds_count{class=\"fast\",part=\"Data\",result=\"done\"} ",
+        "diskwatcher_preflight{check=\"ThinPools\"} 1",
         "diskwatcher_resyncs_total 1",
         "diskwatcher_uevent_lag_seconds_count ",
     ] {

@@ -5,4 +5,5 @@ mod activation;
 mod beside;
 mod fill;
 pub(crate) mod stage;
+mod twin;
 pub(crate) mod writer;

@@ -8,7 +8,7 @@ use crate::scsi::{Bench, class};
 
 /// Makes a group of this name and with these tags on a device, as somebody does who sees no
 /// other device.
-fn group_on(device: &str, tags: &str) {
+pub(crate) fn group_on(device: &str, tags: &str) {
     let only = ["--config", "devices/scan_lvs=1", "--devices", device];
     run("lvm", &[&["pvcreate", "-q"], &only[..], &[device]].concat());
     let mut make = [&["vgcreate", "-q"], &only[..]].concat();
@@ -113,6 +113,41 @@ fn a_disk_with_a_group_of_our_name_is_left_alone_and_ours_stays_in_use() {
     });
     drop(watcher);
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
+}
+
+#[test]
+fn a_group_of_our_name_that_comes_while_ours_is_made_stays_as_it_is() {
+    let config = class("HeadAndTail", 1);
+    for when in ["Claimed", "Labelled", "Grouped"] {
+        let bench = Bench::new(64, 512);
+        let theirs = bench.add();
+        group_on(theirs.node().to_str().unwrap(), "of=others");
+        theirs.pull();
+        let ours = bench.add();
+        let dir = tempfile::tempdir().unwrap();
+        let watcher = Watcher::start(dir.path(), &config);
+        wait_for(dir.path(), when, || {
+            stage(dir.path()).is_some_and(|stage| stage == when || stage == "Ready")
+        });
+        let at = stage(dir.path());
+        theirs.plug();
+        let before = theirs.sum();
+        wait_for(dir.path(), "the other is refused", || {
+            codes(dir.path(), &theirs.name()).contains(&"ForeignPV".to_owned())
+        });
+        looked_twice(dir.path());
+        let state = entry(dir.path(), &ours.name())["state"].clone();
+        println!("\nresult: it came at {at:?}; ours was {state} beside it");
+        assert_eq!(theirs.written(), [0; 4], "nothing was written to it");
+        assert_eq!(theirs.sum(), before);
+        theirs.pull();
+        wait_for(dir.path(), "Ready without it", || {
+            entry(dir.path(), &ours.name())["state"] == "Ready"
+        });
+        drop(watcher);
+        run("lvm", &["vgck", "fast"]);
+        run("lvm", &["vgremove", "-q", "-y", "fast"]);
+    }
 }
 
 #[test]
