@@ -18,6 +18,7 @@ mod snapshot;
 mod stale;
 mod state;
 mod stopped;
+mod stranded;
 mod uncounted;
 mod unfinished;
 mod wipe;

@@ -32,6 +32,8 @@ pub struct Device {
     pub size: Bytes,
     /// Whether all of it that was never written reads as zeroes.
     pub is_thin: bool,
+    /// Its device is on a disk that is gone.
+    pub stranded: bool,
     /// What is wrong with it.
     pub sick: Option<String>,
 }
@@ -60,6 +62,7 @@ impl<R: Runner + Clone> Devices for Volumes<R> {
         let volume = Self::activate(self, &found.id, &found.class).await?;
         Ok(Device {
             devno: Some(volume.devno).filter(|devno| *devno != (0, 0)),
+            stranded: false,
             ..found.clone()
         })
     }
@@ -71,6 +74,7 @@ fn device(found: Found) -> Device {
         volume,
         dm_uuid,
         is_thin,
+        stranded,
         sick,
     } = found;
     Device {
@@ -80,6 +84,7 @@ fn device(found: Found) -> Device {
         devno: Some(volume.devno).filter(|devno| *devno != (0, 0)),
         size: volume.size,
         is_thin,
+        stranded,
         sick,
     }
 }

@@ -142,11 +142,11 @@ impl<D: Devices, R: Runner> Node<D, R> {
         Ok(NodePublishVolumeResponse {})
     }
 
-    /// The device, held open; activated first if nobody did since the last boot.
+    /// The device, held open; activated first if nobody did since the last boot, or if its disk was gone meanwhile.
     async fn open(&self, device: &Device) -> Result<Open, Error> {
         let devno = match device.devno {
-            Some(devno) => devno,
-            None => {
+            Some(devno) if !device.stranded => devno,
+            _ => {
                 let active = self.inner.devices.activate(device).await?;
                 active
                     .devno

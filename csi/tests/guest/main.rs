@@ -8,6 +8,10 @@ mod contents;
 mod formatting;
 mod harness;
 mod publish;
+mod pulled;
 #[path = "../../../lvmd/tests/guest/random.rs"]
 #[allow(dead_code, reason = "the guest tests of lvmd use the rest")]
 mod random;
+#[path = "../../../disk-watcher/tests/guest/scsi.rs"]
+#[allow(dead_code, reason = "the guest tests of disk-watcher use the rest")]
+mod scsi;

@@ -1,5 +1,6 @@
 //! Activating a volume, and making whole what a cut-off command left of its device.
 
+use super::stranded::{self, Stranded};
 use super::{VolumeError, device, is_cut_off, open_mapper, pool, stale};
 use crate::cmd::Runner;
 use crate::engine::Lane;
@@ -14,30 +15,30 @@ pub(super) async fn active<R: Runner + Clone>(
     name: &str,
 ) -> Result<VgView, VolumeError> {
     stale::drop_of(lane, &view, name).await?;
-    if is_active(&view.vg, name)? {
-        return Ok(view);
-    }
-    let threshold = pool::threshold_for(&view.vg, name);
-    let said = lane
-        .run(
-            &view,
-            &Mutation::Activate {
-                name: name.to_owned(),
-            },
-            threshold,
-        )
-        .await;
-    let view = lane.view().await?;
-    if is_active(&view.vg, name)? {
-        return Ok(view);
-    }
-    Err(VolumeError::Unverified {
+    let unverified = |why: String| VolumeError::Unverified {
         what: format!("activating volume {name}"),
-        why: said.err().map_or_else(
-            || "lvm reports success, and device-mapper has no live device".into(),
-            |e| e.to_string(),
-        ),
-    })
+        why,
+    };
+    let name = name.to_owned();
+    let activation = match usable(&view.vg, &name)? {
+        Usable::Yes => return Ok(view),
+        Usable::Inactive => Mutation::Activate { name: name.clone() },
+        Usable::Stranded(Stranded::Idle) => Mutation::Refresh { name: name.clone() },
+        Usable::Stranded(other) => return Err(unverified(other.advice().to_owned())),
+    };
+    let threshold = pool::threshold_for(&view.vg, &name);
+    let said = lane.run(&view, &activation, threshold).await;
+    let view = lane.view().await?;
+    if usable(&view.vg, &name)? == Usable::Yes {
+        return Ok(view);
+    }
+    Err(unverified(said.err().map_or_else(
+        || {
+            "lvm reports success, and device-mapper has no live device on disks that are there"
+                .into()
+        },
+        |e| e.to_string(),
+    )))
 }
 
 /// The view in which the volume is not cut off: a device that a command left suspended
@@ -59,9 +60,20 @@ pub(super) async fn resumed<R: Runner + Clone>(
     }
 }
 
-fn is_active(vg: &Vg, name: &str) -> Result<bool, VolumeError> {
+/// Whether a volume's device can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usable {
+    Yes,
+    Inactive,
+    Stranded(Stranded),
+}
+
+fn usable(vg: &Vg, name: &str) -> Result<Usable, VolumeError> {
     let Some(lv) = vg.lv(name) else {
-        return Ok(false);
+        return Ok(Usable::Inactive);
     };
-    Ok(device(&open_mapper()?, vg, lv)?.is_some_and(|d| d.live && !d.suspended))
+    if !device(&open_mapper()?, vg, lv)?.is_some_and(|d| d.live && !d.suspended) {
+        return Ok(Usable::Inactive);
+    }
+    Ok(stranded::of(vg, lv)?.map_or(Usable::Yes, Usable::Stranded))
 }

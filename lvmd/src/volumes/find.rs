@@ -1,6 +1,6 @@
 //! Finding one volume by its name alone, and making it usable: what a CSI node asks.
 
-use super::{Volume, VolumeError, Volumes, activate, belongs, create, pool, resize};
+use super::{Volume, VolumeError, Volumes, activate, belongs, create, pool, resize, stranded};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
 use crate::lvm::model::Lv;
@@ -19,6 +19,8 @@ pub struct Found {
     pub dm_uuid: String,
     /// Whether its blocks come zeroed from a thin pool.
     pub is_thin: bool,
+    /// Its device is on a disk that is gone: [`Volumes::activate`] makes it usable when the disk is back.
+    pub stranded: bool,
     /// What is wrong with it; `None` while nothing is known to be.
     pub sick: Option<String>,
 }
@@ -44,16 +46,16 @@ impl<R: Runner + Clone> Volumes<R> {
                     .seen(&snapshot, view, move |lv| lv.uuid == uuid)
                     .await?;
                 let patience = self.inner.engine.patience();
-                return Ok(match seen.into_iter().next() {
-                    Some(volume) => Some(found(patience, view, class, lv, volume).await),
-                    None => None,
-                });
+                return match seen.into_iter().next() {
+                    Some(volume) => found(patience, view, class, lv, volume).await.map(Some),
+                    None => Ok(None),
+                };
             }
         }
         away.map_or(Ok(None), Err)
     }
 
-    /// Makes a volume active that is not, e.g. after a reboot on which nobody did.
+    /// Makes a volume active that is not, e.g. after a reboot on which nobody did, or whose disk was gone meanwhile.
     ///
     /// # Errors
     /// It is not there, or not shown to be active.
@@ -75,14 +77,17 @@ async fn found(
     class: &DeviceClass,
     lv: &Lv,
     volume: Volume,
-) -> Found {
-    Found {
+) -> Result<Found, VolumeError> {
+    let stranded = stranded::of(&view.vg, lv)?;
+    let sick = sick(patience, view, lv, &volume, class.gate_percent).await;
+    Ok(Found {
         class: class.name.clone(),
-        sick: sick(patience, view, lv, &volume, class.gate_percent).await,
+        stranded: stranded.is_some(),
+        sick: sick.or_else(|| stranded.map(|how| how.advice().to_owned())),
         dm_uuid: lv.dm_uuid(&view.vg, ""),
         is_thin: lv.is_thin(),
         volume,
-    }
+    })
 }
 
 /// What is wrong with a volume, from the metadata and device-mapper: its disks, its

@@ -1,0 +1,123 @@
+//! A device that was left on a disk that is gone.
+//!
+//! A disk that is pulled while it is in use stays in the tables of the devices on it, under a number that no disk has any
+//! more and none gets while they are there. Plugged in again it has another number, LVM sees it, and the volumes stay on
+//! the old one until their tables are loaded anew (`lvchange --refresh`). That is not done while something has the
+//! volume open: what a file system holds in memory is not what is on the disk that comes back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{VolumeError, open_mapper};
+use crate::dm;
+use crate::lvm::model::{Lv, Vg};
+
+/// How deep devices are stacked at most: volume, pool, part of the pool, RAID, its leg, and room.
+const DEPTH: u32 = 8;
+
+/// What a stranded device needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stranded {
+    /// Nobody has it open and it is on the disk alone: its table can be loaded anew.
+    Idle,
+    /// Something has it open.
+    InUse,
+    /// It is in a pool, whose own parts are on the disk too.
+    InPool,
+}
+
+impl Stranded {
+    /// What is wrong and what a person can do.
+    pub(super) fn advice(self) -> &'static str {
+        match self {
+            Self::Idle => {
+                "its device is on a disk that is gone; it is loaded anew when it is next used"
+            }
+            Self::InUse => "its device is on a disk that is gone; end what uses it",
+            Self::InPool => {
+                "its pool is on a disk that is gone; when the disk is back, end what uses the pool's volumes, deactivate \
+                 the pool and its volumes (lvchange -an) and activate them again, or reboot the node"
+            }
+        }
+    }
+}
+
+/// Whether and how the device of a volume is stranded.
+pub(super) fn of(vg: &Vg, lv: &Lv) -> Result<Option<Stranded>, VolumeError> {
+    let refused = |error: io::Error| VolumeError::Mapper(error.to_string());
+    let control = open_mapper()?;
+    let uuid = lv.dm_uuid(vg, "");
+    let Some(device) = control.device(&uuid).map_err(refused)? else {
+        return Ok(None);
+    };
+    if !is_on_gone_disk(&control, &uuid, DEPTH).map_err(refused)? {
+        return Ok(None);
+    }
+    Ok(Some(if lv.is_thin() {
+        Stranded::InPool
+    } else if device.open_count > 0 {
+        Stranded::InUse
+    } else {
+        Stranded::Idle
+    }))
+}
+
+/// Whether the device with this uuid, or one below it, is mapped to a number that no device has.
+fn is_on_gone_disk(control: &dm::Control, uuid: &str, depth: u32) -> io::Result<bool> {
+    let Some(table) = control.table(uuid)? else {
+        return Ok(false);
+    };
+    for devno in table.iter().flat_map(|target| devnos(&target.params)) {
+        let dir = sysfs(devno)?;
+        if !dir.exists() {
+            return Ok(true);
+        }
+        let below = std::fs::read_to_string(dir.join("dm/uuid"));
+        if let (Ok(below), Some(depth)) = (below, depth.checked_sub(1))
+            && is_on_gone_disk(control, below.trim(), depth)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Where sysfs has the device of this number, if it is there.
+fn sysfs((major, minor): (u32, u32)) -> io::Result<PathBuf> {
+    let all = Path::new("/sys/dev/block");
+    // Without sysfs every disk would look gone.
+    all.metadata()?;
+    Ok(all.join(format!("{major}:{minor}")))
+}
+
+/// The devices that a target's table names: every table of LVM's has them as `major:minor`.
+fn devnos(params: &str) -> impl Iterator<Item = (u32, u32)> {
+    params.split_ascii_whitespace().filter_map(|word| {
+        let (major, minor) = word.split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_devices_of_each_kind_of_table_are_found() {
+        for (params, expected) in [
+            ("8:0 2048", vec![(8, 0)]),
+            ("254:3 17", vec![(254, 3)]),
+            (
+                "254:0 254:1 128 0 1 skip_block_zeroing",
+                vec![(254, 0), (254, 1)],
+            ),
+            (
+                "raid1 3 0 region_size 4096 2 254:2 254:3 254:4 254:5",
+                vec![(254, 2), (254, 3), (254, 4), (254, 5)],
+            ),
+            ("", vec![]),
+        ] {
+            assert_eq!(devnos(params).collect::<Vec<_>>(), expected, "{params}");
+        }
+    }
+}
