@@ -22,8 +22,8 @@ pub(super) enum Stranded {
     Idle,
     /// Something has it open.
     InUse,
-    /// It is in a pool, whose own parts are on the disk too.
-    InPool,
+    /// It is built on devices that are on the disk: it is in a pool, or has a snapshot or a cache.
+    Stacked,
 }
 
 impl Stranded {
@@ -34,9 +34,9 @@ impl Stranded {
                 "its device is on a disk that is gone; it is loaded anew when it is next used"
             }
             Self::InUse => "its device is on a disk that is gone; end what uses it",
-            Self::InPool => {
-                "its pool is on a disk that is gone; when the disk is back, end what uses the pool's volumes, deactivate \
-                 the pool and its volumes (lvchange -an) and activate them again, or reboot the node"
+            Self::Stacked => {
+                "its pool, or what else it is built on, is on a disk that is gone; when the disk is back, end what uses \
+                 the volumes on it, deactivate them (lvchange -an) and activate them again, or reboot the node"
             }
         }
     }
@@ -50,11 +50,14 @@ pub(super) fn of(vg: &Vg, lv: &Lv) -> Result<Option<Stranded>, VolumeError> {
     let Some(device) = control.device(&uuid).map_err(refused)? else {
         return Ok(None);
     };
-    if !is_on_gone_disk(&control, &uuid, DEPTH).map_err(refused)? {
+    let table = control.table(&uuid).map_err(refused)?.unwrap_or_default();
+    if !is_on_gone_disk(&control, &table, DEPTH).map_err(refused)? {
         return Ok(None);
     }
-    Ok(Some(if lv.is_thin() {
-        Stranded::InPool
+    // Only such a table has nothing between the volume and its disks that somebody else may have open.
+    let is_plain = |target: &dm::Target| matches!(target.kind.as_str(), "linear" | "striped");
+    Ok(Some(if !table.iter().all(is_plain) {
+        Stranded::Stacked
     } else if device.open_count > 0 {
         Stranded::InUse
     } else {
@@ -62,20 +65,22 @@ pub(super) fn of(vg: &Vg, lv: &Lv) -> Result<Option<Stranded>, VolumeError> {
     }))
 }
 
-/// Whether the device with this uuid, or one below it, is mapped to a number that no device has.
-fn is_on_gone_disk(control: &dm::Control, uuid: &str, depth: u32) -> io::Result<bool> {
-    let Some(table) = control.table(uuid)? else {
-        return Ok(false);
-    };
-    for devno in table.iter().flat_map(|target| devnos(&target.params)) {
+/// Whether a device with this table, or one below it, is mapped to a number that no device has. What has a leg left
+/// (RAID, mirror) works without the others.
+fn is_on_gone_disk(control: &dm::Control, table: &[dm::Target], depth: u32) -> io::Result<bool> {
+    let redundant = |target: &&dm::Target| target.kind == "raid" || target.kind == "mirror";
+    let table = table.iter().filter(|target| !redundant(target));
+    for devno in table.flat_map(|target| devnos(&target.params)) {
         let dir = sysfs(devno)?;
         if !dir.exists() {
             return Ok(true);
         }
         let below = std::fs::read_to_string(dir.join("dm/uuid"));
-        if let (Ok(below), Some(depth)) = (below, depth.checked_sub(1))
-            && is_on_gone_disk(control, below.trim(), depth)?
-        {
+        let (Ok(below), Some(depth)) = (below, depth.checked_sub(1)) else {
+            continue;
+        };
+        let below = control.table(below.trim())?.unwrap_or_default();
+        if is_on_gone_disk(control, &below, depth)? {
             return Ok(true);
         }
     }
