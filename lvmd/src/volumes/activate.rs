@@ -19,17 +19,16 @@ pub(super) async fn active<R: Runner + Clone>(
         what: format!("activating volume {name}"),
         why,
     };
-    let name = name.to_owned();
-    let activation = match usable(&view.vg, &name)? {
+    let activation = match usable(&view.vg, name)? {
         Usable::Yes => return Ok(view),
-        Usable::Inactive => Mutation::Activate { name: name.clone() },
-        Usable::Stranded(Stranded::Idle) => Mutation::Refresh { name: name.clone() },
+        Usable::Inactive => Mutation::Activate { name: name.into() },
+        Usable::Stranded(Stranded::Idle) => Mutation::Refresh { name: name.into() },
         Usable::Stranded(other) => return Err(unverified(other.advice().to_owned())),
     };
-    let threshold = pool::threshold_for(&view.vg, &name);
+    let threshold = pool::threshold_for(&view.vg, name);
     let said = lane.run(&view, &activation, threshold).await;
     let view = lane.view().await?;
-    if usable(&view.vg, &name)? == Usable::Yes {
+    if usable(&view.vg, name)? == Usable::Yes {
         return Ok(view);
     }
     Err(unverified(said.err().map_or_else(
