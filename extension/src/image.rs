@@ -156,27 +156,37 @@ pub(crate) fn base(
 /// # Errors
 /// A file cannot be read.
 pub fn layout(root: &Rootfs, reference: &str, version: &str) -> Result<Layout, ImageError> {
-    let label = |key: &str, value: &str| {
-        let key = format!("org.opencontainers.image.{key}");
-        (key, value.to_owned())
-    };
     let spec = ImageSpec {
         reference: reference.to_owned(),
         architecture: "amd64",
         entrypoint: vec!["/hypertopolvm".to_owned()],
         env: vec!["PATH=/usr/sbin:/usr/bin:/".to_owned()],
-        labels: vec![
-            label("title", "basalt"),
-            label("description", "Local storage on LVM for Kubernetes nodes"),
-            label(
-                "licenses",
-                "Apache-2.0 AND GPL-2.0-or-later AND GPL-3.0-or-later",
-            ),
-            label("version", version),
-        ],
+        labels: labels(
+            "basalt",
+            "Local storage on LVM for Kubernetes nodes",
+            version,
+        ),
         epoch: EPOCH,
     };
     Ok(Layout::new(&spec, layer::pack(root, EPOCH)?))
+}
+
+/// What an image of the closure says of itself (OCI image specification, annotations).
+pub(crate) fn labels(title: &str, description: &str, version: &str) -> Vec<(String, String)> {
+    let all = [
+        ("title", title),
+        ("description", description),
+        (
+            "licenses",
+            "Apache-2.0 AND GPL-2.0-or-later AND GPL-3.0-or-later",
+        ),
+        ("version", version),
+    ];
+    let named = |(key, value): (&str, &str)| {
+        let key = format!("org.opencontainers.image.{key}");
+        (key, value.to_owned())
+    };
+    all.map(named).into()
 }
 
 fn link(root: &mut Rootfs, path: &str, target: &str) -> Result<(), ClashError> {

@@ -114,7 +114,7 @@ fn pending_since(claim: &PersistentVolumeClaim) -> Option<Timestamp> {
 }
 
 /// Whether a pod uses the claim, by its name or as its generic ephemeral volume.
-fn uses(pod: &Pod, claim: &str) -> bool {
+pub(crate) fn uses(pod: &Pod, claim: &str) -> bool {
     let volumes = pod
         .spec
         .iter()

@@ -11,6 +11,7 @@ use super::cluster::ClaimFacts;
 use super::nodes::{free, has_driver, is_ready};
 use super::table::{Row, size};
 use super::volumes::condition;
+use crate::kubernetes::claims::uses;
 use crate::kubernetes::size::Size;
 
 /// What was found of one thing.
@@ -199,21 +200,6 @@ fn named(device_class: &str) -> &str {
         CAPACITY_DEFAULT => "of the node's default",
         name => name,
     }
-}
-
-/// Whether a pod uses the claim, by its name or as its generic ephemeral volume.
-fn uses(pod: &Pod, claim: &str) -> bool {
-    let volumes = pod
-        .spec
-        .iter()
-        .flat_map(|spec| spec.volumes.iter().flatten());
-    let pod_name = pod.name_any();
-    volumes.into_iter().any(|volume| {
-        let named = volume.persistent_volume_claim.as_ref();
-        let ephemeral =
-            volume.ephemeral.is_some() && format!("{pod_name}-{}", volume.name) == claim;
-        ephemeral || named.is_some_and(|source| source.claim_name == claim)
-    })
 }
 
 fn unscheduled(pod: &Pod) -> Option<String> {

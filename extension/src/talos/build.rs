@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{CONTAINERS, SERVICES};
-use crate::image::{self, EPOCH, ImageError};
+use crate::image::{self, EPOCH, ImageError, labels};
 use crate::layer;
 use crate::oci::{ImageSpec, Layout};
 use crate::rootfs::{Node, Rootfs, Source};
@@ -83,24 +83,16 @@ pub struct Packed {
 /// # Errors
 /// A file cannot be read.
 pub fn pack(extension: &Rootfs, name: &str, reference: &str) -> Result<Packed, ImageError> {
-    let label = |key: &str, value: &str| {
-        let key = format!("org.opencontainers.image.{key}");
-        (key, value.to_owned())
-    };
     let spec = ImageSpec {
         reference: reference.to_owned(),
         architecture: "amd64",
         entrypoint: Vec::new(),
         env: Vec::new(),
-        labels: vec![
-            label("title", name),
-            label("description", "System extension for Talos"),
-            label(
-                "licenses",
-                "Apache-2.0 AND GPL-2.0-or-later AND GPL-3.0-or-later",
-            ),
-            label("version", env!("CARGO_PKG_VERSION")),
-        ],
+        labels: labels(
+            name,
+            "System extension for Talos",
+            env!("CARGO_PKG_VERSION"),
+        ),
         epoch: EPOCH,
     };
     let mut tar = Vec::new();

@@ -38,7 +38,7 @@ fn request(uuid: &str) -> String {
     )
 }
 
-/// Two disks in a group, of which the first leaves; `verb` is cut off before its `n`-th write. Gives whether it was.
+/// Two disks in a group, of which the second leaves; `verb` is cut off before its `n`-th write. Gives whether it was.
 fn leaves(knife: &Knife, dir: &Path, verb: &str, n: u32) -> bool {
     // All of it fits on one disk.
     let class = two_disks().replace("size: 60%", "size: 20%");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::workloads::{NAMESPACE, claim, exec, list, pod, ready, writing};
+use super::workloads::{NAMESPACE, all_kept, claim, exec, list, pod, ready, writing};
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
@@ -38,20 +38,7 @@ fn with_writer(
         ]))?;
         ready(cluster, "writer")?;
         work(cluster, &node, &weak)?;
-        let none = "[ ! -e /tmp/errors ] || { cat /tmp/errors >&2; exit 1; }";
-        exec(cluster, "writer", none)?;
-        exec(
-            cluster,
-            "writer",
-            "cd /data && sha256sum -c sums >/dev/null",
-        )?;
-        let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
-        let restarts = (cluster.control).kubectl(&["get", "pod", "writer", "-o", restarts])?;
-        ensure!(
-            restarts == "0",
-            "the writer was started {restarts} times more"
-        );
-        Ok(())
+        all_kept(cluster, "writer", "data")
     })
 }
 

@@ -1,6 +1,6 @@
 //! What a person applies: claims, and pods that use them.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, images};
@@ -72,4 +72,19 @@ pub(super) fn ready(cluster: &Cluster, pod: &str) -> Result<()> {
 pub(super) fn exec(cluster: &Cluster, pod: &str, script: &str) -> Result<String> {
     let exec = ["exec", pod, "--", "sh", "-ec", script];
     cluster.control.kubectl(&exec)
+}
+
+/// Of a pod that runs [`writing`] into `folder`: no write failed, every file has its sum, and the container is the first one.
+pub(super) fn all_kept(cluster: &Cluster, pod: &str, folder: &str) -> Result<()> {
+    let none = "[ ! -e /tmp/errors ] || { cat /tmp/errors >&2; exit 1; }";
+    exec(cluster, pod, none)?;
+    let sums = format!("cd /{folder} && sha256sum -c sums >/dev/null");
+    exec(cluster, pod, &sums)?;
+    let restarts = "jsonpath={.status.containerStatuses[0].restartCount}";
+    let restarts = (cluster.control).kubectl(&["get", "pod", pod, "-o", restarts])?;
+    ensure!(
+        restarts == "0",
+        "the container was started {restarts} times more"
+    );
+    Ok(())
 }
