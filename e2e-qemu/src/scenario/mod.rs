@@ -3,6 +3,7 @@
 //! A scenario is a function here; [`all`] is the list of them. It fails by returning an error or by panicking.
 
 mod charts;
+mod clone;
 mod cluster;
 mod cuts;
 mod disks;
@@ -156,6 +157,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("a_pv_follows_its_disk_over_power_cuts_uml", |c| {
             growth::followed(c, if c.all { 20 } else { 1 })
         }),
+        Scenario::short(
+            "a_copy_of_a_disk_is_not_chosen_over_reboots_uml",
+            clone::is_not_chosen,
+        ),
         Scenario::short(
             "reader_equals_lvm_without_device_mapper",
             histories::without_device_mapper,

@@ -12,7 +12,7 @@ use crate::process::Process;
 use crate::spec::{Backend, Disk};
 
 /// Takes the first disk, which has neither serial number nor WWN.
-const CLASS: &str = "apiVersion: basalt.storage/v1alpha1
+pub(super) const CLASS: &str = "apiVersion: basalt.storage/v1alpha1
 kind: DiskClass
 metadata: {name: fast}
 spec:
