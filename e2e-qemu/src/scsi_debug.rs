@@ -31,6 +31,17 @@ for adapter in $(ls /sys/bus/pseudo/devices); do
 done
 "#;
 
+/// Has each adapter whose disk was pulled look for it again, and waits until udev knows it.
+const REPLUG: &str = r#"
+for host in /sys/bus/pseudo/devices/*/host*; do
+  set -- "$host"/target*/*/block/*
+  [ -e "$1" ] && continue
+  echo "- - -" >"$host/scsi_host/${host##*/}/scan"
+  until set -- "$host"/target*/*/block/* && [ -e "$1" ]; do :; done
+done
+udevadm settle
+"#;
+
 impl Guest {
     /// Plugs a made-up SCSI disk with a serial number and a WWN of its own; returns its device, for example
     /// `/dev/sda`.
@@ -54,5 +65,13 @@ impl Guest {
             "echo 1 >/sys/block/{name}/device/delete; udevadm settle"
         ))
         .map(drop)
+    }
+
+    /// Plugs in again what was pulled, under whatever name it gets now.
+    ///
+    /// # Errors
+    /// It does not come back, or the guest is gone.
+    pub fn replug_scsi_debug(&self) -> Result<()> {
+        self.shell(REPLUG).map(drop)
     }
 }

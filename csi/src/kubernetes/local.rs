@@ -5,6 +5,7 @@ use std::future::Future;
 use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
 use lvmd::volumes::{Create, SnapshotOf, VolumeError, Volumes};
+use tokio::sync::watch;
 
 /// See the module. Each call is repeated until it is answered; a repeated one finds what
 /// the first one did.
@@ -18,6 +19,16 @@ pub trait Local: Send + Sync + std::fmt::Debug + 'static {
         &self,
         name: &str,
     ) -> impl Future<Output = Result<Option<(String, Bytes)>, VolumeError>> + Send;
+
+    /// What is wrong with the volume of this name; `None` while nothing is known to be, or when it is not here.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn wrong(&self, name: &str)
+    -> impl Future<Output = Result<Option<String>, VolumeError>> + Send;
+
+    /// Moves when something here changed, by whomever.
+    fn changes(&self) -> watch::Receiver<u64>;
 
     /// Makes a volume and gives its size.
     ///
@@ -58,6 +69,14 @@ impl<R: Runner + Clone> Local for Volumes<R> {
     async fn find(&self, name: &str) -> Result<Option<(String, Bytes)>, VolumeError> {
         let found = Self::find(self, name).await?;
         Ok(found.map(|found| (found.class, found.volume.size)))
+    }
+
+    async fn wrong(&self, name: &str) -> Result<Option<String>, VolumeError> {
+        Ok(Self::find(self, name).await?.and_then(|found| found.sick))
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.engine().changes()
     }
 
     async fn create(&self, request: &Create) -> Result<Bytes, VolumeError> {

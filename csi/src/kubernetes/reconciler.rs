@@ -3,6 +3,7 @@
 //! The object is the only memory. Each step looks at it, does one thing on the node, and
 //! says what came of it; a step that is cut off is done again and finds its work done.
 
+mod health;
 mod status;
 mod step;
 
@@ -74,7 +75,10 @@ impl<L: Local> Reconciler<L> {
             };
             let queue = Queue::default().concurrency(AT_A_TIME);
             let again = |_: Arc<LogicalVolume>, _: &Error, _: Arc<Self>| Action::requeue(AGAIN);
-            let done = Controller::new(this.api.clone(), config)
+            let controller = Controller::new(this.api.clone(), config);
+            let health = this.follow_health(controller.store());
+            let mut health = std::pin::pin!(health);
+            let done = controller
                 .with_config(queue)
                 .graceful_shutdown_on(stop.clone().cancelled_owned())
                 .run(
@@ -83,7 +87,12 @@ impl<L: Local> Reconciler<L> {
                     this.clone(),
                 );
             let mut done = std::pin::pin!(done);
-            while let Some(result) = done.next().await {
+            loop {
+                let result = tokio::select! {
+                    result = done.next() => result,
+                    () = &mut health => None,
+                };
+                let Some(result) = result else { break };
                 match result {
                     Err(RunError::QueueError(error)) => {
                         warn!(%error, "the watch of LogicalVolumes broke off and is tried again");
@@ -310,10 +319,14 @@ impl<L: Local> Reconciler<L> {
         }
     }
 
-    /// An Event about the object. It is for people: that it cannot be written stops nothing.
     async fn tell(&self, object: &LogicalVolume, reason: &str, note: &str) {
+        self.event(object, EventType::Warning, reason, note).await;
+    }
+
+    /// An Event about the object. It is for people: that it cannot be written stops nothing.
+    async fn event(&self, object: &LogicalVolume, kind: EventType, reason: &str, note: &str) {
         let event = Event {
-            type_: EventType::Warning,
+            type_: kind,
             reason: reason.to_owned(),
             note: Some(note.chars().take(1000).collect()),
             action: reason.to_owned(),

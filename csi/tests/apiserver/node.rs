@@ -14,6 +14,7 @@ use lvmd::config::UnknownClass;
 use lvmd::units::{Bytes, GIB};
 use lvmd::volumes::{Create, SnapshotOf, VolumeError};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, eventually};
@@ -24,11 +25,19 @@ use crate::volumes::Crd;
 pub struct Memory {
     volumes: Arc<Mutex<BTreeMap<String, u64>>>,
     pub busy: Arc<Mutex<bool>>,
+    /// What is wrong with all of them.
+    wrong: Arc<Mutex<Option<String>>>,
+    changed: Arc<watch::Sender<u64>>,
 }
 
 impl Memory {
     pub fn names(&self) -> Vec<String> {
         self.volumes.lock().unwrap().keys().cloned().collect()
+    }
+
+    fn set_wrong(&self, why: Option<&str>) {
+        *self.wrong.lock().unwrap() = why.map(str::to_owned);
+        self.changed.send_modify(|n| *n += 1);
     }
 
     fn class(name: &str) -> Result<(), VolumeError> {
@@ -68,6 +77,14 @@ impl Local for Memory {
         Ok(volumes
             .get(name)
             .map(|size| ("ssd".to_owned(), Bytes(*size))))
+    }
+
+    async fn wrong(&self, _: &str) -> Result<Option<String>, VolumeError> {
+        Ok(self.wrong.lock().unwrap().clone())
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     async fn create(&self, request: &Create) -> Result<Bytes, VolumeError> {
@@ -246,6 +263,48 @@ async fn what_cannot_be_made_says_so_in_status_and_event() {
         .await;
     }
     assert_eq!(node.memory.names(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_volume_stands_on_its_object_and_is_told_once() {
+    let server = Server::start(Crd::Ours).await;
+    let api = server.volumes();
+    let node = Running::start(&server.client, "n1");
+    let volume = theirs("pvc-1", "n1", "1Gi");
+    api.create(&PostParams::default(), &volume).await.unwrap();
+    made(&api, "pvc-1").await;
+    let condition = async || {
+        let status = api.get("pvc-1").await.unwrap().status.unwrap();
+        let mut all = status.conditions.into_iter();
+        all.find(|condition| condition.type_ == "Healthy")
+    };
+    assert_eq!(condition().await, None, "nothing was ever wrong");
+    for (why, status) in [(Some("a PV is missing"), "False"), (None, "True")] {
+        node.memory.set_wrong(why);
+        let said = eventually("the condition follows", async || {
+            condition().await.filter(|said| said.status == status)
+        })
+        .await;
+        assert!(why.is_none_or(|why| said.message == why), "{said:?}");
+    }
+    let status = api.get("pvc-1").await.unwrap().status.unwrap();
+    assert!(
+        status
+            .conditions
+            .iter()
+            .any(|c| c.type_ == "Ready" && c.status == "True"),
+        "what else is said stays"
+    );
+    let events: Api<Event> = Api::all(server.client.clone());
+    let reasons = eventually("both are told", async || {
+        let all = events.list(&Default::default()).await.unwrap();
+        let all = all.items.into_iter().filter_map(|event| event.reason);
+        let mut reasons: Vec<String> = all.collect();
+        reasons.sort();
+        (reasons.len() >= 2).then_some(reasons)
+    })
+    .await;
+    assert_eq!(reasons, ["VolumeSick", "VolumeWell"]);
 }
 
 /// The finalizer stays until the volume is shown to be gone.

@@ -139,7 +139,7 @@ pub fn all() -> Vec<Scenario> {
             cluster::trouble::upgrade,
         ),
         Scenario::slow(
-            "cluster_serves_others_while_a_disk_is_pulled_uml",
+            "cluster_keeps_what_was_synced_on_a_pulled_disk_uml",
             cluster::trouble::pulled,
         ),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),

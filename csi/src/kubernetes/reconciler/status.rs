@@ -77,7 +77,7 @@ pub(super) fn patch(object: &LogicalVolume, said: &Said, now: Timestamp) -> Opti
 }
 
 /// The conditions with this one in them. Its time stands still while its status does.
-fn with(conditions: &[Condition], mut new: Condition) -> Vec<Condition> {
+pub(super) fn with(conditions: &[Condition], mut new: Condition) -> Vec<Condition> {
     let mut all = conditions.to_vec();
     match all
         .iter_mut()

@@ -138,8 +138,40 @@ pub(in super::super) fn pulled(context: &Context) -> Result<()> {
             "meanwhile a new claim and its pod on the other disk were ready after {:.1} s",
             took.as_secs_f32()
         ));
-        Ok(())
+        comes_back(context, cluster, node)
     })
+}
+
+/// The pod goes, the disk comes back, and a pod finds what was synced.
+fn comes_back(context: &Context, cluster: &Cluster, node: &Node) -> Result<()> {
+    let healthy = "jsonpath={.items[?(@.spec.deviceClass==\"weak\")].status.conditions[?(@.type==\"Healthy\")].status}";
+    let is = |wanted: &str| -> Result<bool> {
+        let said = (cluster.control).kubectl(&["get", "logicalvolumes", "-o", healthy])?;
+        Ok(said == wanted)
+    };
+    let said = cluster::until("the LogicalVolume says it", SOON, || {
+        Ok(!is("")? && !is("True")?)
+    })?;
+    let synced = written(cluster, "risk")?;
+    let delete = ["delete", "pod/risk", "--timeout=120s"];
+    cluster.control.kubectl(&delete)?;
+    node.guest().replug_scsi_debug()?;
+    let back = Instant::now();
+    cluster.apply(&list(&[pod("risk", ":", &["risk"], &[])]))?;
+    ready(cluster, "risk")?;
+    let took = back.elapsed();
+    let check = "cd /risk && sha256sum -c sums >/dev/null && wc -l <sums";
+    let files: u32 = exec(cluster, "risk", check)?.trim().parse()?;
+    ensure!(files >= synced, "{files} of {synced} files are there");
+    cluster::until("the LogicalVolume says that it is well", SOON, || {
+        is("True")
+    })?;
+    context.result(format!(
+        "its LogicalVolume said so {:.1} s later; the disk back, a pod had the {files} files that were synced after {:.1} s",
+        said.as_secs_f32(),
+        took.as_secs_f32()
+    ));
+    Ok(())
 }
 
 fn values() -> Value {

@@ -55,7 +55,8 @@ pub(super) fn writing(folder: &str, files: u32, mib: u32, pause: &str) -> String
     format!(
         "for i in $(seq {files}); do \
            if dd if=/dev/urandom of=/{folder}/$i bs=1M count={mib} conv=fsync && \
-             sum=$(cd /{folder} && sha256sum $i) && echo \"$sum\" >>/{folder}/sums; \
+             sum=$(cd /{folder} && sha256sum $i) && echo \"$sum\" >>/{folder}/sums && \
+             sync /{folder}/sums; \
            then echo $i >>/tmp/written; else echo \"file $i\" >>/tmp/errors; fi; sleep {pause}; \
          done"
     )
