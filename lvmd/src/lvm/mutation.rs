@@ -97,6 +97,11 @@ pub enum Mutation {
         /// Its name.
         name: String,
     },
+    /// Deactivates volumes, in this order; the kernel refuses what is open.
+    Deactivate {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// Reloads a pool's table, so that its low-water mark is ours.
     Refresh {
         /// The pool's name.
@@ -136,6 +141,7 @@ impl Mutation {
             Self::Retag { .. }
             | Self::ErrorWhenFull { .. }
             | Self::Activate { .. }
+            | Self::Deactivate { .. }
             | Self::Refresh { .. } => "lvchange",
         }
     }
@@ -259,6 +265,12 @@ impl Mutation {
                 "-K",
                 &format!("{vg}/{name}"),
             ]),
+            Self::Deactivate { names } => {
+                add(&["-a", "n"]);
+                for name in names {
+                    add(&[&format!("{vg}/{name}")]);
+                }
+            }
             Self::Refresh { name } => {
                 add(&["--config", &config, "--refresh", &format!("{vg}/{name}")])
             }
@@ -394,6 +406,12 @@ mod tests {
                     remove: tags,
                 },
                 "lvchange --deltag a=b --addtag x --addtag y -S lv_uuid=u-1 vg/v",
+            ),
+            (
+                Mutation::Deactivate {
+                    names: vec![name.clone(), "p".into()],
+                },
+                "lvchange -a n vg/v vg/p",
             ),
             (
                 Mutation::Activate { name: name.clone() },

@@ -11,7 +11,7 @@ use crate::lvm::snapshot::VgView;
 /// The view in which the volume is shown to be active; activates it when it is not.
 pub(super) async fn active<R: Runner + Clone>(
     lane: &Lane<'_, R>,
-    view: VgView,
+    mut view: VgView,
     name: &str,
 ) -> Result<VgView, VolumeError> {
     stale::drop_of(lane, &view, name).await?;
@@ -23,7 +23,11 @@ pub(super) async fn active<R: Runner + Clone>(
         Usable::Yes => return Ok(view),
         Usable::Inactive => Mutation::Activate { name: name.into() },
         Usable::Stranded(Stranded::Idle) => Mutation::Refresh { name: name.into() },
-        Usable::Stranded(other) => return Err(unverified(other.advice().to_owned())),
+        Usable::Stranded(Stranded::IdlePool) => {
+            view = without_pool(lane, view, name).await?;
+            Mutation::Activate { name: name.into() }
+        }
+        Usable::Stranded(other) => return Err(unverified(other.advice())),
     };
     let threshold = pool::threshold_for(&view.vg, name);
     let said = lane.run(&view, &activation, threshold).await;
@@ -38,6 +42,52 @@ pub(super) async fn active<R: Runner + Clone>(
         },
         |e| e.to_string(),
     )))
+}
+
+/// The view in which the pool of the volume is shown not to be active, nor any volume in it: what it held in memory is
+/// dropped. The others are activated when they are next used.
+async fn without_pool<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: VgView,
+    name: &str,
+) -> Result<VgView, VolumeError> {
+    let unverified = |why: String| VolumeError::Unverified {
+        what: format!("deactivating the pool of volume {name}, which is on a disk that is gone"),
+        why,
+    };
+    let pool = view.vg.lv(name).map_or("", |lv| &lv.pool).to_owned();
+    // Until the disk is back nothing is won.
+    if let Some(freeze) = view.frozen.first() {
+        return Err(unverified(freeze.to_string()));
+    }
+    let names = stranded::with_pool(&view.vg, &pool).map(|lv| lv.name.clone());
+    let deactivation = Mutation::Deactivate {
+        names: names.collect(),
+    };
+    let threshold = pool::threshold_for(&view.vg, name);
+    tracing::warn!(vg = %view.vg.name, pool, "the pool is on a disk that was gone, and is activated anew");
+    let said = lane.run(&view, &deactivation, threshold).await;
+    let view = lane.view().await?;
+    let control = open_mapper()?;
+    for lv in stranded::with_pool(&view.vg, &pool) {
+        let mut uuids = vec![lv.dm_uuid(&view.vg, "")];
+        if lv.is_pool() {
+            uuids.extend(crate::pool::uuids(&view.vg, lv));
+        }
+        for uuid in uuids {
+            let device = control.device(&uuid);
+            if device
+                .map_err(|e| VolumeError::Mapper(e.to_string()))?
+                .is_some()
+            {
+                return Err(unverified(said.err().map_or_else(
+                    || format!("lvm reports success, and {} is still active", lv.name),
+                    |e| e.to_string(),
+                )));
+            }
+        }
+    }
+    Ok(view)
 }
 
 /// The view in which the volume is not cut off: a device that a command left suspended
@@ -60,7 +110,7 @@ pub(super) async fn resumed<R: Runner + Clone>(
 }
 
 /// Whether a volume's device can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Usable {
     Yes,
     Inactive,

@@ -83,7 +83,7 @@ async fn found(
     Ok(Found {
         class: class.name.clone(),
         stranded: stranded.is_some(),
-        sick: sick.or_else(|| stranded.map(|how| how.advice().to_owned())),
+        sick: sick.or_else(|| stranded.map(|how| how.advice())),
         dm_uuid: lv.dm_uuid(&view.vg, ""),
         is_thin: lv.is_thin(),
         volume,

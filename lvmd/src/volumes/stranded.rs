@@ -4,6 +4,10 @@
 //! more and none gets while they are there. Plugged in again it has another number, LVM sees it, and the volumes stay on
 //! the old one until their tables are loaded anew (`lvchange --refresh`). That is not done while something has the
 //! volume open: what a file system holds in memory is not what is on the disk that comes back.
+//!
+//! A thin pool holds its own metadata in memory, and may not have been able to write it. It is never loaded anew under
+//! that; it is deactivated with all its volumes, which the kernel refuses while one is open, and activated as after a power
+//! cut: from what was committed to the disk, once thin_check found it sound.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,27 +20,41 @@ use crate::lvm::model::{Lv, Vg};
 const DEPTH: u32 = 8;
 
 /// What a stranded device needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stranded {
     /// Nobody has it open and it is on the disk alone: its table can be loaded anew.
     Idle,
     /// Something has it open.
     InUse,
-    /// It is built on devices that are on the disk: it is in a pool, or has a snapshot or a cache.
+    /// It is in a pool of which nobody has anything open: the pool can be deactivated and activated.
+    IdlePool,
+    /// It is in a pool of which these volumes, or the pool itself, are open.
+    PoolInUse(Vec<String>),
+    /// It is built on devices that are on the disk: it has a snapshot or a cache.
     Stacked,
 }
 
 impl Stranded {
     /// What is wrong and what a person can do.
-    pub(super) fn advice(self) -> &'static str {
+    pub(super) fn advice(&self) -> String {
         match self {
             Self::Idle => {
-                "its device is on a disk that is gone; it is loaded anew when it is next used"
+                "its device is on a disk that is gone; it is loaded anew when it is next used".to_owned()
             }
-            Self::InUse => "its device is on a disk that is gone; end what uses it",
+            Self::InUse => "its device is on a disk that is gone; end what uses it".to_owned(),
+            Self::IdlePool => {
+                "its thin pool is on a disk that is gone; the pool is activated anew when one of its volumes is next used"
+                    .to_owned()
+            }
+            Self::PoolInUse(open) => format!(
+                "its thin pool is on a disk that is gone; end what uses the volumes of the pool, and it is activated anew \
+                 when one of them is next used; in use: {}",
+                open.join(", ")
+            ),
             Self::Stacked => {
-                "its pool, or what else it is built on, is on a disk that is gone; when the disk is back, end what uses \
-                 the volumes on it, deactivate them (lvchange -an) and activate them again, or reboot the node"
+                "what it is built on is on a disk that is gone; when the disk is back, end what uses the volumes on it, \
+                 deactivate them (lvchange -an) and activate them again, or reboot the node"
+                    .to_owned()
             }
         }
     }
@@ -54,15 +72,45 @@ pub(super) fn of(vg: &Vg, lv: &Lv) -> Result<Option<Stranded>, VolumeError> {
     if !is_on_gone_disk(&control, &table, DEPTH).map_err(refused)? {
         return Ok(None);
     }
-    // Only such a table has nothing between the volume and its disks that somebody else may have open.
-    let is_plain = |target: &dm::Target| matches!(target.kind.as_str(), "linear" | "striped");
-    Ok(Some(if !table.iter().all(is_plain) {
-        Stranded::Stacked
-    } else if device.open_count > 0 {
-        Stranded::InUse
+    let all = |kinds: &[&str]| {
+        let mut table = table.iter();
+        table.all(|target| kinds.contains(&target.kind.as_str()))
+    };
+    // Only a linear table has nothing between the volume and its disks that somebody else may have open.
+    Ok(Some(if all(&["linear", "striped"]) {
+        if device.open_count > 0 {
+            Stranded::InUse
+        } else {
+            Stranded::Idle
+        }
+    } else if all(&["thin"]) {
+        let open = open_of_pool(&control, vg, &lv.pool).map_err(refused)?;
+        if open.is_empty() {
+            Stranded::IdlePool
+        } else {
+            Stranded::PoolInUse(open)
+        }
     } else {
-        Stranded::Idle
+        Stranded::Stacked
     }))
+}
+
+/// A pool and the volumes in it, the pool last.
+pub(super) fn with_pool<'a>(vg: &'a Vg, pool: &'a str) -> impl Iterator<Item = &'a Lv> {
+    let volumes = vg.lvs.iter().filter(move |lv| lv.pool == pool);
+    volumes.chain(vg.pool(pool))
+}
+
+/// Which of the pool and its volumes somebody has open.
+fn open_of_pool(control: &dm::Control, vg: &Vg, pool: &str) -> io::Result<Vec<String>> {
+    let mut open = Vec::new();
+    for lv in with_pool(vg, pool) {
+        let device = control.device(&lv.dm_uuid(vg, ""))?;
+        if device.is_some_and(|device| device.open_count > 0) {
+            open.push(lv.name.clone());
+        }
+    }
+    Ok(open)
 }
 
 /// Whether a device with this table, or one below it, is mapped to a number that no device has. What has a leg left
