@@ -1,9 +1,11 @@
 //! A real Kubernetes: what a person does with it, from the bare disk to the pod's data.
 
 pub(super) mod away;
+pub(super) mod kinds;
 pub(super) mod objects;
 pub(super) mod path;
 pub(super) mod placement;
+mod snapshots;
 pub(super) mod trouble;
 pub(super) mod volumes;
 mod workloads;

@@ -112,6 +112,10 @@ pub fn all() -> Vec<Scenario> {
         ),
         Scenario::short("cluster_takes_the_charts", charts::taken),
         Scenario::short("cluster_serves_pods_volumes_uml", cluster::volumes::life),
+        Scenario::slow(
+            "cluster_serves_every_kind_of_volume_uml",
+            cluster::kinds::each,
+        ),
         Scenario::slow("cluster_takes_a_plugged_disk_by_node_label_uml", |c| {
             cluster::path::disk(c, cluster::path::Chosen::NodeLabel)
         }),

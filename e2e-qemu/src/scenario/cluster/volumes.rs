@@ -1,16 +1,14 @@
 //! Volumes of pods on real LVM: made, grown under their pod, copied, kept over a restart of the driver, and gone.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::workloads::{self, NAMESPACE, list};
-use super::{Context, TOPOLVM, in_cluster};
+use super::{Context, TOPOLVM, in_cluster, snapshots};
 use crate::cluster::{self, Cluster, images};
 use crate::command::Command;
-use crate::host;
 use crate::spec::{Backend, Disk};
 
 /// What takes seconds on a machine with nothing else to do.
@@ -18,7 +16,7 @@ const SOON: Duration = Duration::from_mins(2);
 
 /// See the module.
 pub(in super::super) fn life(context: &Context) -> Result<()> {
-    let snapshots = snapshot_crds(&context.workspace)?;
+    let crds = snapshots::crds(&context.workspace)?;
     in_cluster(context, |cluster| {
         let spec = context.spec(Backend::Uml, "n1").module("loop");
         let node = cluster.node(1, spec)?;
@@ -26,13 +24,7 @@ pub(in super::super) fn life(context: &Context) -> Result<()> {
         node.guest().check(Command::shell(format!(
             "lvm vgcreate vg {disk} && lvm lvcreate -y -L 6G -T vg/pool"
         )))?;
-        for crd in &snapshots {
-            let file = crd.to_str().context("the folder is no text")?;
-            cluster
-                .control
-                .kubectl(&["apply", "--server-side", "-f", file])?;
-        }
-        cluster.apply(&snapshot_controller())?;
+        snapshots::install(cluster, &crds)?;
         cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
         cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
         let pods = Pods { context, cluster };
@@ -214,7 +206,8 @@ impl Pods<'_> {
     }
 }
 
-fn claim(name: &str, class: &str, size: &str, block: bool, source: Value) -> Value {
+/// A claim for a file system or a device, from `source` or from nothing.
+pub(super) fn claim(name: &str, class: &str, size: &str, block: bool, source: Value) -> Value {
     let mut claim = workloads::claim(name, class, size);
     claim["spec"]["volumeMode"] = json!(if block { "Block" } else { "Filesystem" });
     claim["spec"]["dataSource"] = source;
@@ -242,46 +235,4 @@ fn values() -> Value {
         "node": {"lvmdEmbedded": true},
         "storageClasses": [class("xfs"), class("ext4")],
     })
-}
-
-/// The CRDs of snapshots, as their module has them.
-fn snapshot_crds(workspace: &Path) -> Result<Vec<PathBuf>> {
-    let mut go = host::command("go");
-    go.args([
-        "mod",
-        "download",
-        "-json",
-        "github.com/kubernetes-csi/external-snapshotter/client/v8",
-    ])
-    .current_dir(workspace.join("e2e-qemu/kubernetes/sidecars"));
-    let found: Value = serde_json::from_slice(&host::capture(&mut go)?)?;
-    let dir = Path::new(found["Dir"].as_str().context("go names no folder")?).join("config/crd");
-    let kinds = [
-        "volumesnapshotclasses",
-        "volumesnapshotcontents",
-        "volumesnapshots",
-    ];
-    Ok(kinds
-        .map(|kind| dir.join(format!("snapshot.storage.k8s.io_{kind}.yaml")))
-        .into())
-}
-
-/// The controller that every cluster with snapshots has, with an administrator's rights.
-fn snapshot_controller() -> String {
-    let labels = json!({"app": "snapshot-controller"});
-    list(&[
-        json!({"apiVersion": "v1", "kind": "ServiceAccount",
-            "metadata": {"name": "snapshot-controller", "namespace": "kube-system"}}),
-        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": {"name": "snapshot-controller"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "ServiceAccount", "name": "snapshot-controller", "namespace": "kube-system"}]}),
-        json!({"apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "snapshot-controller", "namespace": "kube-system"},
-            "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
-                "metadata": {"labels": labels},
-                "spec": {"serviceAccountName": "snapshot-controller", "containers": [{
-                    "name": "c", "image": images::sidecar("snapshot-controller"), "imagePullPolicy": "Never",
-                    "args": ["--leader-election=false"]}]}}}}),
-    ])
 }
