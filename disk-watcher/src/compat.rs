@@ -6,6 +6,9 @@
 //! wrote it; it is bound to the disk that has it when it is first judged, and not followed
 //! afterwards. Two more keys, which no node can be called, carry what people decide about
 //! what is there already: `adoptForeignVG` and `approvedDisks`.
+//!
+//! `none`, and a node without a line, take no disk and nothing else: the class is there and
+//! selects nothing, so that what was taken before is cared for as it was.
 
 use crate::config::{Approval, Config, ConfigError, DiskClass, Mode, Named, Problem};
 use crate::facts::{DiskId, Transport};
@@ -34,30 +37,23 @@ enum Wanted {
     Names(Vec<String>),
 }
 
-/// The class that `text`, the contents of `file`, asks for on `node`; `None` where it asks
-/// for nothing there.
+/// The class that `text`, the contents of `file`, asks for on `node`. Where it asks for no disk
+/// the class is idle, see [`DiskClass::is_idle`].
 ///
 /// # Errors
 /// Every line that is not understood.
-pub fn class(
-    file: &str,
-    text: &str,
-    node: &str,
-    mode: Mode,
-) -> Result<Option<DiskClass>, ConfigError> {
+pub fn class(file: &str, text: &str, node: &str, mode: Mode) -> Result<DiskClass, ConfigError> {
     let config = parse(file, text, node)?;
-    if config.wanted == Wanted::None && config.adopt.is_empty() {
-        return Ok(None);
-    }
     let Some(mut class) = Config::load(CLASS)?.classes.pop() else {
-        return Ok(None);
+        let nothing = Problem::Syntax("the class of disk-config is empty".to_owned());
+        return Err(nothing.into());
     };
     class.mode = mode;
     class.approved = config.approved;
     class.existing.adopt_foreign_vg = config.adopt;
     match config.wanted {
         Wanted::All => {}
-        // No disk, only what is there already.
+        // No further disk, only what is there already.
         Wanted::None => class.select.named = Some(Vec::new()),
         Wanted::Names(names) => {
             class.select.named = Some(names.iter().map(|name| Named::new(name)).collect());
@@ -66,7 +62,7 @@ pub fn class(
             class.select.min = lvmd::units::Bytes(0);
         }
     }
-    Ok(Some(class))
+    Ok(class)
 }
 
 fn parse(file: &str, text: &str, node: &str) -> Result<DiskConfig, ConfigError> {
@@ -195,13 +191,13 @@ mod tests {
 
     const FILE: &str = "# the cluster's disks\nnode-1: all\nnode-10: /dev/sdb /dev/disk/by-id/ata-X   # two\nnode-2: none\n\nadoptForeignVG: 1aBcDe-fGhI-2345-6789-abcd-EFGH-ijklmn\n";
 
-    fn of(text: &str, node: &str) -> Result<Option<DiskClass>, String> {
+    fn of(text: &str, node: &str) -> Result<DiskClass, String> {
         class("disk-config", text, node, Mode::Plan).map_err(|e| e.to_string())
     }
 
     #[test]
     fn the_names_are_those_of_the_guide_and_the_pool_has_room_to_grow() {
-        let class = of("node-1: all\n", "node-1").unwrap().unwrap();
+        let class = of("node-1: all\n", "node-1").unwrap();
         let pool = class.thin_pool.as_ref().unwrap();
         assert_eq!(
             (class.volume_group.name.as_str(), pool.name.as_str()),
@@ -220,19 +216,33 @@ mod tests {
     #[test]
     fn a_node_is_matched_exactly() {
         let names = |node| {
-            let named = of(FILE, node).unwrap().unwrap().select.named?;
+            let named = of(FILE, node).unwrap().select.named?;
             Some(named.into_iter().map(|n| n.path).collect::<Vec<_>>())
         };
         assert_eq!(names("node-1"), None, "all");
         let two = ["/dev/sdb".to_owned(), "/dev/disk/by-id/ata-X".to_owned()];
         assert_eq!(names("node-10"), Some(two.to_vec()));
         for node in ["node-2", "node", "node-3", "ode-1", "node.1"] {
-            let class = of(FILE, node).unwrap().unwrap();
+            let class = of(FILE, node).unwrap();
             assert_eq!(class.select.named, Some(vec![]), "{node}: no disk");
             assert_eq!(class.existing.adopt_foreign_vg.len(), 1);
         }
-        assert_eq!(of("node-1: all\n", "node-2"), Ok(None));
-        assert_eq!(of("", "node-2"), Ok(None));
+    }
+
+    #[test]
+    fn what_was_taken_is_cared_for_after_none_and_without_a_line() {
+        let all = of("node-1: all\n", "node-1").unwrap();
+        assert!(!all.is_idle());
+        for text in ["node-1: none\n", "node-2: all\n", "# nothing\n"] {
+            let idle = class("disk-config", text, "node-1", Mode::Enforce).unwrap();
+            assert!(idle.is_idle(), "{text}");
+            assert_eq!(idle.mode, Mode::Enforce, "{text}: its pool grows");
+            assert_eq!(
+                (&idle.name, &idle.volume_group, &idle.thin_pool),
+                (&all.name, &all.volume_group, &all.thin_pool),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -277,7 +287,7 @@ mod tests {
             "n1: all\napprovedDisks: serial.a=b=sha256:{}\n",
             "ab".repeat(32)
         );
-        let class = of(&text, "n1").unwrap().unwrap();
+        let class = of(&text, "n1").unwrap();
         assert_eq!(class.approved[0].disk_id.as_str(), "serial.a=b");
         assert_eq!(class.approved[0].node, "n1");
     }

@@ -104,6 +104,16 @@ impl Config {
         }
     }
 
+    /// Adds a class. An idle one gives way to any other of its name or group.
+    pub(crate) fn add(&mut self, class: DiskClass) {
+        if class.is_idle() && self.classes.iter().any(|c| c.is_in_the_way_of(&class)) {
+            return;
+        }
+        self.classes
+            .retain(|c| !c.is_idle() || !c.is_in_the_way_of(&class));
+        self.classes.push(class);
+    }
+
     /// The classes that cannot stand beside each other, and why.
     pub(crate) fn clashes(classes: &[DiskClass]) -> BTreeMap<String, String> {
         let mut clashes: BTreeMap<String, String> = BTreeMap::new();
@@ -224,6 +234,19 @@ impl Approval {
             disk_id,
             fingerprint: digest.to_owned(),
         })
+    }
+}
+
+impl DiskClass {
+    /// Whether it selects no disk and adopts no group: it only cares for what is there.
+    pub fn is_idle(&self) -> bool {
+        let selects_none = self.select.named.as_ref().is_some_and(Vec::is_empty);
+        selects_none && self.existing.adopt_foreign_vg.is_empty()
+    }
+
+    /// Whether two classes cannot stand beside each other.
+    fn is_in_the_way_of(&self, other: &Self) -> bool {
+        self.name == other.name || self.volume_group.name == other.volume_group.name
     }
 }
 

@@ -204,7 +204,8 @@ impl<R: Runner + Clone> Watcher<R> {
             .filter(|c| c.stage >= Stage::Grouped)
             .map(|c| c.volume_group.clone())
             .collect();
-        let needs_thin = config.classes.iter().any(|class| class.thin_pool.is_some());
+        let makes_pools = |class: &DiskClass| class.thin_pool.is_some() && !class.is_idle();
+        let needs_thin = config.classes.iter().any(makes_pools);
         let none = Files::new();
         let files = self.journal.as_ref().map_or(&none, Journal::files);
         let node = self.node.read(&wanted, needs_thin, files).await?;

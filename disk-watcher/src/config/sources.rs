@@ -67,7 +67,7 @@ impl Sources {
             std::fs::read_to_string(compat).with_context(|| format!("cannot read {file}"))?;
         let class =
             compat::class(&file, &text, &self.node()?, self.compat_mode).with_context(unused)?;
-        config.classes.extend(class);
+        config.add(class);
         config.check_twins().with_context(unused)?;
         Ok(config)
     }
@@ -144,5 +144,14 @@ mod tests {
         std::fs::write(&sources.config, class.replace("NAME", "topolvm_vg")).unwrap();
         let error = format!("{:#}", sources.load().unwrap_err());
         assert!(error.contains("is the group of 2 classes"), "{error}");
+        std::fs::write(dir.path().join("disk-config"), "n1: none\n").unwrap();
+        let names: Vec<String> = sources
+            .load()
+            .unwrap()
+            .classes
+            .into_iter()
+            .map(|c| c.name)
+            .collect();
+        assert_eq!(names, ["fast"], "what takes no disk gives way");
     }
 }

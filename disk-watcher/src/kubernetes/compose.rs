@@ -131,7 +131,7 @@ impl Composed {
             self.place(candidate);
         }
         let classes: Vec<&DiskClass> = new.iter().filter_map(|c| c.class.as_ref().ok()).collect();
-        let mut all = self.config.classes.clone();
+        let mut all = self.busy();
         all.extend(classes.iter().map(|class| (*class).clone()));
         let clashes = Config::clashes(&all);
         for candidate in &new {
@@ -179,13 +179,19 @@ impl Composed {
 
     /// Why a class cannot stand beside those that are placed.
     fn clash(&self, class: &DiskClass) -> Option<String> {
-        let mut all = self.config.classes.clone();
+        let mut all = self.busy();
         all.push(class.clone());
         Config::clashes(&all).remove(&class.name)
     }
 
+    /// The classes that are placed and do not give way.
+    fn busy(&self) -> Vec<DiskClass> {
+        let classes = self.config.classes.iter();
+        classes.filter(|class| !class.is_idle()).cloned().collect()
+    }
+
     fn accept(&mut self, object: &Written, class: DiskClass) {
-        self.config.classes.push(class);
+        self.config.add(class);
         self.kept.classes.push(object.clone());
     }
 

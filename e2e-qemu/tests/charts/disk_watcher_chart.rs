@@ -59,7 +59,7 @@ fn the_watcher_takes_its_files_and_arguments() {
         .as_str()
         .unwrap();
     let class = compat::class("disk-config", text, "k8s-control-1", Mode::Enforce).unwrap();
-    assert!(class.is_some_and(|class| class.mode == Mode::Enforce));
+    assert!(!class.is_idle() && class.mode == Mode::Enforce);
 }
 
 #[test]

@@ -226,3 +226,19 @@ fn requests_stand_beside_those_of_files_and_wipes_are_not_kept() {
         [("r", "Conflict"), ("w", "Conflict"), ("bad", "Invalid")]
     );
 }
+
+#[test]
+fn a_class_of_a_file_that_takes_no_disk_gives_way_to_an_object() {
+    let mode = crate::config::Mode::Enforce;
+    let mut idle = Config::default();
+    idle.add(crate::compat::class("disk-config", "n1: none", "n1", mode).unwrap());
+    let alone = compose(&idle, &told(vec![]), &Kept::default());
+    assert_eq!(names(&alone), ["topolvm"]);
+    for object in [plain("a", "topolvm_vg"), plain("topolvm", "g")] {
+        let composed = compose(&idle, &told(vec![object.clone()]), &Kept::default());
+        assert_eq!(names(&composed), [object.name.as_str()]);
+        assert_eq!(refusals(&composed), []);
+        let again = compose(&idle, &told(vec![object.clone()]), &composed.kept);
+        assert_eq!(names(&again), [object.name.as_str()], "in force already");
+    }
+}
