@@ -34,6 +34,11 @@ pub struct NodeCli {
     #[arg(long, value_name = "FOLDER")]
     pub state_dir: Option<PathBuf>,
 
+    /// The DaemonSet that runs this, in this pod's namespace. Where its next pod is another program's, or there is none, the
+    /// kubelet forgets the driver at the end
+    #[arg(long, value_name = "NAME")]
+    pub daemonset: Option<String>,
+
     /// Configuration file of the embedded lvmd; taken up again whenever it changes
     #[arg(long, value_name = "FILE", default_value = LVMD_CONFIG)]
     pub config: PathBuf,

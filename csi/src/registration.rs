@@ -2,7 +2,9 @@
 //!
 //! The kubelet watches a folder for sockets and asks each who it is. The socket is put
 //! there in one step under its name and is left behind at the end: a restart replaces it,
-//! and at no time is the driver unknown to the kubelet, which would refuse pods then.
+//! and at no time is the driver unknown to the kubelet, which would refuse pods then. Only
+//! where this program does not come back ([`successor`](crate::kubernetes::successor)) it
+//! is removed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -106,6 +108,17 @@ pub fn serve(folder: &Path, csi_socket: &Path, stop: CancellationToken) -> io::R
     Ok(())
 }
 
+/// Has the kubelet forget the driver, so that another program of the same driver can register.
+///
+/// # Errors
+/// The socket cannot be removed.
+pub fn leave(folder: &Path) -> io::Result<()> {
+    match std::fs::remove_file(folder.join(socket_name())) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +161,8 @@ mod tests {
         serve(&registry, &csi, CancellationToken::new()).unwrap();
         info(&registry).await;
         assert_eq!(std::fs::read_dir(&registry).unwrap().count(), 1);
+        leave(&registry).unwrap();
+        assert_eq!(std::fs::read_dir(&registry).unwrap().count(), 0);
+        leave(&registry).unwrap();
     }
 }

@@ -24,6 +24,7 @@ use crate::controller::Controller;
 use crate::identity::Identity;
 use crate::kubernetes::node_object::NodeObject;
 use crate::kubernetes::reconciler::Reconciler;
+use crate::kubernetes::successor;
 use crate::node::{Formatting, Node};
 use crate::proto::controller_server::ControllerServer;
 use crate::proto::identity_server::IdentityServer;
@@ -52,6 +53,7 @@ pub async fn node(cli: NodeCli) -> anyhow::Result<()> {
         csi_socket: socket,
         nodename,
         state_dir,
+        daemonset,
         config,
         lvm_path,
         metrics_bind_address,
@@ -101,17 +103,21 @@ pub async fn node(cli: NodeCli) -> anyhow::Result<()> {
     });
     let (listener, bound) = Bound::new(&socket)?;
     info!(socket = %socket.display(), "serving CSI");
+    let mut registered = None;
     if let Some(client) = client {
         let work = Work {
-            client,
+            client: client.clone(),
             nodename,
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
         work.start(&embedded);
         match registration::folder(&socket) {
-            Some(folder) => registration::serve(&folder, &socket, stop.clone())
-                .with_context(|| format!("cannot register in {}", folder.display()))?,
+            Some(folder) => {
+                registration::serve(&folder, &socket, stop.clone())
+                    .with_context(|| format!("cannot register in {}", folder.display()))?;
+                registered = daemonset.map(|set| (client, set, folder));
+            }
             None => info!("registering with the kubelet is left to somebody else"),
         }
     }
@@ -127,6 +133,12 @@ pub async fn node(cli: NodeCli) -> anyhow::Result<()> {
         .await
         .context("serving failed")?;
     stop.cancel();
+    if let Some((client, daemonset, folder)) = registered
+        && !successor::takes_over(&client, &daemonset).await
+    {
+        info!("what comes next registers by itself: the kubelet forgets this driver");
+        registration::leave(&folder)?;
+    }
     bound.remove()?;
     tasks.close();
     tasks.wait().await;

@@ -118,6 +118,7 @@ spec:
             - /topolvm-node
             - --csi-socket={{ $socket }}
             - --embed-lvmd
+            - --daemonset={{ include "topolvm.fullname" $root }}-node{{ $suffix }}
             {{- with $node.profiling.bindAddress }}
             - --profiling-bind-address={{ . }}
             {{- end }}
