@@ -156,8 +156,33 @@ pub const HELM: Module = Module {
     version_in: &["helm.sh/helm/v3/internal/version.version"],
 };
 
+/// Stand-ins for sidecars of upstream's chart.
+pub const STANDINS: Module = Module {
+    name: "standins",
+    suite: "cluster",
+    what: "stand-ins for sidecars",
+    files: &[
+        ("go.mod", include_str!("../../kubernetes/standins/go.mod")),
+        ("go.sum", include_str!("../../kubernetes/standins/go.sum")),
+        ("main.go", include_str!("../../kubernetes/standins/main.go")),
+    ],
+    packages: &["."],
+    binaries: &["standins"],
+    upstream: "k8s.io/kubelet",
+    flags: &[],
+    version_in: &[],
+};
+
 /// All of them.
-pub const MODULES: [Module; 6] = [CONTROL, ETCD, CONTAINERD, SIDECARS, PROVISIONER, HELM];
+pub const MODULES: [Module; 7] = [
+    CONTROL,
+    ETCD,
+    CONTAINERD,
+    SIDECARS,
+    PROVISIONER,
+    HELM,
+    STANDINS,
+];
 
 /// The programs, built.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ use extension::{Cache, Recipe, image, layer};
 use serde_json::{Value, json};
 
 use super::binaries::Binaries;
+use super::upstream;
 
 /// The node image, as the charts are told to use it.
 pub const BASALT: &str = "basalt.test/basalt:dev";
@@ -68,11 +69,16 @@ pub fn chart_value(sidecars: bool) -> Value {
     image
 }
 
-/// Writes the archives that nodes import into `dir`; their paths.
+/// Writes the archives that nodes import into `dir`, with our own programs from `programs`; their paths.
 ///
 /// # Errors
 /// A tree or program is missing, or `dir` cannot be written.
-pub(super) fn write(workspace: &Path, binaries: &Binaries, dir: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn write(
+    workspace: &Path,
+    programs: &Path,
+    binaries: &Binaries,
+    dir: &Path,
+) -> Result<Vec<PathBuf>> {
     let cache = Cache::of_workspace(workspace);
     let mut archives = Vec::new();
     let mut keep = |name: &str, layout: &Layout| -> Result<()> {
@@ -83,9 +89,10 @@ pub(super) fn write(workspace: &Path, binaries: &Binaries, dir: &Path) -> Result
     };
 
     let busybox = busybox(&cache.tree(&Recipe::guest())?.join("usr/bin/busybox"))?;
-    keep("busybox", &pack(BUSYBOX, &["/bin/sh"], &busybox)?)?;
+    keep("busybox", &pack(BUSYBOX, &["/bin/sh"], PATH, &busybox)?)?;
     let wait = "trap 'exit 0' TERM INT; sleep 2147483647 & wait";
-    keep("pause", &pack(PAUSE, &["/bin/sh", "-c", wait], &busybox)?)?;
+    let wait = ["/bin/sh", "-c", wait];
+    keep("pause", &pack(PAUSE, &wait, PATH, &busybox)?)?;
 
     for name in [
         "csi-provisioner",
@@ -97,23 +104,54 @@ pub(super) fn write(workspace: &Path, binaries: &Binaries, dir: &Path) -> Result
         program(&mut root, name, &binaries.path(name))?;
         root.put(Path::new("tmp"), Node::Dir { mode: 0o1777 })?;
         let entry = format!("/{name}");
-        keep(name, &pack(&sidecar(name), &[&entry], &root)?)?;
+        keep(name, &pack(&sidecar(name), &[&entry], PATH, &root)?)?;
     }
 
-    let root = image::rootfs(
-        &cache.tree(&Recipe::node())?,
-        &workspace.join("target/debug"),
-    )?;
+    let root = image::rootfs(&cache.tree(&Recipe::node())?, programs)?;
     keep("basalt", &image::layout(&root, BASALT, "0.0.0")?)?;
     Ok(archives)
 }
 
-fn pack(reference: &str, entrypoint: &[&str], root: &Rootfs) -> Result<Layout> {
+/// Writes the archives that upstream's chart needs beside these into `dir`; their paths.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn write_upstream(
+    workspace: &Path,
+    binaries: &Binaries,
+    dir: &Path,
+) -> Result<Vec<PathBuf>> {
+    let mut archives = Vec::new();
+    let mut keep = |name: &str, layout: &Layout| -> Result<()> {
+        let path = dir.join(format!("{name}.tar"));
+        layout.write_archive(&path, EPOCH)?;
+        archives.push(path);
+        Ok(())
+    };
+    let root = upstream::rootfs(workspace, binaries)?;
+    let path = "/usr/sbin:/usr/bin:/";
+    let image = pack(upstream::IMAGE, &["/hypertopolvm"], path, &root)?;
+    keep("topolvm", &image)?;
+    // Its chart has a shell remove the registrar's socket.
+    let shell = Cache::of_workspace(workspace).tree(&Recipe::guest())?;
+    for name in ["csi-node-driver-registrar", "livenessprobe"] {
+        let mut root = busybox(&shell.join("usr/bin/busybox"))?;
+        program(&mut root, name, &binaries.path("standins"))?;
+        let entry = format!("/{name}");
+        keep(name, &pack(&sidecar(name), &[&entry], PATH, &root)?)?;
+    }
+    Ok(archives)
+}
+
+/// Where an image's programs are.
+const PATH: &str = "/bin:/";
+
+fn pack(reference: &str, entrypoint: &[&str], path: &str, root: &Rootfs) -> Result<Layout> {
     let spec = ImageSpec {
         reference: reference.to_owned(),
         architecture: "amd64",
         entrypoint: entrypoint.iter().map(|word| (*word).to_owned()).collect(),
-        env: vec!["PATH=/bin:/".to_owned()],
+        env: vec![format!("PATH={path}")],
         labels: Vec::new(),
         epoch: EPOCH,
     };
@@ -131,7 +169,7 @@ fn busybox(from: &Path) -> Result<Rootfs> {
     Ok(root)
 }
 
-fn program(root: &mut Rootfs, at: &str, from: &Path) -> Result<()> {
+pub(super) fn program(root: &mut Rootfs, at: &str, from: &Path) -> Result<()> {
     let from = from
         .canonicalize()
         .with_context(|| format!("no program {}", from.display()))?;

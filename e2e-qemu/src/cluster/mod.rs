@@ -8,6 +8,8 @@ pub mod images;
 mod network;
 mod node;
 mod pki;
+pub mod snapshots;
+pub mod upstream;
 mod wait;
 
 use std::io::Write as _;
@@ -73,9 +75,23 @@ impl Cluster {
     /// # Errors
     /// A program cannot be built or started.
     pub fn start(workspace: &Path, binaries: Binaries, dir: &Path) -> Result<Self> {
+        let programs = workspace.join("target/debug");
+        Self::start_with(workspace, &programs, binaries, dir)
+    }
+
+    /// The same with our own programs from another folder.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        workspace: &Path,
+        programs: &Path,
+        binaries: Binaries,
+        dir: &Path,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let step = Step::start("packing the images");
-        let archives = images::write(workspace, &binaries, dir)?;
+        let archives = images::write(workspace, programs, &binaries, dir)?;
         step.done();
         let step = Step::start("starting the control plane");
         let control = Control::start(dir, &binaries)?;
@@ -87,6 +103,18 @@ impl Cluster {
             archives,
             control,
         })
+    }
+
+    /// Has the nodes that boot from now on know the images of [`upstream`].
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn add_upstream(&mut self) -> Result<()> {
+        let step = Step::start("packing upstream's images");
+        let more = images::write_upstream(&self.workspace, &self.binaries, &self.dir)?;
+        self.archives.extend(more);
+        step.done();
+        Ok(())
     }
 
     /// Boots node `number`, from 1, from `spec`, and waits until it is Ready.
@@ -131,7 +159,7 @@ impl Cluster {
         files: &[&str],
         values: &Value,
     ) -> Result<()> {
-        self.helm("install", name, namespace, files, values)
+        self.helm("install", &self.chart(name), name, namespace, files, values)
     }
 
     /// The same chart again, with these values in place of the ones before.
@@ -139,12 +167,21 @@ impl Cluster {
     /// # Errors
     /// helm or the API server refuses it.
     pub fn helm_upgrade(&self, name: &str, namespace: &str, values: &Value) -> Result<()> {
-        self.helm("upgrade", name, namespace, &[], values)
+        self.helm("upgrade", &self.chart(name), name, namespace, &[], values)
     }
 
-    fn helm(
+    fn chart(&self, name: &str) -> PathBuf {
+        self.workspace.join("charts").join(name)
+    }
+
+    /// Installs or upgrades (`verb`) the release `name` with any `chart`.
+    ///
+    /// # Errors
+    /// helm or the API server refuses it.
+    pub fn helm(
         &self,
         verb: &str,
+        chart: &Path,
         name: &str,
         namespace: &str,
         files: &[&str],
@@ -162,7 +199,7 @@ impl Cluster {
             .arg("--values")
             .arg(file.path())
             .current_dir(&self.workspace)
-            .arg(self.workspace.join("charts").join(name));
+            .arg(chart);
         host::capture(&mut helm)?;
         Ok(())
     }

@@ -3,13 +3,13 @@
 
 mod token;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Context;
-use crate::cluster::{self, Control};
+use crate::cluster::{self, Control, snapshots, upstream};
 use crate::host;
 
 const NAMESPACE: &str = "topolvm-system";
@@ -76,9 +76,10 @@ impl Bench<'_> {
 
     /// Each manifest, with everything on that the API server knows the kinds of, in a strict dry run.
     fn every_manifest_is_taken(&self) -> Result<()> {
-        let client = self.module("github.com/kubernetes-csi/external-snapshotter/client/v8")?;
-        let crd = client.join("config/crd/snapshot.storage.k8s.io_volumesnapshotclasses.yaml");
-        self.kubectl(&["apply", "-f", crd.to_str().context("no text")?])?;
+        for crd in snapshots::crds(&self.context.workspace)? {
+            let crd = crd.to_str().context("no text")?;
+            self.kubectl(&["apply", "--server-side", "-f", crd])?;
+        }
         let all = "scheduler: {enabled: true, type: deployment}\nnetworkPolicy: {enabled: true}\n\
             dashboard: {enabled: true}\nsnapshot: {volumeSnapshotClasses: [{name: thin, isDefaultClass: true}]}\n\
             lvmd:\n  nodeSelector: {disks: ssd}\n  additionalConfigs:\n  \
@@ -121,9 +122,9 @@ impl Bench<'_> {
 
     /// TopoLVM's own chart is installed, a volume made, and ours takes its place; the volume is there.
     fn topolvm_is_replaced(&self) -> Result<()> {
-        let topolvm = self.module("github.com/topolvm/topolvm")?;
-        let chart = self.without_dependencies(&topolvm.join("charts/topolvm"))?;
-        self.helm(&["install", "topolvm", &chart, "-n", NAMESPACE, "-f", GUIDE])?;
+        let chart = upstream::chart(&self.context.workspace, &self.dir)?;
+        let chart = chart.to_str().context("the folder is no text")?;
+        self.helm(&["install", "topolvm", chart, "-n", NAMESPACE, "-f", GUIDE])?;
         self.make_volume("theirs", "n1")?;
         self.helm(&[
             "upgrade",
@@ -172,38 +173,5 @@ impl Bench<'_> {
         ];
         self.kubectl(&wait)?;
         self.kubectl(&["create", "-f", &file]).map(drop)
-    }
-
-    /// Where the sources of a Go module are that the sidecars are built from.
-    fn module(&self, name: &str) -> Result<PathBuf> {
-        let mut go = host::command("go");
-        go.args(["mod", "download", "-json", name])
-            .current_dir(self.context.workspace.join("e2e-qemu/kubernetes/sidecars"));
-        let found: serde_json::Value = serde_json::from_slice(&host::capture(&mut go)?)?;
-        let dir = found["Dir"].as_str().context("go names no folder")?;
-        Ok(dir.into())
-    }
-
-    /// A copy of a chart whose dependencies, which are not installed anyway, need not be there.
-    fn without_dependencies(&self, chart: &Path) -> Result<String> {
-        let copy = self.dir.join("upstream");
-        host::capture(
-            host::command("cp")
-                .args(["-r", "--no-preserve=mode"])
-                .arg(chart)
-                .arg(&copy),
-        )?;
-        let file = copy.join("Chart.yaml");
-        let text = std::fs::read_to_string(&file)?;
-        let (before, after) = text
-            .split_once("dependencies:")
-            .context("no dependencies")?;
-        let (_, after) = after
-            .split_once("\nannotations:")
-            .context("nothing after them")?;
-        std::fs::write(&file, format!("{before}annotations:{after}"))?;
-        let lock = copy.join("Chart.lock");
-        std::fs::remove_file(lock)?;
-        Ok(copy.to_str().context("the folder is no text")?.to_owned())
     }
 }

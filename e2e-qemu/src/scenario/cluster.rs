@@ -5,7 +5,6 @@ pub(super) mod kinds;
 pub(super) mod objects;
 pub(super) mod path;
 pub(super) mod placement;
-mod snapshots;
 pub(super) mod trouble;
 pub(super) mod volumes;
 mod workloads;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::volumes::claim;
 use super::workloads::{NAMESPACE, exec, list, pod, ready};
-use super::{Context, TOPOLVM, in_cluster, snapshots};
-use crate::cluster::{self, Cluster, Node, images};
+use super::{Context, TOPOLVM, in_cluster};
+use crate::cluster::{self, Cluster, Node, images, snapshots};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 

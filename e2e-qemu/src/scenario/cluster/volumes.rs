@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::workloads::{self, NAMESPACE, list};
-use super::{Context, TOPOLVM, in_cluster, snapshots};
-use crate::cluster::{self, Cluster, images};
+use super::{Context, TOPOLVM, in_cluster};
+use crate::cluster::{self, Cluster, images, snapshots};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 

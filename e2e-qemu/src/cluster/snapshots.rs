@@ -1,26 +1,19 @@
-//! What a cluster with snapshots has beside the driver: their CRDs and their controller.
+//! What every cluster with snapshots has beside the driver: the CRDs, and the controller that makes their contents.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::workloads::list;
-use crate::cluster::{Cluster, images};
-use crate::host;
+use super::{Cluster, images, upstream};
 
-/// The CRDs of snapshots, as their module has them.
-pub(super) fn crds(workspace: &Path) -> Result<Vec<PathBuf>> {
-    let mut go = host::command("go");
-    go.args([
-        "mod",
-        "download",
-        "-json",
-        "github.com/kubernetes-csi/external-snapshotter/client/v8",
-    ])
-    .current_dir(workspace.join("e2e-qemu/kubernetes/sidecars"));
-    let found: Value = serde_json::from_slice(&host::capture(&mut go)?)?;
-    let dir = Path::new(found["Dir"].as_str().context("go names no folder")?).join("config/crd");
+/// The CRDs of snapshots, as their module has them. They are looked up before a cluster's network is entered.
+///
+/// # Errors
+/// go does not have the module and cannot get it.
+pub fn crds(workspace: &Path) -> Result<Vec<PathBuf>> {
+    let name = "github.com/kubernetes-csi/external-snapshotter/client/v8";
+    let dir = upstream::module(workspace, name)?.join("config/crd");
     let kinds = [
         "volumesnapshotclasses",
         "volumesnapshotcontents",
@@ -31,21 +24,18 @@ pub(super) fn crds(workspace: &Path) -> Result<Vec<PathBuf>> {
         .into())
 }
 
-/// Installs both; `crds` are those of [`crds`], which needs the machine's own network.
-pub(super) fn install(cluster: &Cluster, crds: &[PathBuf]) -> Result<()> {
+/// Applies the CRDs, and the controller with an administrator's rights.
+///
+/// # Errors
+/// The API server refuses them.
+pub fn install(cluster: &Cluster, crds: &[PathBuf]) -> Result<()> {
     for crd in crds {
         let file = crd.to_str().context("the folder is no text")?;
-        cluster
-            .control
-            .kubectl(&["apply", "--server-side", "-f", file])?;
+        let apply = ["apply", "--server-side", "-f", file];
+        cluster.control.kubectl(&apply)?;
     }
-    cluster.apply(&controller())
-}
-
-/// The controller that every cluster with snapshots has, with an administrator's rights.
-fn controller() -> String {
     let labels = json!({"app": "snapshot-controller"});
-    list(&[
+    let controller = [
         json!({"apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": {"name": "snapshot-controller", "namespace": "kube-system"}}),
         json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
@@ -59,5 +49,6 @@ fn controller() -> String {
                 "spec": {"serviceAccountName": "snapshot-controller", "containers": [{
                     "name": "c", "image": images::sidecar("snapshot-controller"), "imagePullPolicy": "Never",
                     "args": ["--leader-election=false"]}]}}}}),
-    ])
+    ];
+    cluster.apply(&controller.map(|object| object.to_string()).join("\n---\n"))
 }
