@@ -2,6 +2,7 @@
 
 pub(super) mod away;
 pub(super) mod kinds;
+pub(super) mod migration;
 pub(super) mod objects;
 pub(super) mod path;
 pub(super) mod placement;

@@ -146,6 +146,10 @@ pub fn all() -> Vec<Scenario> {
             "cluster_keeps_what_was_synced_on_a_pulled_disk_uml",
             cluster::trouble::pulled,
         ),
+        Scenario::slow(
+            "cluster_migrates_from_topolvm_and_back_under_load_uml",
+            |c| cluster::migration::there_and_back(c, 1),
+        ),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::workloads::{NAMESPACE, all_kept, claim, exec, list, pod, ready, writing};
+use super::workloads::{NAMESPACE, all_kept, claim, exec, list, pod, ready, writing, written};
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
@@ -40,11 +40,6 @@ fn with_writer(
         work(cluster, &node, &weak)?;
         all_kept(cluster, "writer", "data")
     })
-}
-
-/// How many files the writer has written.
-fn written(cluster: &Cluster, pod: &str) -> Result<u32> {
-    Ok(exec(cluster, pod, "cat /tmp/written 2>/dev/null | wc -l")?.parse()?)
 }
 
 /// The node's plugin and the controller are replaced while a pod writes and others come.

@@ -75,6 +75,11 @@ pub(super) fn exec(cluster: &Cluster, pod: &str, script: &str) -> Result<String>
     cluster.control.kubectl(&exec)
 }
 
+/// How many files a pod that runs [`writing`] has written.
+pub(super) fn written(cluster: &Cluster, pod: &str) -> Result<u32> {
+    Ok(exec(cluster, pod, "cat /tmp/written 2>/dev/null | wc -l")?.parse()?)
+}
+
 /// Of a pod that runs [`writing`] into `folder`: no write failed, every file has its sum, and the container is the first one.
 pub(super) fn all_kept(cluster: &Cluster, pod: &str, folder: &str) -> Result<()> {
     let none = "[ ! -e /tmp/errors ] || { cat /tmp/errors >&2; exit 1; }";
