@@ -40,6 +40,9 @@ enum Action {
         inner: bool,
         plan: PathBuf,
     },
+    /// Has the kernel keep account of processes in a file (internal).
+    #[command(hide = true)]
+    Account { file: PathBuf },
     /// Joins stdin and stdout to a unix socket (internal).
     #[command(hide = true)]
     Relay { socket: PathBuf },
@@ -71,6 +74,11 @@ impl Args {
                     e2e_qemu::supervise::keep(&plan)?
                 };
                 Ok(exit_code(status))
+            }
+            Action::Account { file } => {
+                std::fs::File::create(&file)?;
+                nix::unistd::acct::enable(&file)?;
+                Ok(ExitCode::SUCCESS)
             }
             Action::Relay { socket } => {
                 e2e_qemu::agent::relay(&socket)?;

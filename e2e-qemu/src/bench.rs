@@ -1,6 +1,7 @@
 //! `e2e-qemu bench`: measures in a guest, lvmd beside peers.
 
 mod goals;
+mod kubernetes;
 mod lvmd;
 mod watcher;
 
@@ -17,7 +18,12 @@ enum Part {
     Lvmd,
     /// How fast disk-watcher answers to disks and pools.
     DiskWatcher,
+    /// The CSI driver beside upstream's in one cluster.
+    Kubernetes,
 }
+
+/// The most rounds for part kubernetes: each has several volumes and pods from claim to deletion, with both drivers.
+const KUBERNETES: u32 = 5;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -53,6 +59,7 @@ impl Bench {
                 Part::Lvmd => lvmd::run(&workspace, rounds, &volumes)?,
                 Part::DiskWatcher if trace => watcher::trace(&workspace)?,
                 Part::DiskWatcher => watcher::run(&workspace, rounds)?,
+                Part::Kubernetes => kubernetes::run(&workspace, rounds.min(KUBERNETES))?,
             }
         }
         Ok(ExitCode::SUCCESS)

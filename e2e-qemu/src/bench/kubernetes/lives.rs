@@ -1,0 +1,194 @@
+//! Volumes from claim to deletion, one after the other and fifty at once, and how long each step took.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use e2e_qemu::cluster::{Cluster, images};
+use serde_json::{Value, json};
+
+use super::node::Processes;
+use super::watch::Watch;
+
+/// Several times what the slowest step took.
+const SOON: Duration = Duration::from_mins(5);
+/// How long fifty claims may take.
+const BURST: Duration = Duration::from_mins(20);
+/// How many are claimed at once.
+pub(super) const CLAIMS: usize = 50;
+/// A claim's first size, and the one it grows to.
+const SIZES: [&str; 2] = ["200Mi", "300Mi"];
+
+/// All measurements of a case, in seconds, or processes.
+pub(super) type Measured = BTreeMap<&'static str, Vec<f64>>;
+
+/// What is watched while volumes live.
+pub(super) struct Lives<'a> {
+    cluster: &'a Cluster,
+    claims: Watch,
+    volumes: Watch,
+    pods: Watch,
+    snapshots: Watch,
+}
+
+impl<'a> Lives<'a> {
+    pub(super) fn watch(cluster: &'a Cluster) -> anyhow::Result<Self> {
+        Ok(Self {
+            cluster,
+            claims: Watch::start(cluster, "persistentvolumeclaims")?,
+            volumes: Watch::start(cluster, "persistentvolumes")?,
+            pods: Watch::start(cluster, "pods")?,
+            snapshots: Watch::start(cluster, "volumesnapshots")?,
+        })
+    }
+
+    /// A claim and its pod; and, if the life is to be `full`, what one does with a volume. Only a life that is not counts
+    /// lvm's processes: made, published, deleted.
+    pub(super) fn live(
+        &self,
+        name: &str,
+        full: bool,
+        lvm: &Processes<'_>,
+        measured: &mut Measured,
+    ) -> anyhow::Result<()> {
+        let before = lvm.count()?;
+        let mut add = |case, from: Instant, to: Instant| {
+            let took = to.saturating_duration_since(from).as_secs_f64();
+            measured.entry(case).or_default().push(took);
+        };
+        self.make(name, &Value::Null, SIZES[0], "waits")?;
+        let made = self.claims.when(name, SOON, |_| true)?;
+        add("pvc-bound", made, self.claims.when(name, SOON, bound)?);
+        let made = self.pods.when(name, SOON, |_| true)?;
+        add("pod-ready", made, self.pods.when(name, SOON, ready)?);
+        let copy = format!("{name}-copy");
+        if full {
+            let size = json!({"spec": {"resources": {"requests": {"storage": SIZES[1]}}}});
+            self.kubectl(&["patch", "pvc", name, "--patch", &size.to_string()])?;
+            let wanted =
+                |claim: &Value| claim["spec"]["resources"]["requests"]["storage"] == SIZES[1];
+            let grown = |claim: &Value| claim["status"]["capacity"]["storage"] == SIZES[1];
+            let asked = self.claims.when(name, SOON, wanted)?;
+            add("expand", asked, self.claims.when(name, SOON, grown)?);
+
+            self.cluster.apply(&snapshot(name).to_string())?;
+            let made = self.snapshots.when(name, SOON, |_| true)?;
+            let usable = |snapshot: &Value| snapshot["status"]["readyToUse"] == true;
+            add(
+                "snapshot-ready",
+                made,
+                self.snapshots.when(name, SOON, usable)?,
+            );
+
+            let source = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": name});
+            self.make(&copy, &source, SIZES[1], "waits")?;
+            let made = self.claims.when(&copy, SOON, |_| true)?;
+            add("restore-bound", made, self.claims.when(&copy, SOON, bound)?);
+            self.pods.when(&copy, SOON, ready)?;
+            self.kubectl(&["delete", "pod", &copy, "--wait=false"])?;
+            self.pods.gone(&copy, SOON)?;
+            self.kubectl(&["delete", "pvc", &copy, "--wait=false"])?;
+            self.kubectl(&["delete", "volumesnapshot", name])?;
+        }
+        self.kubectl(&["delete", "pod", name, "--wait=false"])?;
+        self.pods.gone(name, SOON)?;
+        let deleted = self.delete(name)?;
+        add("delete", deleted.0, deleted.1);
+        if full {
+            self.volume_gone(&copy)?;
+        } else {
+            let count = lvm.count()?.saturating_sub(before);
+            measured
+                .entry("lvm-per-volume-life")
+                .or_default()
+                .push(f64::from(count));
+        }
+        Ok(())
+    }
+
+    /// Claims at once, of a class that waits for no pod; how long until all are bound. They are deleted again.
+    pub(super) fn burst(&self) -> anyhow::Result<f64> {
+        let names: Vec<_> = (0..CLAIMS).map(|n| format!("burst-{n}")).collect();
+        let claims: Vec<_> = names
+            .iter()
+            .map(|name| claim(name, &Value::Null, SIZES[0], "now").to_string())
+            .collect();
+        self.cluster.apply(&claims.join("\n---\n"))?;
+        let first = self.claims.when(&names[0], SOON, |_| true)?;
+        let mut last = first;
+        for name in &names {
+            last = last.max(self.claims.when(name, BURST, bound)?);
+        }
+        let all = ["delete", "pvc", "--all", "--wait=false"];
+        self.kubectl(&all)?;
+        for name in &names {
+            let volume = self.volume(name)?;
+            self.volumes.gone(&volume, BURST)?;
+        }
+        Ok((last - first).as_secs_f64())
+    }
+
+    fn kubectl(&self, args: &[&str]) -> anyhow::Result<String> {
+        self.cluster.control.kubectl(args)
+    }
+
+    fn make(&self, name: &str, source: &Value, size: &str, class: &str) -> anyhow::Result<()> {
+        let both = [claim(name, source, size, class), pod(name)];
+        self.cluster
+            .apply(&both.map(|o| o.to_string()).join("\n---\n"))
+    }
+
+    /// Deletes a claim; when that was, and when its volume was gone.
+    fn delete(&self, name: &str) -> anyhow::Result<(Instant, Instant)> {
+        self.kubectl(&["delete", "pvc", name, "--wait=false"])?;
+        let deleted = |claim: &Value| claim["metadata"]["deletionTimestamp"].is_string();
+        let asked = self.claims.when(name, SOON, deleted)?;
+        Ok((asked, self.volume_gone(name)?))
+    }
+
+    fn volume_gone(&self, claim: &str) -> anyhow::Result<Instant> {
+        self.volumes.gone(&self.volume(claim)?, SOON)
+    }
+
+    /// The volume of a claim, as the claim said last.
+    fn volume(&self, claim: &str) -> anyhow::Result<String> {
+        let name = std::cell::Cell::new(String::new());
+        self.claims.when(claim, SOON, |claim| {
+            let volume = claim["spec"]["volumeName"].as_str();
+            name.set(volume.unwrap_or_default().to_owned());
+            volume.is_some()
+        })?;
+        Ok(name.into_inner())
+    }
+}
+
+fn bound(claim: &Value) -> bool {
+    claim["status"]["phase"] == "Bound"
+}
+
+fn ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array();
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+fn claim(name: &str, source: &Value, size: &str, class: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "storageClassName": class, "dataSource": source,
+        "resources": {"requests": {"storage": size}}}})
+}
+
+fn pod(name: &str) -> Value {
+    let script = "trap exit TERM; echo x >/data/x; sync; sleep 1d & wait";
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {
+        "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": false,
+        "containers": [{"name": "c", "image": images::BUSYBOX, "imagePullPolicy": "Never",
+            "command": ["sh", "-c", script], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]}})
+}
+
+fn snapshot(name: &str) -> Value {
+    json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot", "metadata": {"name": name},
+        "spec": {"volumeSnapshotClassName": "thin", "source": {"persistentVolumeClaimName": name}}})
+}
