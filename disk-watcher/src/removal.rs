@@ -5,7 +5,7 @@
 //! (lvm resizes nothing that a pvmove holds), and a request can be taken back. Whatever was
 //! cut is seen in the group: what is left to move is what is left on the disk.
 
-use crate::journal::Leaving;
+use crate::journal::{Leaving, Stage};
 use crate::resume::Found;
 
 /// The disk and its group, as they are.
@@ -43,8 +43,10 @@ pub enum Next {
     Nothing,
     /// It is not done, and nothing was changed for it.
     Refuse(String),
-    /// Something outside is waited for.
+    /// Something outside is waited for, and so is everything else in the class.
     Wait(String),
+    /// The same, and the rest of the class goes on.
+    NotNow(String),
     /// Take back a pvmove that was left behind, since the request is gone.
     Abort,
     /// The request is gone, and the disk is an ordinary member again.
@@ -80,6 +82,39 @@ pub fn next(asked: bool, leaving: Option<Leaving>, world: &World) -> Next {
         Some(used) => inside(asked, leaving, group, used),
         None if leaving == Some(Leaving::Reducing) => outside(group, &world.found),
         None => Next::Refuse("it is in no group of ours".into()),
+    }
+}
+
+/// Decides for a disk that a person says is gone for good. Nothing is written to any disk: the claim is withdrawn once no
+/// group counts on the disk. `bearer` names a disk that tells of the group of the claim.
+pub fn given_up(world: &World, bearer: Option<&str>) -> Next {
+    if world.found != Found::Gone {
+        return Next::Refuse(
+            "the disk is there; take `lost` out of the request to have it leave its group".into(),
+        );
+    }
+    match (&world.group, bearer) {
+        (Some(group), _) if group.used.is_some() => Next::Refuse(
+            "its group counts on it still: plug it in again; or give up what was on it, and take it out of the group with `vgreduce --removemissing`"
+                .into(),
+        ),
+        (Some(group), _) if !group.frozen.is_empty() => Next::NotNow(group.frozen.join("; ")),
+        (None, Some(disk)) => {
+            Next::NotNow(format!("{disk} tells of its group, which is not there"))
+        }
+        (Some(_), _) | (None, None) => Next::Done,
+    }
+}
+
+/// Decides for a disk that was claimed and never became a member. What was begun on it is taken back.
+pub fn not_yet_in(stage: Stage, world: &World) -> Next {
+    let is_in = |group: &Around| group.used.is_some() || !group.frozen.is_empty();
+    match &world.found {
+        // Its group may be on disks that are not there.
+        _ if stage >= Stage::Grouped => Next::NotNow("its group is finished first".into()),
+        Found::NoLabel if !world.group.as_ref().is_some_and(is_in) => Next::Done,
+        Found::Orphan if !world.group.as_ref().is_some_and(is_in) => Next::RemovePv,
+        _ => Next::NotNow("it is still on its way in; that is finished first".into()),
     }
 }
 
@@ -249,6 +284,59 @@ mod tests {
             next(false, REDUCING, &world(|g| g.used = Some(0))),
             Next::Return
         );
+    }
+
+    #[test]
+    fn a_disk_that_is_gone_for_good_is_forgotten_once_no_group_counts_on_it() {
+        let gone = |change: fn(&mut Around)| World {
+            found: Found::Gone,
+            ..world(change)
+        };
+        let reduced = gone(|g| g.used = None);
+        assert_eq!(given_up(&reduced, Some("sdb")), Next::Done);
+        let listed = given_up(&gone(|g| g.frozen.push("VGPartial".into())), None);
+        assert!(matches!(&listed, Next::Refuse(why) if why.contains("vgreduce --removemissing")));
+        let frozen = |g: &mut Around| {
+            g.used = None;
+            g.frozen.push("VGPartial".into());
+        };
+        assert!(matches!(given_up(&gone(frozen), None), Next::NotNow(_)));
+        let nowhere = World {
+            group: None,
+            found: Found::Gone,
+        };
+        assert_eq!(given_up(&nowhere, None), Next::Done);
+        assert!(matches!(given_up(&nowhere, Some("sdb")), Next::NotNow(_)));
+        let there = World {
+            found: Found::Orphan,
+            ..reduced
+        };
+        assert!(matches!(given_up(&there, None), Next::Refuse(_)));
+    }
+
+    #[test]
+    fn what_was_begun_on_a_disk_that_never_joined_is_taken_back() {
+        let of =
+            |group: Option<Around>, found| not_yet_in(Stage::Labelled, &World { group, found });
+        let without = || {
+            let mut group = around();
+            group.used = None;
+            Some(group)
+        };
+        for group in [without(), None] {
+            assert_eq!(of(group.clone(), Found::NoLabel), Next::Done);
+            assert_eq!(of(group.clone(), Found::Orphan), Next::RemovePv);
+            for found in [Found::Gone, Found::Wreck { lacks: None }] {
+                assert!(matches!(of(group.clone(), found), Next::NotNow(_)));
+            }
+        }
+        assert!(matches!(of(Some(around()), Found::Orphan), Next::NotNow(_)));
+        let world = World {
+            group: None,
+            found: Found::Orphan,
+        };
+        let answer = not_yet_in(Stage::Grouped, &world);
+        assert!(matches!(answer, Next::NotNow(_)), "its group may be away");
     }
 
     #[test]

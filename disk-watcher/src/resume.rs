@@ -242,6 +242,7 @@ fn in_group(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Nex
         return Next::Rewrite;
     }
     let unseen = unseen(claims, &group.pv_uuids);
+    let may_join = may_grow(group, claims.iter().map(|(claim, _)| *claim));
     let mut ready = Vec::new();
     for (claim, found) in claims {
         let uuid = claim.pv_uuid.clone();
@@ -257,6 +258,8 @@ fn in_group(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Nex
         match found {
             // It was never a member: nobody waits for it.
             Found::Gone => {}
+            // Claimed before the group came; what is left of that waits for a person, and the pool does not wait for it.
+            Found::NoLabel | Found::Orphan | Found::Wreck { lacks: None } if !may_join => {}
             Found::NoLabel => return Next::Label(uuid),
             Found::Orphan => ready.push(uuid),
             Found::Wreck { lacks: None } if unseen.is_none() => return Next::CleanWreck(uuid),

@@ -73,6 +73,20 @@ impl Judgement {
         let natural = |reason: &&Reason| reason.code.is_natural_of_a_member();
         self.reasons.iter().find(|reason| !natural(reason))
     }
+
+    /// What stands against our label on this disk, which was claimed for the class and carries none yet: it is read anew
+    /// before, and whether the class may have one more disk was asked when it was claimed.
+    pub fn against_its_label(&self, class: &str) -> Option<String> {
+        if self.selection != Selection::Class(class.to_owned()) {
+            return Some(format!(
+                "class {class} does not pick it any more; a DiskRemovalRequest takes the claim back"
+            ));
+        }
+        let asked = [Code::NotZeroed, Code::LimitReached, Code::AwaitingApproval];
+        let mut reasons = self.reasons.iter();
+        let against = reasons.find(|reason| !asked.contains(&reason.code))?;
+        Some(format!("{}: {}", against.code.as_str(), against.detail))
+    }
 }
 
 /// Judges one disk against every rule.

@@ -120,6 +120,9 @@ pub async fn label<R: Runner + Clone>(
     let device = File::open(&path)
         .and_then(|f| identity::Device::of(&f))
         .map_err(|e| changed(e.to_string()))?;
+    if facts.diskseq.is_some_and(|judged| judged != device.diskseq) {
+        return Err(changed("another disk is in its place".into()));
+    }
     if device.size != claim.size {
         return Err(changed(format!(
             "its size was {} and is {}",

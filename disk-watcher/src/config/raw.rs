@@ -430,6 +430,9 @@ pub(super) struct RemovalSpec {
     /// Or by the UUID of its PV.
     #[serde(rename = "pvUUID")]
     pub(super) pv_uuid: Option<String>,
+    /// The disk is gone and does not come back: what is kept of it is forgotten, and nothing is changed on any disk.
+    #[serde(default)]
+    pub(super) lost: bool,
 }
 
 /// The kind of a DiskClass.

@@ -17,6 +17,8 @@ pub struct DiskRemovalRequest {
     pub node: String,
     /// The disk.
     pub target: Target,
+    /// The disk is gone for good: nothing is moved, its claim is withdrawn.
+    pub lost: bool,
 }
 
 /// Which disk.
@@ -136,6 +138,7 @@ pub(super) fn removals(raw: Vec<Removal>) -> (Vec<DiskRemovalRequest>, Vec<Probl
                 name: metadata.name,
                 node: spec.node,
                 target,
+                lost: spec.lost,
             }),
             Err(what) => problems.push(Problem::Request {
                 kind: REMOVAL,

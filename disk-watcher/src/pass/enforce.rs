@@ -149,6 +149,12 @@ impl<R: Runner + Clone> Watcher<R> {
             }
             Next::Label(uuid) => {
                 let (claim, facts) = by_uuid(&uuid)?;
+                let disk = judged.iter().find(|j| is_disk_of(&claim, j));
+                let against = disk.and_then(|j| j.judgement.against_its_label(&class.name));
+                if let Some(why) = against {
+                    let disk = &claim.disk;
+                    return Ok(Step::Held(format!("the claimed disk {disk} waits: {why}")));
+                }
                 let done = apply::label(&self.node, journal, class, &claim, facts).await;
                 self.readings.forget(&facts.name);
                 done.map(|()| Step::Done).map_err(|e| node::chain(&e))

@@ -122,11 +122,6 @@ impl<R: Runner + Clone> Watcher<R> {
         stays: impl Fn(&str) -> bool,
     ) -> Result<Option<Step>, String> {
         let uuid = &claim.pv_uuid;
-        if claim.leaving.is_none() && claim.stage != Stage::Ready {
-            let why = "it is still on its way in; that is finished first".to_owned();
-            self.tell(request, claim, RequestState::Waiting, why);
-            return Ok(None);
-        }
         // Before the look at the group: what it did is seen in that.
         let ended = self.moves.has_ended(uuid);
         let journal = self.journal.as_ref().ok_or("the journal vanished")?;
@@ -162,7 +157,15 @@ impl<R: Runner + Clone> Watcher<R> {
             .map(|j| &j.facts);
         let disk = facts.map(|facts| PathBuf::from(facts.node()));
         let gone = || "its disk vanished".to_owned();
-        let next = removal::next(request.is_some(), claim.leaving, &world);
+        let next = match (request, claim.leaving) {
+            (Some(request), _) if request.lost => {
+                removal::given_up(&world, bearer(claim, judged).as_deref())
+            }
+            (Some(_), None) if claim.stage < Stage::Ready => {
+                removal::not_yet_in(claim.stage, &world)
+            }
+            (request, leaving) => removal::next(request.is_some(), leaving, &world),
+        };
         if let Some(why) = self.refusals.waits(uuid, Instant::now())
             && matches!(next, Next::Move | Next::Resume | Next::Reduce)
         {
@@ -179,6 +182,10 @@ impl<R: Runner + Clone> Watcher<R> {
             Next::Wait(why) => {
                 self.tell(request, claim, RequestState::Waiting, why.clone());
                 return Ok(Some(Step::Held(why)));
+            }
+            Next::NotNow(why) => {
+                self.tell(request, claim, RequestState::Waiting, why);
+                return Ok(None);
             }
             Next::Return => {
                 info!(disk = %claim.disk, "the request is gone; the disk stays in its group");
@@ -342,6 +349,16 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         told
     }
+}
+
+/// The name of a disk that tells of the claim's group.
+fn bearer(claim: &Claim, judged: &[Judged]) -> Option<String> {
+    let group = claim.vg_uuid.as_deref()?;
+    let tells = |disk: &&Judged| disk.pv().and_then(|pv| pv.vg_uuid.as_deref()) == Some(group);
+    judged
+        .iter()
+        .find(tells)
+        .map(|disk| disk.facts.name.clone())
 }
 
 /// How far it has come, for people.

@@ -116,6 +116,25 @@ fn only_a_proven_leftover_of_a_pool_is_removed() {
 }
 
 #[test]
+fn a_disk_that_was_claimed_before_does_not_join_a_group_that_was_adopted_meanwhile() {
+    let class = class(1);
+    let mut adopted = group(Pool::Made);
+    adopted.pv_uuids = vec!["theirs".into()];
+    for found in [
+        Found::NoLabel,
+        Found::Orphan,
+        Found::Wreck { lacks: None },
+        Found::Gone,
+    ] {
+        for stage in [Stage::Claimed, Stage::Labelled] {
+            let claimed = claim("a", stage);
+            let then = next(&class, &[(&claimed, found.clone())], Some(&adopted));
+            assert_eq!(then, Next::Nothing, "{found:?}");
+        }
+    }
+}
+
+#[test]
 fn a_group_gets_no_second_pool_when_the_class_names_another_one() {
     let (class, ready) = (class(1), claim("a", Stage::Ready));
     let member = Found::InGroup {

@@ -94,9 +94,10 @@ pub enum Code {
     DiskGrown,
     /// A DiskRemovalRequest names it. Way out: delete the request.
     RemovalRequested,
-    /// It is ours and was away while its group was changed, so LVM counts it as missing and
-    /// does not use it. Way out: make sure that nothing is needed of what was written
-    /// meanwhile; then vgextend --restoremissing.
+    /// It is ours and was away while its group was changed, so LVM counts it as missing, or
+    /// in the group no more, and does not use it. Way out: make sure that nothing is needed of
+    /// what was written meanwhile; then vgextend --restoremissing. One that was taken out is
+    /// taken again when its label was wiped by hand.
     DiskStale,
     /// Several classes pick it; none gets it. Way out: make their selections disjoint.
     ClassConflict,

@@ -2,6 +2,7 @@
 
 use lvmd::units::Bytes;
 
+use super::evidence::{PvView, VgView};
 use super::{Code, Content, Evidence, Reasons};
 
 pub(super) fn it_is_a_sound_member(evidence: &Evidence<'_>, reasons: &mut Reasons) {
@@ -14,6 +15,23 @@ pub(super) fn it_is_a_sound_member(evidence: &Evidence<'_>, reasons: &mut Reason
     let (size, Ok(lvm)) = (evidence.facts.size.unwrap_or_default(), evidence.lvm) else {
         return;
     };
+    let group = lvm
+        .vgs
+        .iter()
+        .find(|vg| Some(&vg.uuid) == pv.vg_uuid.as_ref());
+    let listed = |group: &VgView| {
+        let same = |seen: &&PvView| seen.uuid == pv.uuid;
+        let mut all = lvm.pvs.iter().filter(same);
+        all.any(|seen| seen.vg_uuid.as_ref() == Some(&group.uuid))
+    };
+    if let Some(group) = group.filter(|group| !listed(group)) {
+        let name = &group.name;
+        reasons.add(
+            Code::DiskStale,
+            format!("PV {} says that it is in {name}, and was taken out of it while it was away; what is on it is not in use", pv.uuid),
+        );
+        return;
+    }
     let Some(seen) = lvm.pvs.iter().find(|seen| seen.uuid == pv.uuid) else {
         return;
     };

@@ -533,6 +533,14 @@ fn table() -> Vec<(&'static str, Case)> {
                 c.lvm().pvs[0].device = None;
             }),
         ),
+        (
+            "DiskStale",
+            case(|c| {
+                member(c, 1 << 20, false);
+                let group = c.group().uuid.clone();
+                c.content().pv.as_mut().unwrap().vg_uuid = Some(group);
+            }),
+        ),
         ("DiskShrunk", case(|c| member(c, 1, true))),
         ("DiskGrown", case(|c| member(c, 1, false))),
         ("Clustered", case(|c| c.group().clustered = true)),

@@ -3,6 +3,7 @@
 
 mod devices;
 mod host;
+mod lost;
 mod lvm;
 mod names;
 mod race;

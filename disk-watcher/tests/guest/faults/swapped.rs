@@ -19,7 +19,12 @@ fn fill(disk: &Disk) {
 
 #[test]
 fn a_disk_in_the_place_of_one_that_is_being_taken_is_left_alone() {
-    for cut in ["Claimed", "Labelled"] {
+    for (cut, has_data) in [
+        ("Claimed", true),
+        ("Labelled", true),
+        ("Claimed", false),
+        ("Labelled", false),
+    ] {
         let bench = Bench::new(64, 512);
         let ours = bench.add();
         let name = ours.name();
@@ -37,13 +42,19 @@ fn a_disk_in_the_place_of_one_that_is_being_taken_is_left_alone() {
         ours.pull();
         run("udevadm", &["settle"]);
         let other = bench.add();
-        fill(&other);
+        if has_data {
+            fill(&other);
+        }
         let before = (other.sum(), other.written());
 
         let watcher = Watcher::start(dir, &config);
         looked_twice(dir);
         let state = entry(dir, &other.name())["state"].clone();
-        assert_eq!(state, "Rejected", "{:?}", codes(dir, &other.name()));
+        let against = codes(dir, &other.name());
+        match has_data {
+            true => assert_eq!(state, "Rejected", "{against:?}"),
+            false => assert_eq!(against, ["LimitReached"], "the class has its one disk"),
+        }
         assert_eq!(
             (other.sum(), other.written()),
             before,
