@@ -27,6 +27,9 @@ const SHIM_LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"))
 /// The agent's line, by its name in /dev.
 const LINE: &str = "ttyS0";
 
+/// The kernel's folder in the guest's.
+const UMID: &str = "uml";
+
 /// Disks are called by these letters.
 const LETTERS: std::ops::RangeInclusive<char> = 'b'..='p';
 
@@ -67,6 +70,11 @@ pub(crate) fn plan(
         let what = "only a virtual machine's disks are recorded";
         return Err(io::Error::new(io::ErrorKind::Unsupported, what));
     }
+    // Left by a boot whose power was cut, it would have the kernel put its console elsewhere.
+    match std::fs::remove_dir_all(scratch.join(UMID)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let library = scratch.join("shim.so");
     std::fs::write(&library, SHIM_LIBRARY)?;
     let bind = |source: &Path, target: &Path, writable| Bind {
@@ -102,7 +110,7 @@ fn argv(spec: &Spec, scratch: &Path, disks: &[Attached]) -> Vec<String> {
         "--addr-no-randomize".to_owned(),
         "/usr/bin/linux.uml".to_owned(),
         format!("uml_dir={}/", scratch.display()),
-        "umid=uml".to_owned(),
+        format!("umid={UMID}"),
         format!("mem={}M", spec.memory_mib),
         "root=/dev/root".to_owned(),
         "rootfstype=hostfs".to_owned(),
@@ -149,7 +157,7 @@ pub(crate) fn key(disk: &Attached) -> DiskKey {
 /// Asks the kernel's console.
 pub(crate) fn ask(scratch: &Path, command: &str) -> io::Result<String> {
     mconsole::ask(
-        &scratch.join("uml/mconsole"),
+        &scratch.join(UMID).join("mconsole"),
         &scratch.join("mconsole-reply"),
         command,
     )

@@ -10,7 +10,8 @@ use crate::error::GuestError;
 use crate::guest::Guest;
 use crate::spec::{Backend, Disk};
 
-/// After a power cut a file that was synced is there, the file system repairs itself, and no process is left.
+/// After a power cut a file that was synced is there, the file system repairs itself, no process is left, and disks can be
+/// plugged.
 pub(super) fn cut(context: &Context, backend: Backend) -> anyhow::Result<()> {
     let guest = Guest::boot(context.spec(backend, "cut").disk(Disk::new(128 << 20)))?;
     let device = guest.disks()[0].path();
@@ -40,6 +41,9 @@ pub(super) fn cut(context: &Context, backend: Backend) -> anyhow::Result<()> {
         recovered == "1",
         "the journal was not replayed: this was no power cut"
     );
+    // Its disks come and go as before.
+    let late = guest.plug(Disk::new(32 << 20))?;
+    guest.pull(&late)?;
     Ok(())
 }
 
