@@ -4,6 +4,7 @@ pub(super) mod away;
 pub(super) mod kinds;
 pub(super) mod migration;
 pub(super) mod objects;
+mod owned;
 pub(super) mod path;
 pub(super) mod placement;
 pub(super) mod trouble;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::volumes::claim;
 use super::workloads::{NAMESPACE, exec, list, pod, ready};
-use super::{Context, TOPOLVM, in_cluster};
+use super::{Context, TOPOLVM, in_cluster, owned};
 use crate::cluster::{self, Cluster, Node, images, snapshots};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
@@ -45,8 +45,8 @@ pub(in super::super) fn each(context: &Context) -> Result<()> {
             "--all",
             "--timeout=180s",
         ])?;
-        kinds.lives_with_its_pod(&node)?;
-        kinds.is_for_one_pod()?;
+        owned::of_its_pod(context, cluster, &node)?;
+        owned::for_one_pod(context, cluster)?;
         cluster
             .control
             .kubectl(&["delete", "pod,pvc", "--all", "--timeout=180s"])?;
@@ -219,71 +219,9 @@ impl Kinds<'_> {
         ));
         Ok(())
     }
-
-    /// A generic ephemeral volume comes and goes with its pod.
-    fn lives_with_its_pod(&self, node: &Node) -> Result<()> {
-        let mut pod = pod("scratch", "echo x >/tmp-data/x", &["tmp-data"], &[]);
-        let mut template = sized("template", "xfs", SIZES[0], Value::Null);
-        for key in ["apiVersion", "kind", "metadata"] {
-            template.as_object_mut().map(|claim| claim.remove(key));
-        }
-        pod["spec"]["volumes"] =
-            json!([{"name": "tmp-data", "ephemeral": {"volumeClaimTemplate": template}}]);
-        self.cluster.apply(&pod.to_string())?;
-        ready(self.cluster, "scratch")?;
-        let written = exec(self.cluster, "scratch", "cat /tmp-data/x")?;
-        ensure!(written == "x", "{written}");
-        let owner =
-            "jsonpath={.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}";
-        let owner = self.kubectl(&["get", "pvc", "scratch-tmp-data", "-o", owner])?;
-        ensure!(owner == "Pod/scratch", "it belongs to {owner}");
-        self.kubectl(&["delete", "pod", "scratch", "--timeout=120s"])?;
-        let started = Instant::now();
-        only_the_pool_is_left(node)?;
-        cluster::until("claim and LogicalVolume are gone", SOON, || {
-            let left = self.kubectl(&["get", "pvc,logicalvolumes", "-o", "name"])?;
-            Ok(left.is_empty())
-        })?;
-        self.context.result(format!(
-            "an ephemeral volume was gone {:.1} s after its pod",
-            started.elapsed().as_secs_f32()
-        ));
-        Ok(())
-    }
-
-    /// ReadWriteOncePod: a second pod waits until the first is gone, and finds its data.
-    fn is_for_one_pod(&self) -> Result<()> {
-        let mut alone = sized("alone", "ext4", SIZES[0], Value::Null);
-        alone["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
-        self.cluster.apply(&list(&[
-            alone,
-            pod("first", "echo first >/alone/x; sync", &["alone"], &[]),
-        ]))?;
-        ready(self.cluster, "first")?;
-        self.cluster
-            .apply(&pod("second", ":", &["alone"], &[]).to_string())?;
-        let events = [
-            "get",
-            "events",
-            "--field-selector=involvedObject.name=second,reason=FailedScheduling",
-        ];
-        cluster::until("the scheduler says why the second waits", SOON, || {
-            Ok(self.kubectl(&events)?.contains("ReadWriteOncePod"))
-        })?;
-        let started = Instant::now();
-        self.kubectl(&["delete", "pod", "first", "--timeout=120s"])?;
-        ready(self.cluster, "second")?;
-        let found = exec(self.cluster, "second", "cat /alone/x")?;
-        ensure!(found == "first", "{found}");
-        self.context.result(format!(
-            "a ReadWriteOncePod volume: the second pod waited, and had the data {:.1} s after the first was deleted",
-            started.elapsed().as_secs_f32()
-        ));
-        Ok(())
-    }
 }
 
-fn only_the_pool_is_left(node: &Node) -> Result<()> {
+pub(super) fn only_the_pool_is_left(node: &Node) -> Result<()> {
     let left = Command::shell("lvm lvs --noheadings -o lv_name vg");
     cluster::until("the volumes are gone", SOON, || {
         Ok(node.guest().check(left.clone())? == "pool")
@@ -304,7 +242,8 @@ fn place(name: &str) -> String {
     }
 }
 
-fn sized(name: &str, kind: &str, mib: u64, source: Value) -> Value {
+/// A claim of that many MiB for a file system of that kind, or a device.
+pub(super) fn sized(name: &str, kind: &str, mib: u64, source: Value) -> Value {
     let class = if is_block(kind) { "xfs" } else { kind };
     claim(name, class, &format!("{mib}Mi"), is_block(kind), source)
 }
