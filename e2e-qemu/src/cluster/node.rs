@@ -85,10 +85,23 @@ impl Node {
     ///
     /// # Errors
     /// It does not come up.
-    pub fn power_cycle(mut self, control: &Control) -> Result<Self> {
+    pub fn power_cycle(self, control: &Control) -> Result<Self> {
+        self.power_cycle_with(control, |_| Ok(()))
+    }
+
+    /// The same, with something done to its guest while it is off.
+    ///
+    /// # Errors
+    /// That fails, or it does not come up.
+    pub fn power_cycle_with(
+        mut self,
+        control: &Control,
+        work: impl FnOnce(&Guest) -> Result<()>,
+    ) -> Result<Self> {
         self.kubelet = None;
         self.containerd = None;
         self.guest.cut_power()?;
+        work(&self.guest)?;
         self.guest = self.guest.reboot()?;
         self.start_containerd()?;
         self.start_kubelet(control)?;

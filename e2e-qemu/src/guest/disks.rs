@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Guest, lock};
@@ -81,6 +82,27 @@ impl Guest {
         link.send(&ToGuest::AwaitNoDisk { id, name }, b"", &doing)?;
         link.wait(PROMPT, &doing, |said| said.disks.remove(&id))?;
         let _ = fs::remove_file(disk.image());
+        *slot = None;
+        Ok(())
+    }
+
+    /// Takes a disk out of a guest that is off, to `image`: its image as it is. [`Disk::copy_of`] plugs it in somewhere.
+    ///
+    /// # Errors
+    /// The guest runs, the disk is not its own, or the image cannot be moved.
+    pub fn take_out(&self, disk: &Attached, image: &Path) -> Result<()> {
+        let error = disk_error(disk.name());
+        if lock(&self.running).is_some() {
+            return Err(error(io::Error::other("the guest is on")));
+        }
+        let mut disks = lock(&self.disks);
+        let found = disks
+            .iter_mut()
+            .find(|slot| slot.as_ref().is_some_and(|found| found.is(disk)));
+        let Some(slot) = found else {
+            return Err(error(io::Error::other("not a disk of this guest")));
+        };
+        fs::rename(disk.image(), image).map_err(error)?;
         *slot = None;
         Ok(())
     }

@@ -3,6 +3,7 @@
 pub(super) mod away;
 pub(super) mod kinds;
 pub(super) mod migration;
+pub(super) mod moved;
 pub(super) mod objects;
 mod owned;
 pub(super) mod path;

@@ -139,6 +139,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::placement::two_nodes,
         ),
         Scenario::slow(
+            "cluster_leaves_a_disk_alone_that_is_moved_to_another_node_uml",
+            cluster::moved::stays_theirs,
+        ),
+        Scenario::slow(
             "cluster_serves_pods_while_the_driver_is_upgraded_uml",
             cluster::trouble::upgrade,
         ),

@@ -117,7 +117,7 @@ pub(in super::super) fn from_class_to_removal(context: &Context) -> Result<()> {
 }
 
 /// All NodeDisks.
-fn disks(cluster: &Cluster) -> Result<Vec<Value>> {
+pub(super) fn disks(cluster: &Cluster) -> Result<Vec<Value>> {
     let list = cluster
         .control
         .kubectl(&["get", "nodedisks", "-o", "json"])?;
