@@ -8,6 +8,7 @@ pub(super) mod objects;
 mod owned;
 pub(super) mod path;
 pub(super) mod placement;
+pub(super) mod sanity;
 pub(super) mod trouble;
 pub(super) mod volumes;
 mod workloads;

@@ -112,6 +112,7 @@ pub fn all() -> Vec<Scenario> {
         ),
         Scenario::short("cluster_takes_the_charts", charts::taken),
         Scenario::short("cluster_serves_pods_volumes_uml", cluster::volumes::life),
+        Scenario::slow("cluster_passes_csi_sanity_uml", cluster::sanity::passes),
         Scenario::slow(
             "cluster_serves_every_kind_of_volume_uml",
             cluster::kinds::each,

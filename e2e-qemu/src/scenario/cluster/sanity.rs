@@ -1,0 +1,128 @@
+//! csi-sanity, whole, against the sockets of the driver's pods, as the chart made them.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::workloads::NAMESPACE;
+use super::{Context, TOPOLVM, in_cluster};
+use crate::cluster::{self, Cluster, Node, images};
+use crate::command::Command;
+use crate::host;
+use crate::peer::SANITY;
+use crate::spec::{Backend, Disk};
+
+#[path = "../../../../csi/tests/guest_sanity/specs.rs"]
+mod specs;
+
+use specs::Counts;
+
+/// A run has about a hundred specs, of which half make a volume.
+const LIMIT: Duration = Duration::from_mins(20);
+/// What takes seconds on a machine with nothing else to do.
+const SOON: Duration = Duration::from_mins(3);
+const KUBELET: &str = "/var/lib/kubelet";
+
+/// See the module.
+pub(in super::super) fn passes(context: &Context) -> Result<()> {
+    SANITY.build(&context.workspace.join(".cache"), |name| {
+        host::command(name)
+    })?;
+    in_cluster(context, |cluster| {
+        let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
+        let disk = node.guest().plug(Disk::new(8 << 30))?.path();
+        node.guest().check(Command::shell(format!(
+            "lvm vgcreate vg {disk} && lvm lvcreate -y -L 4G -T vg/pool"
+        )))?;
+        cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
+        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
+        let [size, larger] = specs::THICK_SIZES;
+        let no_snapshots = specs::no_snapshots();
+        let thick = [size, larger, &no_snapshots];
+        for (class, args, expected) in [
+            ("thin", &specs::THIN_SIZES[..], specs::THIN),
+            ("thick", &thick[..], specs::THICK),
+        ] {
+            let started = Instant::now();
+            let counts = run(context, cluster, &node, class, args)?;
+            ensure!(counts == expected, "{class}: {counts:?} for {expected:?}");
+            context.result(format!(
+                "{class}: {} specs passed, {} skipped, in {:.0} s",
+                counts.passed,
+                counts.skipped,
+                started.elapsed().as_secs_f32()
+            ));
+        }
+        let volumes = ["get", "logicalvolumes", "-o", "name"];
+        cluster::until("no LogicalVolume is left", SOON, || {
+            Ok(cluster.control.kubectl(&volumes)?.is_empty())
+        })?;
+        let left = Command::shell("lvm lvs --noheadings -o lv_name vg");
+        cluster::until("what was removed is overwritten", SOON, || {
+            Ok(node.guest().check(left.clone())? == "pool")
+        })?;
+        Ok(())
+    })
+}
+
+/// Runs csi-sanity in the node, against both pods, with volumes of a class.
+fn run(
+    context: &Context,
+    cluster: &Cluster,
+    node: &Node,
+    class: &str,
+    args: &[&str],
+) -> Result<Counts> {
+    let parameters = cluster.dir().join(format!("{class}.yaml"));
+    std::fs::write(&parameters, format!("topolvm.io/device-class: {class}\n"))?;
+    let label = "app.kubernetes.io/component=controller";
+    let uid = "jsonpath={.items[0].metadata.uid}";
+    let uid =
+        (cluster.control).kubectl(&["get", "pods", "-n", NAMESPACE, "-l", label, "-o", uid])?;
+    // The path of a socket has 107 bytes at most, and the pod's is longer.
+    let controller = "/run/controller";
+    let link = format!(
+        "ln -sfn {KUBELET}/pods/{uid}/volumes/kubernetes.io~empty-dir/socket-dir {controller}"
+    );
+    node.guest().shell(link)?;
+    // Below a folder whose mounts the node's pod shares with its host.
+    let place = format!("{KUBELET}/plugins/kubernetes.io/csi/sanity");
+    let program = SANITY.current(&context.workspace.join(".cache"));
+    let mut command = Command::new(program.join("csi-sanity").display().to_string());
+    for arg in [
+        format!("--csi.endpoint=unix://{KUBELET}/plugins/topolvm.io/node/csi-topolvm.sock"),
+        format!("--csi.controllerendpoint=unix://{controller}/csi-topolvm.sock"),
+        format!("--csi.mountdir={place}/mount"),
+        format!("--csi.stagingdir={place}/staging"),
+        format!("--csi.testvolumeparameters={}", parameters.display()),
+        "--ginkgo.no-color".to_owned(),
+    ] {
+        command = command.arg(arg);
+    }
+    command = args.iter().fold(command, |all, arg| all.arg(*arg));
+    node.guest().shell(format!("mkdir -p {place}"))?;
+    let out = node.guest().run(command.timeout(LIMIT))?;
+    let text = out.text();
+    std::fs::write(cluster.dir().join(format!("sanity-{class}.log")), &text)?;
+    let counts = Counts::of(&text).context("csi-sanity did not come to its end")?;
+    if counts.failed > 0 {
+        bail!("{class}: {}", Counts::failures(&text));
+    }
+    Ok(counts)
+}
+
+fn values() -> Value {
+    json!({
+        "image": images::chart_value(true),
+        "controller": {"replicaCount": 1},
+        "snapshot": {"enabled": false},
+        "lvmd": {"managed": false, "deviceClasses": [
+            {"name": "thin", "volume-group": "vg", "default": true, "spare-gb": 0, "type": "thin",
+             "thin-pool": {"name": "pool", "overprovision-ratio": 20.0}},
+            {"name": "thick", "volume-group": "vg", "spare-gb": 0},
+        ]},
+        "node": {"lvmdEmbedded": true},
+        "storageClasses": [],
+    })
+}
