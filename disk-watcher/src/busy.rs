@@ -7,7 +7,7 @@
 //! report a change when it is closed.
 //!
 //! Programs that open without `O_EXCL`, such as a hypervisor with a raw disk, do not
-//! stand in the way of a claim; [`openers`] finds them by their open files.
+//! stand in the way of a claim; [`OpenDevices`] finds them by their open files.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::facts::{DevNo, Family, Root};
+use crate::facts::{self, DevNo, Family, Root};
 use crate::rules::{ClaimSeen, Opener};
 
 /// A disk held exclusively. Dropping it lets go.
@@ -115,64 +115,103 @@ pub fn seen(claim: &Result<Claim, ClaimError>, openers: Vec<Opener>) -> ClaimSee
     }
 }
 
-/// The processes, other than this one, that have a device of the family open, in the
-/// order of their pids. Best effort: what may not be looked into is left out, and so
-/// is a file that was opened under a path outside `/dev` of its mount namespace.
-pub fn openers(root: &Root, family: &Family) -> Vec<Opener> {
-    let proc = root.join("proc");
-    // In the numbers of this /proc, which may not be those of our own namespace.
-    let me = std::fs::read_link(proc.join("self")).unwrap_or_default();
-    let mut found: BTreeMap<i32, Opener> = BTreeMap::new();
-    for entry in std::fs::read_dir(&proc).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if me.as_os_str() == name {
-            continue;
-        }
-        let dir = entry.path();
-        for fd in std::fs::read_dir(dir.join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
-            if !is_of(&fd.path(), family) {
-                continue;
-            }
-            let writes = may_write(&dir.join("fdinfo").join(fd.file_name()));
-            let opener = found.entry(pid).or_insert_with(|| Opener {
-                pid,
-                name: comm(&dir),
-                writes: false,
-            });
-            opener.writes |= writes;
-        }
-    }
-    found.into_values().collect()
+/// A block device as an open file names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Number(DevNo),
+    /// Its path, where the file itself could not be asked.
+    Path(String),
 }
 
-/// Whether an open file is a device of the family. Only files under `/dev` are looked
-/// at more closely, so that a dead network file system cannot make us wait.
-fn is_of(fd: &Path, family: &Family) -> bool {
-    let Ok(target) = std::fs::read_link(fd) else {
-        return false;
-    };
-    if !target.starts_with("/dev/") {
-        return false;
+/// The block devices that processes other than this one have open.
+#[derive(Debug, Default)]
+pub struct OpenDevices(Vec<(Name, Opener)>);
+
+impl OpenDevices {
+    /// Looks through all open files. Best effort: what may not be looked into is left out, and so
+    /// is a file of a network file system, which could keep us waiting.
+    pub fn read(root: &Root) -> Self {
+        let proc = root.join("proc");
+        // In the numbers of this /proc, which may not be those of our own namespace.
+        let me = std::fs::read_link(proc.join("self")).unwrap_or_default();
+        let local = facts::local_mounts(root);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&proc).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else {
+                continue;
+            };
+            if me.as_os_str() == name {
+                continue;
+            }
+            let dir = entry.path();
+            let fds = std::fs::read_dir(dir.join("fd"));
+            for fd in fds.into_iter().flatten().flatten() {
+                let info = || {
+                    let path = dir.join("fdinfo").join(fd.file_name());
+                    std::fs::read_to_string(path).unwrap_or_default()
+                };
+                let is_local = || mount_of(&info()).is_some_and(|id| local.get(&id) == Some(&true));
+                if let Some(device) = device(&fd.path(), is_local) {
+                    let opener = Opener {
+                        pid,
+                        name: comm(&dir),
+                        writes: may_write(&info()),
+                    };
+                    found.push((device, opener));
+                }
+            }
+        }
+        Self(found)
+    }
+
+    /// Who has a device of the family open, in the order of their pids.
+    pub fn of(&self, family: &Family) -> Vec<Opener> {
+        let mut found: BTreeMap<i32, Opener> = BTreeMap::new();
+        let is_of = |name: &Name| match name {
+            Name::Number(dev) => family.devs.contains(dev),
+            Name::Path(path) => family.paths.contains(path),
+        };
+        for (_, opener) in self.0.iter().filter(|(name, _)| is_of(name)) {
+            let known = found.entry(opener.pid).or_insert_with(|| opener.clone());
+            known.writes |= opener.writes;
+        }
+        found.into_values().collect()
+    }
+}
+
+/// The processes, other than this one, that have a device of the family open now.
+pub fn openers(root: &Root, family: &Family) -> Vec<Opener> {
+    OpenDevices::read(root).of(family)
+}
+
+/// The block device that an open file is, under whatever path it was opened: a container and
+/// kubelet have nodes of disks in other places than `/dev`.
+fn device(fd: &Path, is_local: impl Fn() -> bool) -> Option<Name> {
+    let target = std::fs::read_link(fd).ok()?;
+    let in_dev = target.starts_with("/dev/");
+    // Sockets, pipes and the like have no path.
+    let is_asked = in_dev || target.is_absolute() && is_local();
+    if !is_asked {
+        return None;
     }
     match std::fs::metadata(fd) {
-        Ok(file) => file.file_type().is_block_device() && family.devs.contains(&devno(file.rdev())),
-        Err(_) => target
-            .to_str()
-            .is_some_and(|path| family.paths.contains(path)),
+        Ok(file) if file.file_type().is_block_device() => Some(Name::Number(devno(file.rdev()))),
+        Ok(_) => None,
+        Err(_) if in_dev => target.to_str().map(|path| Name::Path(path.to_owned())),
+        Err(_) => None,
     }
+}
+
+/// `mnt_id:` of fdinfo, the number of the mount that the file was opened in.
+fn mount_of(fdinfo: &str) -> Option<u64> {
+    let line = fdinfo.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    line?.trim().parse().ok()
 }
 
 /// `flags:` of fdinfo, octal (proc_pid_fdinfo(5)); unreadable counts as writing.
-fn may_write(fdinfo: &Path) -> bool {
-    let text = std::fs::read_to_string(fdinfo).unwrap_or_default();
-    let flags = text
+fn may_write(fdinfo: &str) -> bool {
+    let flags = fdinfo
         .lines()
         .find_map(|line| line.strip_prefix("flags:"))
         .and_then(|octal| i32::from_str_radix(octal.trim(), 8).ok());

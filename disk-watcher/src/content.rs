@@ -10,9 +10,9 @@ use std::path::Path;
 
 use lvmd::units::Bytes;
 
-use crate::busy::{self, Claim};
+use crate::busy::{self, Claim, OpenDevices};
 use crate::config::RequireZeroed;
-use crate::facts::{DiskFacts, Root};
+use crate::facts::DiskFacts;
 use crate::identity::Device;
 use crate::node::chain;
 use crate::probe::aligned::DirectReader;
@@ -175,11 +175,12 @@ impl Readings {
         id: &str,
         zeroes: RequireZeroed,
         wanted: bool,
+        open: &OpenDevices,
     ) -> Looked {
         let reading = self.read(facts, id, zeroes);
         let is_blank = reading.as_ref().is_ok_and(|r| r.report.is_blank());
         let claim = (wanted && is_blank).then(|| Claim::open(Path::new(&facts.node())));
-        let openers = busy::openers(&Root::host(), &facts.family());
+        let openers = open.of(&facts.family());
         let claim = match &claim {
             Some(claim) => busy::seen(claim, openers),
             None => ClaimSeen::NotTried(openers),

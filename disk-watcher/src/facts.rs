@@ -3,13 +3,14 @@
 //! [`Root`] is where `/sys` and `/proc` are looked for, so that tests run on trees of
 //! their own. A value that cannot be read stays `None` and is named in
 //! [`DiskFacts::problems`]; the rules turn both into a denial, nothing here guesses.
-//! No device is opened: contents and exclusive claims are the business of the probes
-//! and of [`crate::busy`].
+//! No disk is opened: contents and exclusive claims are the business of the probes
+//! and of [`crate::busy`]. Loop devices are, to ask what is behind them.
 
 mod disk;
 mod host;
 mod id;
 mod mountinfo;
+mod namespaces;
 mod sysfs;
 mod transport;
 mod udev;
@@ -20,6 +21,8 @@ pub use self::disk::{DiskFacts, Family, Holder, IoStat, Partition};
 pub use self::host::{Backing, FsMember, HostFacts, HostProof};
 pub use self::id::{DiskId, Identified, is_junk};
 pub use self::mountinfo::{BadMountinfo, Mount};
+pub(crate) use self::namespaces::local_mounts;
+pub use self::namespaces::{ForeignMount, NodeMount};
 pub use self::sysfs::DevNo;
 pub use self::transport::Transport;
 pub use self::udev::{UdevDb, UdevRecord};

@@ -19,6 +19,7 @@ use rustix::fs::{AtFlags, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
+pub(crate) use self::loop_device::device_behind;
 pub use self::place::refused;
 use crate::config::{Config, Mode};
 use crate::facts::{DiskFacts, DiskId, Transport};

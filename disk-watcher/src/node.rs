@@ -122,7 +122,7 @@ impl<R: Runner + Clone> NodeReader<R> {
             .filter(could_be_a_disk)
             .collect();
         crate::files::recognise(&mut disks, files.values());
-        let host = HostFacts::read(&root, host_proof());
+        let host = host();
         let snapshot = self.snapshot(wanted).await;
         let lvm = match &snapshot {
             Ok(snapshot) => Ok(view(snapshot)),
@@ -216,6 +216,11 @@ fn view(snapshot: &Snapshot) -> LvmView {
         }));
     }
     lvm
+}
+
+/// Who uses block devices on this host now.
+pub(crate) fn host() -> HostFacts {
+    HostFacts::read(&Root::host(), host_proof())
 }
 
 /// Shows that `/proc/1` is the host's: the mount table of PID 1 has the `/run` on which

@@ -21,10 +21,11 @@ use self::leave::Moves;
 use self::refusals::Refusals;
 use self::wipe::Wiping;
 use crate::backup::Backups;
+use crate::busy::OpenDevices;
 use crate::config::{Config, DiskClass, DiskRemovalRequest, Mode, RequireZeroed};
 use crate::content::{self, Reading, Readings};
 use crate::events::Quiet;
-use crate::facts::DiskFacts;
+use crate::facts::{DiskFacts, Root};
 use crate::journal::{Claim, Files, Journal, Slots, Stage};
 use crate::node::{self, Node, NodeReader};
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
@@ -210,6 +211,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let files = self.journal.as_ref().map_or(&none, Journal::files);
         let node = self.node.read(&wanted, needs_thin, files).await?;
         self.preflight.clone_from(&node.preflight);
+        let open = OpenDevices::read(&Root::host());
         let mut looked = Vec::new();
         for facts in &node.disks {
             let class = match crate::select::decide(&crate::select::explain(&config.classes, facts))
@@ -221,7 +223,8 @@ impl<R: Runner + Clone> Watcher<R> {
                 c.safety.zeroes_required(facts.size.unwrap_or_default())
             });
             let id = id_of(facts).map_or_else(|| facts.name.clone(), |id| id.to_string());
-            let mut seen = self.readings.look(facts, &id, zeroes, class.is_some());
+            let wanted = class.is_some();
+            let mut seen = self.readings.look(facts, &id, zeroes, wanted, &open);
             // A group inside of somebody's volume or file is a guest's, whatever its tags say.
             if rules::is_no_disk(facts) {
                 seen.without_label();

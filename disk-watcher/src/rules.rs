@@ -26,6 +26,7 @@ pub use self::evidence::{
     ClaimSeen, ClassUsage, Content, ContentReport, Evidence, LvmView, Opener, Ours, PartitionSeen,
     Peer, PvSeen, PvView, SignatureSeen, VgView,
 };
+pub(crate) use self::usage::used_by_the_host;
 use crate::config::DiskClass;
 use crate::facts::Identified;
 use crate::select::{self, Explanation, Selection};

@@ -15,7 +15,8 @@ use crate::content;
 use crate::facts::{DiskFacts, DiskId, Identified, Root};
 use crate::identity::{self, Identity};
 use crate::journal::{Claim, Journal, Stage};
-use crate::node::{NodeReader, chain};
+use crate::node::{NodeReader, chain, host};
+use crate::rules;
 
 /// Writes the claim on a judged disk. The disk is read again, held exclusively, and must
 /// be what was judged; from the record on it is ours to finish.
@@ -62,6 +63,9 @@ fn recheck(
             "{} (pid {}) has it open for writing",
             other.name, other.pid
         )));
+    }
+    if let Some(use_of_it) = rules::used_by_the_host(facts, &host()) {
+        return Err(changed(use_of_it.to_string()));
     }
     let mut now = content::read(held.direct(), id.as_str(), zeroes).map_err(&changed)?;
     let differs = now.report.not_zeroed_at.is_some() || now.fingerprint != judged.fingerprint;

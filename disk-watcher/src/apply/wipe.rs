@@ -16,9 +16,10 @@ use crate::content;
 use crate::facts::{DiskFacts, Root};
 use crate::identity::{self, Identity};
 use crate::journal;
-use crate::node::chain;
+use crate::node::{chain, host};
 use crate::probe::aligned::DirectReader;
 use crate::probe::{self, Findings, Geometry};
+use crate::rules;
 
 /// In what steps a disk is overwritten, in bytes.
 const STEP: u64 = 16 << 20;
@@ -60,6 +61,9 @@ pub fn wipe(job: &Job, progress: &Progress) -> Result<(), String> {
     let file = hold(&path).map_err(|e| format!("it cannot be held exclusively: {e}"))?;
     if let Some(other) = busy::openers(&Root::host(), &job.facts.family()).first() {
         return Err(format!("{} (pid {}) has it open", other.name, other.pid));
+    }
+    if let Some(use_of_it) = rules::used_by_the_host(&job.facts, &host()) {
+        return Err(use_of_it.to_string());
     }
     let id = &job.identity.id;
     let now = content::read(&file, id.as_str(), RequireZeroed::None)?;

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::Root;
 use super::mountinfo::{self, Mount};
+use super::namespaces::{self, ForeignMount, Namespace, NodeMount};
 use super::sysfs::{Dir, names_in};
+use super::{DevNo, Root};
 
 /// Whether `/proc/1` is the host's. The caller proves it (see the design, Locks);
 /// without proof nothing is concluded from its mounts.
@@ -27,6 +28,10 @@ pub struct HostFacts {
     pub proof: HostProof,
     /// The mounts of PID 1, or why they are not known.
     pub mounts: Result<Vec<Mount>, String>,
+    /// What others have mounted besides, in mount namespaces of their own.
+    pub foreign: Vec<ForeignMount>,
+    /// The device nodes that are mounted as files, in whatever mount namespace.
+    pub nodes: Vec<NodeMount>,
     /// The files and devices swapped to, or why they are not known.
     pub swaps: Result<Vec<String>, String>,
     /// The devices of mounted file systems, by `/sys/fs`, whatever mount namespace.
@@ -55,6 +60,8 @@ pub struct Backing {
     pub user: String,
     /// The path it opened, in its own view.
     pub path: String,
+    /// The device behind it, where it is one and the user can be asked: a loop device.
+    pub dev: Option<DevNo>,
 }
 
 impl HostFacts {
@@ -66,21 +73,28 @@ impl HostFacts {
                 problems.push(format!("{what}: {error}"));
             }
         };
+        let mounts = std::fs::read(root.join("proc/1/mountinfo"))
+            .map_err(|error| format!("/proc/1/mountinfo: {error}"))
+            .and_then(|table| mountinfo::parse(&table).map_err(|e| e.to_string()));
+        let hosts = Namespace::new(1, mounts.clone().unwrap_or_default());
+        let others = namespaces::others(root);
+        let mut nodes = hosts.nodes(root);
+        nodes.extend(others.iter().flat_map(|other| other.nodes(root)));
         let mut fs_members = Vec::new();
         note(
             "/sys/fs",
             read_fs_members(&root.join("sys/fs"), &mut fs_members),
         );
         let mut backings = Vec::new();
-        note("loop devices", read_loops(root, &mut backings));
+        note("loop devices", read_loops(root, &hosts, &mut backings));
         note("/sys/kernel/config", read_targets(root, &mut backings));
         let mut multipath_wwids = Vec::new();
         note("multipath's wwids", read_wwids(root, &mut multipath_wwids));
         Self {
             proof,
-            mounts: std::fs::read(root.join("proc/1/mountinfo"))
-                .map_err(|error| format!("/proc/1/mountinfo: {error}"))
-                .and_then(|table| mountinfo::parse(&table).map_err(|e| e.to_string())),
+            foreign: namespaces::foreign(&others, mounts.as_deref().unwrap_or_default()),
+            mounts,
+            nodes,
             swaps: std::fs::read(root.join("proc/swaps"))
                 .map_err(|error| format!("/proc/swaps: {error}"))
                 .and_then(|table| swaps(&table)),
@@ -169,12 +183,23 @@ fn link_target(link: &Path) -> Vec<String> {
         .collect()
 }
 
-fn read_loops(root: &Root, found: &mut Vec<Backing>) -> std::io::Result<()> {
+/// Loop devices are asked: the path they were given is often a mount of a node, and in a view of
+/// others. One whose file may be on another machine is not, for it could keep us waiting.
+fn read_loops(root: &Root, hosts: &Namespace, found: &mut Vec<Backing>) -> std::io::Result<()> {
     for name in names_in(&root.join("sys/block"))? {
         let mut dir = Dir::new(root.join("sys/block").join(&name));
         if let Some(path) = dir.optional("loop/backing_file") {
             let path = path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned();
-            found.push(Backing { user: name, path });
+            let dev = if hosts.is_reached_locally(&path) {
+                crate::files::device_behind(&root.join("dev").join(&name))?
+            } else {
+                None
+            };
+            found.push(Backing {
+                user: name,
+                path,
+                dev,
+            });
         }
     }
     Ok(())
@@ -212,6 +237,7 @@ fn read_targets(root: &Root, found: &mut Vec<Backing>) -> std::io::Result<()> {
                 let backing = Backing {
                     user: user.clone().into_owned(),
                     path: path.to_owned(),
+                    dev: None,
                 };
                 if !found.contains(&backing) {
                     found.push(backing);

@@ -7,6 +7,8 @@ use super::DevNo;
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Mount {
+    /// A number no other mount of this machine has, in whatever mount namespace.
+    pub id: u64,
     /// The device of the mounted file system; not always that of a disk (btrfs).
     pub dev: DevNo,
     /// The directory of the file system that is mounted; not `/` for bind mounts.
@@ -21,6 +23,13 @@ pub struct Mount {
     pub super_options: String,
 }
 
+/// File systems of this machine that may have device nodes; to ask for a file of theirs never waits
+/// for a server.
+const LOCAL: [&str; 18] = [
+    "devtmpfs", "tmpfs", "ramfs", "rootfs", "overlay", "ext2", "ext3", "ext4", "xfs", "btrfs",
+    "f2fs", "zfs", "bcachefs", "jfs", "erofs", "squashfs", "hostfs", "aufs",
+];
+
 /// A line that is not of the documented form. Nothing is concluded from the rest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of mountinfo is not understood: {text:?}")]
@@ -32,6 +41,17 @@ pub struct BadMountinfo {
 }
 
 impl Mount {
+    /// Whether its files may be device nodes and can be asked what they are without waiting for
+    /// another machine.
+    pub fn is_local(&self) -> bool {
+        LOCAL.contains(&self.fs_type.as_str())
+    }
+
+    /// Whether it is the mount of one file or folder of a file system, as `mount --bind` makes it.
+    pub fn is_part(&self) -> bool {
+        self.root != "/"
+    }
+
     /// The device paths named in the source and in the options of the file system.
     pub fn named_devices(&self) -> impl Iterator<Item = &str> {
         // A colon separates the devices of bcachefs, and is part of names by-path; so
@@ -72,6 +92,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let separator = 6 + fields.get(6..)?.iter().position(|field| *field == b"-")?;
     let text = |index: usize| fields.get(index).map(|field| unescape(field));
     Some(Mount {
+        id: text(0)?.parse().ok()?,
         dev: text(2)?.parse().ok()?,
         root: text(3)?,
         mount_point: text(4)?,

@@ -174,6 +174,45 @@ fn every_user_of_block_devices_is_seen() {
 }
 
 #[test]
+fn mounts_of_others_count_once_and_only_where_they_are_of_a_device() {
+    let tree = Tree::new();
+    tree.write(
+        "proc/1/mountinfo",
+        "20 1 8:4 / / rw - ext4 /dev/sda4 rw\n21 20 0:6 / /dev rw - devtmpfs udev rw\n",
+    );
+    tree.link("mnt:[1]", "proc/1/ns/mnt");
+    // A thread of PID 1's, two processes of one container, and one that ended meanwhile.
+    tree.link("mnt:[1]", "proc/2/ns/mnt");
+    for pid in [70, 71] {
+        tree.link("mnt:[2]", &format!("proc/{pid}/ns/mnt"));
+        tree.write(
+            &format!("proc/{pid}/mountinfo"),
+            "30 1 0:31 / / rw - overlay overlay rw\n31 30 8:4 /logs /logs rw - ext4 /dev/sda4 rw\n\
+             32 30 8:16 / /data rw - vfat /dev/sdb rw\n33 30 0:6 /null /proc/kcore rw - devtmpfs udev rw\n\
+             34 30 0:6 /sdc//deleted /dev/xvda rw - devtmpfs udev rw\n",
+        );
+    }
+    tree.link("mnt:[3]", "proc/72/ns/mnt");
+    let host = tree.host();
+    let foreign: Vec<&str> = host
+        .foreign
+        .iter()
+        .map(|f| f.mount.source.as_str())
+        .collect();
+    assert_eq!(foreign, ["/dev/sdb"]);
+    let nodes: Vec<(Option<&str>, &str, u32)> = (host.nodes.iter())
+        .map(|n| (n.node.as_deref(), n.mount_point.as_str(), n.pid))
+        .collect();
+    assert_eq!(
+        nodes,
+        [
+            (Some("/dev/null"), "/proc/kcore", 70),
+            (Some("/dev/sdc"), "/dev/xvda", 70)
+        ]
+    );
+}
+
+#[test]
 fn a_table_that_cannot_be_read_is_unknown_not_empty() {
     let tree = Tree::new();
     tree.write("proc/1/mountinfo", "rubbish\n");

@@ -15,6 +15,8 @@ use linux_raw_sys::loop_device::{
 };
 use nix::libc;
 
+use crate::facts::DevNo;
+
 /// How often another free device is asked for when somebody else was faster.
 const TRIES: usize = 16;
 
@@ -123,6 +125,33 @@ pub(super) fn is_behind(file: &File, device: &File) -> io::Result<bool> {
     }
 }
 
+/// The block device that this loop device hands on; `None` when it hands on a file, is gone, or
+/// has nothing behind it.
+///
+/// # Errors
+/// It cannot be told.
+pub(crate) fn device_behind(device: &Path) -> io::Result<Option<DevNo>> {
+    let file = match File::open(device) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // ENXIO: detached a moment ago.
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // Kernels before 5.17 repeat the device of the file system where the file is none.
+    let info = status(&file)?.filter(|info| info.lo_rdevice != info.lo_device);
+    Ok(info.and_then(|info| decode(info.lo_rdevice)))
+}
+
+/// Undoes `huge_encode_dev`; 0 is no device.
+fn decode(encoded: u64) -> Option<DevNo> {
+    let number = |part: u64| u32::try_from(part).ok();
+    (encoded != 0).then_some(DevNo {
+        major: number(encoded >> 8 & 0xfff)?,
+        minor: number(encoded & 0xff | encoded >> 12 & 0xf_ff00)?,
+    })
+}
+
 fn is_whole(info: &loop_info64) -> bool {
     info.lo_offset == 0 && info.lo_sizelimit == 0 && info.lo_flags & LO_FLAGS_READ_ONLY as u32 == 0
 }
@@ -145,5 +174,19 @@ fn status(device: &File) -> io::Result<Option<loop_info64>> {
         Ok(_) => Ok(Some(info)),
         Err(nix::errno::Errno::ENXIO) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_number_is_read_as_the_kernel_writes_it() {
+        let dev = |major, minor| Some(DevNo { major, minor });
+        assert_eq!(decode(0), None);
+        assert_eq!(decode(0x0810), dev(8, 16));
+        // 259:1048575, the largest minor number.
+        assert_eq!(decode(0xfff1_03ff), dev(259, 0xf_ffff));
     }
 }

@@ -35,7 +35,8 @@ pub enum Code {
     SystemDisk,
     /// It, a partition or something on it is mounted. Way out: unmount.
     Mounted,
-    /// A directory of it is mounted somewhere. Way out: unmount.
+    /// A directory of it is mounted somewhere, or its device node: a raw block volume of a pod.
+    /// Way out: unmount; remove the PersistentVolume.
     BindMounted,
     /// It is swapped to. Way out: swapoff.
     Swap,
@@ -218,6 +219,7 @@ impl Code {
                 | Self::Busy
                 | Self::Mounted
                 | Self::BindMounted
+                | Self::BackingLoop
                 | Self::Swap
                 | Self::SystemDisk
                 | Self::NoId

@@ -160,6 +160,16 @@ fn mount(case: &mut Case, line: &str) {
     );
 }
 
+/// A process in a mount namespace of its own, with this mount.
+fn in_a_container(case: &mut Case, line: &str) {
+    case.tree.link("mnt:[1]", "proc/1/ns/mnt");
+    case.tree.link("mnt:[2]", "proc/70/ns/mnt");
+    case.tree.write(
+        "proc/70/mountinfo",
+        format!("90 1 0:30 / / rw - overlay overlay rw\n{line}\n"),
+    );
+}
+
 /// Every code, and all the ways to earn it that have a branch of their own.
 fn table() -> Vec<(&'static str, Case)> {
     let usb = "pci0000:00/usb1/1-1/host6/target6:0:0/6:0:0:0";
@@ -303,6 +313,21 @@ fn table() -> Vec<(&'static str, Case)> {
         (
             "BindMounted",
             case(|c| mount(c, "23 1 8:0 /sub /data rw - xfs /dev/sda rw")),
+        ),
+        (
+            "BindMounted",
+            case(|c| mount(c, "23 1 0:6 /sda /pods/uid rw - devtmpfs udev rw")),
+        ),
+        (
+            "BindMounted",
+            case(|c| {
+                c.tree.partition("sda", "sda1", "8:1");
+                in_a_container(c, "23 1 0:6 /sda1 /dev/x rw - devtmpfs udev rw");
+            }),
+        ),
+        (
+            "Mounted",
+            case(|c| in_a_container(c, "23 1 8:0 / /data rw - vfat /dev/x rw")),
         ),
         (
             "Swap",

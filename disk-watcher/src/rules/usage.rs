@@ -1,22 +1,53 @@
 //! Rules about who uses the disk right now.
 
-use super::{ClaimSeen, Code, Evidence, Opener, Reasons};
-use crate::facts::{Family, Mount};
+use super::{ClaimSeen, Code, Evidence, Opener, Reason, Reasons};
+use crate::facts::{DiskFacts, Family, HostFacts, Mount, NodeMount};
 
 pub(super) fn nobody_uses_it(evidence: &Evidence<'_>, reasons: &mut Reasons) {
-    let family = evidence.facts.family();
+    the_host_does_not(evidence.facts, evidence.host, reasons);
+    claim(&evidence.claim, reasons);
+}
+
+/// Why the host has a use for this disk, as far as it shows without opening the disk; for a last
+/// look before a disk is changed.
+pub(crate) fn used_by_the_host(facts: &DiskFacts, host: &HostFacts) -> Option<Reason> {
+    let mut reasons = Reasons::default();
+    the_host_does_not(facts, host, &mut reasons);
+    reasons.0.into_iter().next()
+}
+
+fn the_host_does_not(facts: &DiskFacts, host: &HostFacts, reasons: &mut Reasons) {
+    let family = facts.family();
     // That mounts or swaps are not known is the host's fault and said there.
-    if let Ok(mounts) = &evidence.host.mounts {
-        for mount in mounts.iter().filter(|mount| is_on(mount, &family)) {
-            mounted(mount, reasons);
-        }
+    let mounts = host.mounts.as_deref().unwrap_or_default();
+    for mount in mounts.iter().filter(|mount| is_on(mount, &family)) {
+        mounted(mount, reasons);
     }
-    if let Ok(swaps) = &evidence.host.swaps {
+    for foreign in host.foreign.iter().filter(|f| is_on(&f.mount, &family)) {
+        reasons.add(
+            Code::Mounted,
+            format!(
+                "{} is mounted at {} where pid {} is",
+                foreign.mount.source, foreign.mount.mount_point, foreign.pid
+            ),
+        );
+    }
+    if let Some(node) = host.nodes.iter().find(|node| is_node_of(node, &family)) {
+        let at = match node.pid {
+            1 => node.mount_point.clone(),
+            pid => format!("{} where pid {pid} is", node.mount_point),
+        };
+        reasons.add(
+            Code::BindMounted,
+            format!("its node is mounted at {at}, as a raw block volume is"),
+        );
+    }
+    if let Ok(swaps) = &host.swaps {
         for path in swaps.iter().filter(|path| family.paths.contains(*path)) {
             reasons.add(Code::Swap, format!("{path} is swapped to"));
         }
     }
-    for holder in &evidence.facts.holders {
+    for holder in &facts.holders {
         let name = match &holder.dm_name {
             Some(mapped) => format!("{} ({mapped})", holder.name),
             None => holder.name.clone(),
@@ -26,7 +57,7 @@ pub(super) fn nobody_uses_it(evidence: &Evidence<'_>, reasons: &mut Reasons) {
             format!("{name} is stacked on {}", holder.of),
         );
     }
-    for member in &evidence.host.fs_members {
+    for member in &host.fs_members {
         if family.names.contains(&member.device) {
             reasons.add(
                 Code::HasHolders,
@@ -34,17 +65,29 @@ pub(super) fn nobody_uses_it(evidence: &Evidence<'_>, reasons: &mut Reasons) {
             );
         }
     }
-    for backing in &evidence.host.backings {
+    for backing in &host.backings {
         let name = backing.path.rsplit('/').next().unwrap_or_default();
         // The user may see the node under another path, as a container does.
-        if family.paths.contains(&backing.path) || family.names.contains(name) {
+        if backing.dev.is_some_and(|dev| family.devs.contains(&dev))
+            || family.paths.contains(&backing.path)
+            || family.names.contains(name)
+        {
             reasons.add(
                 Code::BackingLoop,
                 format!("{} hands on {}", backing.user, backing.path),
             );
         }
     }
-    claim(&evidence.claim, reasons);
+}
+
+/// The number says it where there is one: the node of a disk that was unplugged has the name of
+/// the one that came after it.
+fn is_node_of(node: &NodeMount, family: &Family) -> bool {
+    match (&node.dev, &node.node) {
+        (Some(dev), _) => family.devs.contains(dev),
+        (None, Some(path)) => family.paths.contains(path),
+        (None, None) => false,
+    }
 }
 
 fn is_on(mount: &Mount, family: &Family) -> bool {

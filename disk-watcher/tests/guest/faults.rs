@@ -7,6 +7,7 @@ mod lost;
 mod lvm;
 mod names;
 mod race;
+mod raw_block;
 mod slips;
 pub(crate) mod status;
 mod swapped;

@@ -5,7 +5,7 @@ use crate::harness::{Watcher, clean, output, run, stages, sum, wait_for};
 use crate::scsi::{Bench, Disk};
 
 /// Takes whatever it may.
-const CLASS: &str = "apiVersion: basalt.storage/v1alpha1
+pub(crate) const CLASS: &str = "apiVersion: basalt.storage/v1alpha1
 kind: DiskClass
 metadata: {name: fast}
 spec:
