@@ -4,6 +4,8 @@
 //! writes: a disk nobody wrote to is not read twice. Directly before a disk is changed
 //! nothing remembered counts; [`read`] is called anew.
 
+mod partitions;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -31,6 +33,8 @@ pub struct Reading {
     pub label: Option<LvmLabel>,
     /// What the kernel said of the disk while it was read.
     pub device: Device,
+    /// The PVs on its partitions.
+    pub members: Vec<PvSeen>,
 }
 
 /// Reads an open disk. `zeroes` says how much of it is read for content; a disk with a
@@ -50,8 +54,9 @@ pub fn read(file: &std::fs::File, id: &str, zeroes: RequireZeroed) -> Result<Rea
             .map_err(|e| e.to_string())
     };
     let findings = probe::scan(reader()?, geometry).map_err(|e| chain(&e))?;
-    let fingerprint =
-        probe::fingerprint(id, reader()?, geometry, &findings.signatures).map_err(|e| chain(&e))?;
+    let inside = partitions::scan(file, &findings, &device)?;
+    let named = [&findings.signatures[..], &inside.signatures].concat();
+    let fingerprint = probe::fingerprint(id, reader()?, geometry, &named).map_err(|e| chain(&e))?;
     let (zeroes_checked, not_zeroed_at) = if findings.is_empty() {
         match blank::check(reader()?, geometry, policy(zeroes), |_| {
             ControlFlow::Continue(())
@@ -65,7 +70,8 @@ pub fn read(file: &std::fs::File, id: &str, zeroes: RequireZeroed) -> Result<Rea
         (RequireZeroed::None, None)
     };
     Ok(Reading {
-        report: report(&findings, zeroes_checked, not_zeroed_at),
+        report: report(&findings, &inside.signatures, zeroes_checked, not_zeroed_at),
+        members: inside.lvm.iter().map(pv).collect(),
         fingerprint,
         label: only_label(&findings),
         device,
@@ -81,6 +87,7 @@ fn only_label(findings: &Findings) -> Option<LvmLabel> {
 
 fn report(
     findings: &Findings,
+    inside: &[probe::Finding],
     zeroes_checked: RequireZeroed,
     not_zeroed_at: Option<u64>,
 ) -> ContentReport {
@@ -89,10 +96,11 @@ fn report(
         kind: finding.kind.name().to_owned(),
         offset: finding.offset,
     };
-    let signatures = match &label {
+    let mut signatures: Vec<SignatureSeen> = match &label {
         Some(label) => findings.besides_volumes(label).map(seen).collect(),
         None => findings.signatures.iter().map(seen).collect(),
     };
+    signatures.extend(inside.iter().map(seen));
     let partitions = findings
         .gpt
         .iter()
@@ -335,7 +343,7 @@ pub fn holds_only_an_empty_header(
     )
 }
 
-/// A reader of the rest of a disk.
+/// A reader of a part of a disk, which begins at byte `by`.
 struct Shifted<R> {
     reader: R,
     by: u64,

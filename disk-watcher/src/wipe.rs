@@ -20,7 +20,7 @@ pub struct Seen<'a> {
     pub judgement: &'a Judgement,
     /// What stands on it; `None` when it could not be read.
     pub reading: Option<&'a Reading>,
-    /// Whether a volume group lists the PV on it.
+    /// Whether a volume group lists the PV on it, or one on a partition of it.
     pub listed: bool,
     /// Whether the journal has a claim on it.
     pub claimed: bool,
@@ -75,9 +75,12 @@ pub fn decide(request: &DiskWipeRequest, now: u64, disks: &[Seen<'_>]) -> Answer
     if disk.claimed || disk.judgement.verdict == Verdict::Ours {
         return refused("the disk is ours; a DiskRemovalRequest takes it out".into());
     }
-    let pv = reading.report.pv.as_ref();
-    if pv.is_some_and(|pv| pv.used || pv.committed || disk.listed) {
-        return refused("it is a PV of a volume group; vgreduce or vgremove is yours".into());
+    let mut pvs = reading.report.pv.iter().chain(&reading.members);
+    if disk.listed || pvs.any(|pv| pv.used || pv.committed) {
+        return refused(
+            "it, or a partition of it, is a PV of a volume group; vgreduce or vgremove is yours"
+                .into(),
+        );
     }
     if let Some(reason) = disk.judgement.reasons.iter().find(|r| !is_cured(&r.code)) {
         return match reason.code {

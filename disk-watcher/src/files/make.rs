@@ -10,7 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use lvmd::units::Bytes;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, fallocate, linkat, open, statvfs};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, IFlags, Mode, OFlags, fallocate, fstatfs, ioctl_getflags,
+    ioctl_setflags, linkat, open, statfs, statvfs,
+};
 use tracing::info;
 
 use super::{FileError, Inode, MadeFile, WantedFile, refused};
@@ -43,8 +46,10 @@ pub(super) fn make(journal: &mut Journal, wanted: &WantedFile) -> Result<MadeFil
     if path.symlink_metadata().is_ok() {
         return Err(taken(path));
     }
+    not_kubelets(path, &dir)?;
     not_on_a_pool(path, &dir)?;
     enough_room(path, &dir, wanted.size)?;
+    lasts(path, &dir)?;
     create(journal, wanted, &dir)
 }
 
@@ -60,6 +65,7 @@ pub(super) fn create(
     let mode = Mode::RUSR | Mode::WUSR;
     let file = open(dir, flags, mode).map_err(|error| io("make")(error.into()))?;
     let file = File::from(file);
+    no_copy_on_write(&file, path)?;
     fallocate(&file, FallocateFlags::empty(), 0, wanted.size.0)
         .map_err(|error| io("reserve the space of")(error.into()))?;
     file.sync_all().map_err(io("write"))?;
@@ -165,6 +171,74 @@ fn not_on_a_pool(path: &Path, dir: &Path) -> Result<(), FileError> {
         path: path.to_owned(),
         why: "its file system is on a thin volume; choose one on a disk".to_owned(),
     })
+}
+
+/// The folder is in none that a kubelet has, wherever it was told to have it (`--root-dir`, as k0s
+/// and microk8s do): it counts, moves and deletes what is there.
+fn not_kubelets(path: &Path, dir: &Path) -> Result<(), FileError> {
+    let has = |dir: &Path, name: &str| dir.join(name).is_dir();
+    let kubelets = dir.ancestors();
+    let mut kubelets = kubelets.filter(|dir| has(dir, "pods") && has(dir, "plugins"));
+    match kubelets.next() {
+        None => Ok(()),
+        Some(root) => Err(FileError::Refused {
+            path: path.to_owned(),
+            why: format!(
+                "{} looks like a folder of kubelet's (it has pods and plugins); choose a folder such \
+                 as /var/lib/basalt",
+                root.display()
+            ),
+        }),
+    }
+}
+
+/// The file system keeps its files over a reboot and writes to a block where it stands.
+fn lasts(path: &Path, dir: &Path) -> Result<(), FileError> {
+    let stat = statfs(dir)
+        .map_err(|error| FileError::io(path, "look at the file system of", error.into()))?;
+    suits(stat.f_type.cast_unsigned()).map_err(|why| FileError::Refused {
+        path: path.to_owned(),
+        why,
+    })
+}
+
+/// Whether a file system of this type (statfs(2)) is one for files that stand in for disks.
+pub(super) fn suits(kind: u64) -> Result<(), String> {
+    let what = match kind {
+        0xef53 | 0x5846_5342 | BTRFS => return Ok(()),
+        0x794c_7630 => "overlayfs, a container's own, and is gone with it",
+        0x0102_1994 | 0x8584_58f6 => "in memory (tmpfs), and is gone after a reboot",
+        _ => "of a kind that may move a block when it is written to, and then fail when it is full",
+    };
+    Err(format!(
+        "its file system is {what}; choose a folder of the host on ext4, xfs or btrfs"
+    ))
+}
+
+/// btrfs, by statfs(2).
+const BTRFS: u64 = 0x9123_683e;
+
+/// Has btrfs write to the file's blocks where they stand, as `chattr +C` does: with copy-on-write a
+/// write to a block that was reserved needs another one, and fails when there is none.
+fn no_copy_on_write(file: &File, path: &Path) -> Result<(), FileError> {
+    let io =
+        |error: rustix::io::Errno| FileError::io(path, "look at the file system of", error.into());
+    if fstatfs(file).map_err(io)?.f_type.cast_unsigned() != BTRFS {
+        return Ok(());
+    }
+    let set = ioctl_getflags(file).and_then(|flags| {
+        ioctl_setflags(file, flags | IFlags::NOCOW)?;
+        ioctl_getflags(file)
+    });
+    match set {
+        Ok(flags) if flags.contains(IFlags::NOCOW) => Ok(()),
+        _ => Err(FileError::Refused {
+            path: path.to_owned(),
+            why: "its file system, btrfs, does not let it be written without copies (chattr +C); \
+                  choose a folder on ext4 or xfs"
+                .to_owned(),
+        }),
+    }
 }
 
 /// The file system keeps room for others.

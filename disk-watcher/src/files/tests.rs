@@ -182,3 +182,38 @@ fn folders_of_others_are_refused() {
         assert_eq!(refused(Path::new(path)), None, "{path}");
     }
 }
+
+#[test]
+fn a_folder_that_looks_like_kubelets_is_refused_wherever_it_is() {
+    let mut place = Place::new();
+    for dir in ["kubelet/pods/x", "kubelet/plugins"] {
+        fs::create_dir_all(place.dir.path().join(dir)).unwrap();
+    }
+    for name in ["kubelet/disk", "kubelet/pods/x/disk"] {
+        let wanted = place.wanted(name);
+        let error = place.make(&wanted).unwrap_err().to_string();
+        assert!(error.contains("choose a folder such as"), "{error}");
+        assert!(!wanted.path.exists());
+    }
+    assert!(place.journal.files().is_empty());
+}
+
+#[test]
+fn only_file_systems_that_last_and_write_in_place_are_taken() {
+    for kind in [0xef53, 0x5846_5342, 0x9123_683e] {
+        assert_eq!(make::suits(kind), Ok(()), "{kind:x}");
+    }
+    // overlayfs, tmpfs, ramfs, ZFS, NFS, f2fs.
+    for kind in [
+        0x794c_7630,
+        0x0102_1994,
+        0x8584_58f6,
+        0x2fc1_2fc1,
+        0x6969,
+        0xf2f5_2010,
+    ] {
+        let why = make::suits(kind).unwrap_err();
+        assert!(why.contains("choose a folder of the host"), "{why}");
+    }
+    assert!(make::suits(0x794c_7630).unwrap_err().contains("container"));
+}

@@ -17,7 +17,7 @@ use crate::facts::DiskId;
 use crate::identity::Identity;
 use crate::journal::{Journal, Wiped};
 use crate::node;
-use crate::status::{NodeRequest, NodeVolumeGroup, RequestState};
+use crate::status::{GroupPv, NodeRequest, NodeVolumeGroup, RequestState};
 use crate::wipe::{Answer, Seen, decide, offer};
 
 /// How long a request is good that status offers, in seconds.
@@ -120,15 +120,23 @@ impl<R: Runner + Clone> Watcher<R> {
     fn seen<'a>(&self, judged: &'a Judged, groups: &[NodeVolumeGroup]) -> Seen<'a> {
         let id = id_of(&judged.facts);
         let mut claims = self.journal.iter().flat_map(Journal::claims);
-        let pv = judged.pv();
-        let mut members = groups.iter().flat_map(|group| &group.pvs);
+        let pvs = || (judged.reading.iter()).flat_map(|r| r.report.pv.iter().chain(&r.members));
+        let family = judged.facts.family();
+        let is_here = |device: &String| {
+            let name = device.strip_prefix("/dev/").unwrap_or(device);
+            family.paths.contains(device) || family.names.contains(name)
+        };
+        // By its label and by what LVM says of the device: either is enough.
+        let is_listed = |member: &GroupPv| {
+            member.device.as_ref().is_some_and(is_here) || pvs().any(|pv| pv.uuid == member.uuid)
+        };
         Seen {
             facts: &judged.facts,
             judgement: &judged.judgement,
             reading: judged.reading.as_ref(),
-            listed: pv.is_some_and(|pv| members.any(|member| member.uuid == pv.uuid)),
+            listed: (groups.iter().flat_map(|group| &group.pvs)).any(is_listed),
             claimed: claims.any(|claim| {
-                Some(&claim.disk) == id.as_ref() || pv.is_some_and(|pv| pv.uuid == claim.pv_uuid)
+                Some(&claim.disk) == id.as_ref() || pvs().any(|pv| pv.uuid == claim.pv_uuid)
             }),
         }
     }

@@ -50,6 +50,7 @@ fn case() -> Case {
                 not_zeroed_at: None,
             },
             fingerprint: "ab".into(),
+            members: vec![],
             label: None,
             device: Device {
                 dev: DevNo { major: 8, minor: 0 },
@@ -176,14 +177,33 @@ fn a_member_of_a_group_is_not_wiped_and_an_orphan_is() {
         case.listed = listed;
         case.answer()
     };
+    let on_a_partition = |used, committed| {
+        let mut case = case();
+        case.reading.members.push(PvSeen {
+            used,
+            committed,
+            ..PvSeen::default()
+        });
+        case.answer()
+    };
     assert_eq!(pv(false, false, false), Answer::Go);
+    assert_eq!(on_a_partition(false, false), Answer::Go);
     for member in [
         pv(true, false, false),
         pv(false, true, false),
         pv(false, false, true),
+        on_a_partition(true, false),
+        on_a_partition(false, true),
     ] {
         assert!(matches!(member, Answer::Refused(_)), "{member:?}");
     }
+}
+
+#[test]
+fn a_disk_that_a_group_lists_is_not_wiped_whatever_was_read_of_it() {
+    let mut case = case();
+    case.listed = true;
+    assert!(matches!(case.answer(), Answer::Refused(_)));
 }
 
 #[test]

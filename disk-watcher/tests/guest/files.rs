@@ -123,3 +123,46 @@ fn a_file_is_a_disk_over_reboots_and_no_other_loop_device_is() {
     run("losetup", &["-d", &format!("/dev/{other}")]);
     run("umount", &[mount]);
 }
+
+#[test]
+fn a_file_is_made_only_where_it_lasts_and_can_be_written_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let mount = dir.join("mount");
+    std::fs::create_dir(&mount).unwrap();
+    let at = mount.to_str().unwrap().to_owned();
+    let class = CLASS.replace(
+        "{transport: [ubd], size: {min: 64Mi}}",
+        &format!("{{files: [{{path: {at}/disk.img, size: 96Mi}}]}}"),
+    );
+    let class = class.replace("allowUniqueIdMissing: true, ", "");
+    let disk = disks().pop().unwrap();
+    run("modprobe", &["loop"]);
+    run("mkdir", &["-p", "/run/layers/up", "/run/layers/work"]);
+    let overlay = "lowerdir=/run,upperdir=/run/layers/up,workdir=/run/layers/work";
+    let tmpfs = ["-t", "tmpfs", "none", &at];
+    let layers = ["-t", "overlay", "none", "-o", overlay, &at];
+    for (what, args) in [("tmpfs", &tmpfs[..]), ("overlayfs", &layers)] {
+        run("mount", args);
+        let watcher = Watcher::start(dir, &class);
+        wait_for(dir, what, || file(dir).0 == "Refused");
+        let why = file(dir).1;
+        println!("result: {why}");
+        assert!(why.contains(what), "{why}");
+        drop(watcher);
+        assert!(!mount.join("disk.img").exists());
+        run("umount", &[&at]);
+    }
+    run("mkfs.btrfs", &["-q", "-f", &disk]);
+    run("mount", &[&disk, &at]);
+    let watcher = Watcher::start(dir, &class);
+    wait_for(dir, "Ready", || is_disk_ready(dir));
+    let flags = run("lsattr", &[&format!("{at}/disk.img")]);
+    println!("result: on btrfs: {flags}");
+    assert!(flags.split(' ').next().unwrap().contains('C'), "{flags}");
+    drop(watcher);
+    run("lvm", &["vgremove", "-q", "-y", "fast"]);
+    detach(&format!("{at}/disk.img"));
+    run("umount", &[&at]);
+    run("wipefs", &["-qa", &disk]);
+}

@@ -167,3 +167,71 @@ fn a_disk_is_wiped_as_it_was_seen_and_nothing_else_is() {
     drop(watcher);
     run("umount", &["/run/mounted"]);
 }
+
+#[test]
+fn what_stands_in_partitions_is_confirmed_and_a_member_in_one_is_not_wiped() {
+    let bench = Bench::new(64, 512);
+    let [member, filled] = [bench.add(), bench.add()];
+    let node = |disk: &Disk| disk.node().to_str().unwrap().to_owned();
+    for disk in [&member, &filled] {
+        run("sgdisk", &["-n", "1:0:+24M", "-n", "2:0:+24M", &node(disk)]);
+    }
+    run("udevadm", &["settle"]);
+    let dir = tempfile::tempdir().unwrap();
+    let plan = class("HeadAndTail", 1).replace("mode: Enforce", "mode: Plan");
+    let watcher = Watcher::with(dir.path(), &plan, &["--node-name", "n1"]);
+    let empty = offered(dir.path(), &member);
+    let before = offered(dir.path(), &filled);
+
+    let part = format!("{}2", node(&member));
+    run("lvm", &["pvcreate", "-q", &part]);
+    run("lvm", &["vgcreate", "-q", "theirs", &part]);
+    run(
+        "lvm",
+        &[
+            "lvcreate", "-q", "-l1", "-an", "-Zn", "-Wn", "-n", "data", "theirs",
+        ],
+    );
+    run("mkfs.ext4", &["-q", &format!("{}1", node(&filled))]);
+    run("udevadm", &["settle"]);
+    let sums = [member.sum(), filled.sum()];
+
+    // Of an empty partition table something else was confirmed.
+    ask(dir.path(), "a", &confirmed(&before));
+    let message = stands(dir.path(), "a", "Refused");
+    assert!(message.contains("it is void"), "{message}");
+    let mut now = String::new();
+    wait_for(dir.path(), "ext4 is to be confirmed", || {
+        now = offered(dir.path(), &filled);
+        now.contains("ext4")
+    });
+    ask(dir.path(), "b", &now);
+    let message = stands(dir.path(), "b", "Waiting");
+    println!("result: {message}");
+    assert!(message.contains("ext4 at byte"), "{message}");
+
+    // The request that fits what stands there now, by its fingerprint and its signatures.
+    ask(dir.path(), "c", &confirmed(&empty));
+    let message = stands(dir.path(), "c", "Refused");
+    let (_, fingerprint) = message.split_once("is now ").unwrap();
+    let (head, rest) = empty.split_once("\"sha256:").unwrap();
+    let (_, tail) = rest.split_once('"').unwrap();
+    let spec = format!("{head}\"{fingerprint}\"{tail}");
+    ask(dir.path(), "d", &confirmed(&spec));
+    let message = stands(dir.path(), "d", "Refused");
+    let (_, kinds) = message.split_once("there are [").unwrap();
+    let (kinds, _) = kinds.split_once(']').unwrap();
+    let (head, rest) = spec.split_once("signatures: [").unwrap();
+    let (_, tail) = rest.split_once(']').unwrap();
+    ask(
+        dir.path(),
+        "e",
+        &confirmed(&format!("{head}signatures: [{kinds}]{tail}")),
+    );
+    let message = stands(dir.path(), "e", "Refused");
+    println!("result: {message}");
+    assert!(message.contains("PV of a volume group"), "{message}");
+    assert_eq!([member.sum(), filled.sum()], sums, "nothing was written");
+    drop(watcher);
+    run("lvm", &["vgremove", "-q", "-y", "theirs"]);
+}

@@ -37,6 +37,7 @@ struct Stacked;
 impl Drop for Stacked {
     fn drop(&mut self) {
         output("umount", &["/run/mounted"]);
+        output("umount", &["-R", "/run/bound"]);
         output("swapoff", &["-a"]);
         output("dmsetup", &["remove_all"]);
         output("mdadm", &["--stop", "--scan"]);
@@ -79,6 +80,29 @@ fn machine(bench: &Bench, dir: &std::path::Path) -> Vec<Thing> {
     std::fs::create_dir_all("/run/mounted").unwrap();
     run("mount", &["-o", "ro", &mounted, "/run/mounted"]);
     add("a disk that is mounted", short(&mounted), "Mounted");
+    let bound = node(&bench.add());
+    run("mkfs.ext4", &["-q", &bound]);
+    std::fs::create_dir_all("/run/bound").unwrap();
+    run("mount", &[&bound, "/run/bound"]);
+    std::fs::create_dir_all("/run/bound/folder").unwrap();
+    run("mount", &["-o", "remount,ro", "/run/bound"]);
+    run(
+        "mount",
+        &["--bind", "/run/bound/folder", "/run/bound/folder"],
+    );
+    add("a disk with a folder mounted", short(&bound), "BindMounted");
+    let exported = node(&bench.add());
+    run("lvm", &["pvcreate", "-q", &exported]);
+    run("lvm", &["vgcreate", "-q", "theirs", &exported]);
+    run("lvm", &["vgexport", "-q", "theirs"]);
+    add("a disk of an exported group", short(&exported), "Exported");
+    let handed_on = node(&bench.add());
+    run("losetup", &["-f", &handed_on]);
+    add(
+        "a disk behind a loop device",
+        short(&handed_on),
+        "BackingLoop",
+    );
     let swap = node(&bench.add());
     run("mkswap", &["-q", &swap]);
     run("swapon", &[&swap]);
@@ -135,7 +159,7 @@ fn machine(bench: &Bench, dir: &std::path::Path) -> Vec<Thing> {
 #[test]
 fn of_everything_that_is_no_disk_or_is_in_use_nothing_is_taken() {
     clean();
-    let bench = Bench::new(64, 512);
+    let bench = Bench::new(32, 512);
     let stacked = Stacked;
     let dir = tempfile::tempdir().unwrap();
     let things = machine(&bench, dir.path());
@@ -169,4 +193,27 @@ fn of_everything_that_is_no_disk_or_is_in_use_nothing_is_taken() {
     drop(watcher);
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
     drop(stacked);
+}
+
+#[test]
+fn a_class_takes_no_more_bytes_than_it_may() {
+    clean();
+    let bench = Bench::new(64, 512);
+    let disks = [bench.add(), bench.add()];
+    let dir = tempfile::tempdir().unwrap();
+    let class = CLASS.replace("maxDisks: 32", "maxDisks: 32, maxTotal: 100Mi");
+    let watcher = Watcher::start(dir.path(), &class);
+    wait_for(dir.path(), "one is Ready", || {
+        stages(dir.path()) == ["Ready"]
+    });
+    looked_twice(dir.path());
+    let of_second = |disk: &&Disk| entry(dir.path(), &disk.name())["state"] != "Ready";
+    let second = disks.iter().find(of_second).unwrap();
+    let codes = codes(dir.path(), &second.name());
+    println!("\nresult: the second of two disks of 64 MiB: {codes:?}");
+    assert_eq!(codes, ["LimitReached"]);
+    assert_eq!(second.written(), [0; 4], "nothing was written to it");
+    assert_eq!(stages(dir.path()), ["Ready"]);
+    drop(watcher);
+    run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
