@@ -90,10 +90,18 @@ pub(super) fn rootfs(workspace: &Path, binaries: &Binaries) -> Result<Rootfs> {
 /// # Errors
 /// Its module is not to be had, or the chart is not built as it was.
 pub fn chart(workspace: &Path, dir: &Path) -> Result<PathBuf> {
-    let from = module(workspace, "github.com/topolvm/topolvm")?.join("charts/topolvm");
-    let copy = dir.join("upstream");
+    let module = module(workspace, "github.com/topolvm/topolvm")?;
+    chart_of(&module, &dir.join("upstream"))
+}
+
+/// The same of any version of its module, as `copy`.
+///
+/// # Errors
+/// As [`chart`].
+pub fn chart_of(module: &Path, copy: &Path) -> Result<PathBuf> {
+    let from = module.join("charts/topolvm");
     let copying = ["-r", "--no-preserve=mode"];
-    host::capture(host::command("cp").args(copying).arg(&from).arg(&copy))?;
+    host::capture(host::command("cp").args(copying).arg(&from).arg(copy))?;
     let file = copy.join("Chart.yaml");
     let text = std::fs::read_to_string(&file)?;
     let (before, after) = text
@@ -104,10 +112,10 @@ pub fn chart(workspace: &Path, dir: &Path) -> Result<PathBuf> {
         .context("nothing after them")?;
     std::fs::write(&file, format!("{before}annotations:{after}"))?;
     std::fs::remove_file(copy.join("Chart.lock"))?;
-    Ok(copy)
+    Ok(copy.to_owned())
 }
 
-/// Where the sources of a Go module are that the sidecars are built from.
+/// Where the sources of a Go module are: of the version that the sidecars are built from, or of the one after its `@`.
 ///
 /// # Errors
 /// go does not have it and cannot get it.

@@ -3,7 +3,7 @@
 
 mod token;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -13,6 +13,8 @@ use crate::cluster::{self, Control, snapshots, upstream};
 use crate::host;
 
 const NAMESPACE: &str = "topolvm-system";
+/// A release of TopoLVM's chart before the one that the cluster's images are of: 15.5.2.
+const OLDER: &str = "github.com/topolvm/topolvm@v0.36.3";
 /// The values of TrueCharts' guide, in the workspace.
 pub(super) const GUIDE: &str = "e2e-qemu/tests/charts/values/guide.yaml";
 
@@ -20,9 +22,11 @@ pub(super) const GUIDE: &str = "e2e-qemu/tests/charts/values/guide.yaml";
 pub(super) fn taken(context: &Context) -> Result<()> {
     let dir = context.empty_artifacts()?;
     let binaries = cluster::prepare(&context.workspace)?;
+    let older = upstream::module(&context.workspace, OLDER)?;
     cluster::within(|| {
         let bench = Bench {
             context,
+            older,
             helm: binaries.path("helm"),
             control: Control::start(&dir, &binaries)?,
             dir: dir.clone(),
@@ -37,7 +41,7 @@ pub(super) fn taken(context: &Context) -> Result<()> {
         bench.tokens_are_for_their_own_node()?;
         bench.a_watchers_token_is_for_its_own_node()?;
         let done = bench.volumes_outlive_the_release();
-        for folder in ["etcd", "upstream"] {
+        for folder in ["etcd", "upstream", "older"] {
             std::fs::remove_dir_all(dir.join(folder))?;
         }
         done
@@ -47,6 +51,7 @@ pub(super) fn taken(context: &Context) -> Result<()> {
 /// An API server, and the programs to talk to it with.
 struct Bench<'a> {
     context: &'a Context,
+    older: PathBuf,
     helm: PathBuf,
     control: Control,
     dir: PathBuf,
@@ -120,22 +125,25 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// TopoLVM's own chart is installed, a volume made, and ours takes its place; the volume is there.
+    /// TopoLVM's own chart is installed, a volume made, and ours takes its place; then a newer one of theirs, and ours
+    /// again. The volume is there.
     fn topolvm_is_replaced(&self) -> Result<()> {
-        let chart = upstream::chart(&self.context.workspace, &self.dir)?;
-        let chart = chart.to_str().context("the folder is no text")?;
-        self.helm(&["install", "topolvm", chart, "-n", NAMESPACE, "-f", GUIDE])?;
+        let older = upstream::chart_of(&self.older, &self.dir.join("older"))?;
+        let newer = upstream::chart(&self.context.workspace, &self.dir)?;
+        // Without it the older chart wants cert-manager; the others know nothing of it.
+        let no_hook = "webhook.pvcMutatingWebhook.enabled=false";
+        let release = |verb, chart: &Path| {
+            let chart = chart.to_str().context("the folder is no text")?;
+            let of = ["topolvm", chart, "-n", NAMESPACE, "-f", GUIDE];
+            self.helm(&[&[verb], &of[..], &["--set", no_hook]].concat())
+        };
+        release("install", &older)?;
         self.make_volume("theirs", "n1")?;
-        self.helm(&[
-            "upgrade",
-            "topolvm",
-            "charts/topolvm",
-            "-n",
-            NAMESPACE,
-            "-f",
-            GUIDE,
-        ])?;
-        self.kubectl(&["get", "logicalvolume", "theirs"])?;
+        let ours = Path::new("charts/topolvm");
+        for chart in [ours, &newer, ours] {
+            release("upgrade", chart)?;
+            self.kubectl(&["get", "logicalvolume", "theirs"])?;
+        }
         self.make_volume("ours", "n2")?;
         let pods = "jsonpath={.spec.template.spec.containers[*].name}";
         let node = self.kubectl(&["get", "-n", NAMESPACE, "daemonset/topolvm-node", "-o", pods])?;
