@@ -1,6 +1,7 @@
 //! An onboarding goes on after its lvm was killed before any of its writes, and after it
 //! was killed itself, with its lvm, at any moment.
 
+mod converting;
 mod copies;
 mod knife;
 mod labels;
