@@ -4,7 +4,7 @@ use std::fs;
 
 use super::blank;
 use crate::faults::status::{looked_twice, status};
-use crate::harness::{Bystanders, CLASS, Watcher, clean, disks, is_ready, output, run, wait_for};
+use crate::harness::{Bystanders, CLASS, Watcher, clean, is_ready, output, run, wait_for};
 
 /// Each time that lvm reads from or writes to disks.
 const TRACE: &str = "/run/converting";
