@@ -11,8 +11,8 @@ use tracing::warn;
 
 /// Upstream's container that registers with the kubelet.
 const REGISTRAR: &str = "csi-registrar";
-/// Ending does not wait longer for the answer.
-const LIMIT: Duration = Duration::from_secs(3);
+/// Ending does not wait longer for the answer: less than the 30 s that a pod has to end, as a node with much to do is slow.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// Whether the next pod of the DaemonSet of this name, in this pod's namespace, is this program again, which takes the
 /// registration over; also when it cannot be told: then the kubelet knows the driver without a gap.
@@ -26,7 +26,10 @@ pub async fn takes_over(client: &Client, daemonset: &str) -> bool {
             warn!(%error, "cannot tell who comes next; the kubelet is left to know the driver");
             true
         }
-        Err(_) => true,
+        Err(_) => {
+            warn!("nobody says in time who comes next; the kubelet is left to know the driver");
+            true
+        }
     }
 }
 
