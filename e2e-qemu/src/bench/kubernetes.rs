@@ -204,6 +204,7 @@ fn driver(
         let all = programs.iter().map(|program| program.1).sum();
         measured.insert(case, vec![all]);
     }
+    println!("{measured:.2?}");
     drop(lives);
     let left = ["get", "pv,logicalvolumes", "-o", "name"];
     cluster::until("no volume is left", SOON, || {

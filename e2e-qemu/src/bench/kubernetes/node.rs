@@ -6,10 +6,11 @@ use anyhow::Context;
 use e2e_qemu::Command;
 use e2e_qemu::cluster::{Cluster, Node};
 
-/// One record of process accounting (acct(5), version 3): its length, and where flags and name are in it.
+/// One record of process accounting (acct(5)): its length, and where flags and name are in it. Of version 2, which kernels
+/// write that are built without version 3, as the user-mode one.
 const RECORD: usize = 64;
 const FLAGS: usize = 0;
-const NAME: usize = 48;
+const NAME: usize = 36;
 /// It forked and called no program: not a process of its own to anybody who counts programs.
 const FORKED: u8 = 1;
 
