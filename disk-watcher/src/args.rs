@@ -1,6 +1,7 @@
 //! Flags, and what each command does.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -11,7 +12,8 @@ use crate::backup::{self, Backups};
 use crate::config::Sources;
 use crate::daemon;
 use crate::pass::Watcher;
-use crate::status::{self, NodeStatus};
+use crate::status::NodeStatus;
+use crate::status::asked::{Answer, View, ask};
 use crate::thin_check::{self, ThinCheckArgs};
 
 /// Takes bare disks to volume groups, and only those that are proven safe and wanted
@@ -45,6 +47,10 @@ pub struct RunArgs {
     /// Where claims are recorded; must survive reboots
     #[arg(long, default_value = "/var/lib/disk-watcher")]
     pub journal: PathBuf,
+    /// The code that status shows where the journal was made on another machine: says that it is
+    /// this one's now
+    #[arg(long, env = "ACCEPT_JOURNAL", value_name = "CODE")]
+    pub accept_journal: Option<String>,
     /// Where the last status is kept for `disk-watcher status`
     #[arg(long, default_value = STATUS_DIR)]
     pub status_dir: PathBuf,
@@ -101,48 +107,14 @@ enum Output {
 /// Where the daemon keeps its last status.
 pub const STATUS_DIR: &str = "/run/disk-watcher";
 
-/// The forms in which status is shown; the daemon keeps each ready to be printed.
-#[derive(Debug, Clone, Copy)]
-pub enum View {
-    /// For programs.
-    Json,
-    /// A line for each disk.
-    Table,
-    /// Reasons and plans in full.
-    Details,
-}
-
-impl View {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Table, Self::Details];
-
-    /// The name of its file in [`STATUS_DIR`].
-    pub fn file(self) -> &'static str {
-        match self {
-            Self::Json => "status.json",
-            Self::Table => "status.table",
-            Self::Details => "status.details",
-        }
-    }
-
-    /// The node in this form.
-    ///
-    /// # Errors
-    /// Never in practice; JSON of plain data can be written.
-    pub fn render(self, status: &NodeStatus) -> serde_json::Result<String> {
-        match self {
-            Self::Json => status::json(status),
-            Self::Table => Ok(status::table(status, None, false)),
-            Self::Details => Ok(status::table(status, None, true)),
-        }
-    }
-}
+/// The exit code of `disk-watcher status` where what it shows is old.
+const OLD: u8 = 3;
 
 /// Runs the command that was given.
 ///
 /// # Errors
 /// What kept it from being done.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Run(args) => {
             let format = if args.log_json {
@@ -154,7 +126,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 filter: args.log.clone(),
                 format,
             })?;
-            runtime()?.block_on(daemon::run(args))
+            runtime()?.block_on(daemon::run(args))?;
         }
         Command::Status(args) => {
             let StatusArgs {
@@ -169,13 +141,22 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 Output::Table if details => View::Details,
                 Output::Table => View::Table,
             };
-            let text = if look {
-                view.render(&runtime()?.block_on(look_now(&sources))?)?
+            let Answer { late, text } = if look {
+                let status = runtime()?.block_on(look_now(&sources))?;
+                Answer {
+                    late: Vec::new(),
+                    text: view.render(&status)?,
+                }
             } else {
-                remembered(&status_dir.join(view.file()))?
+                ask(&status_dir, view)?
             };
             println!("{text}");
-            Ok(())
+            for what in &late {
+                eprintln!("old: {what}");
+            }
+            if !late.is_empty() {
+                return Ok(ExitCode::from(OLD));
+            }
         }
         Command::RestorePlan(PlanArgs { journal }) => {
             let newest = Backups::of(&journal).newest();
@@ -183,9 +164,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                 newest.with_context(|| format!("no group is kept in {}", journal.display()))?;
             let plans: Vec<String> = newest.iter().map(backup::restore_plan).collect();
             print!("{}", plans.join("\n"));
-            Ok(())
         }
-        Command::ThinCheck(args) => runtime()?.block_on(thin_check::run(args)),
+        Command::ThinCheck(args) => runtime()?.block_on(thin_check::run(args))?,
         Command::Check(sources) => {
             let classes = sources.load()?.classes;
             println!(
@@ -197,9 +177,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
                     .collect::<Vec<_>>()
                     .join(", ")
             );
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn look_now(sources: &Sources) -> anyhow::Result<NodeStatus> {
@@ -208,15 +188,6 @@ async fn look_now(sources: &Sources) -> anyhow::Result<NodeStatus> {
         .pass(&config)
         .await
         .context("cannot list the disks")
-}
-
-fn remembered(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| {
-        format!(
-            "no status at {}: disk-watcher does not run here; look yourself with --look CONFIG",
-            path.display()
-        )
-    })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -31,7 +31,7 @@ pub use self::error::{ConfigError, Problem};
 pub use self::existing::{Existing, vg_uuid};
 pub(crate) use self::instant::write as write_instant;
 pub use self::request::{DiskRemovalRequest, DiskWipeRequest, Target, WipeMethod};
-pub use self::sources::{Sources, Stamp};
+pub use self::sources::{Sources, Stamp, Texts};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
 use crate::files::WantedFile;
@@ -64,6 +64,9 @@ pub struct Config {
     pub removals: Vec<DiskRemovalRequest>,
     /// Disks that are to be wiped.
     pub wipes: Vec<DiskWipeRequest>,
+    /// Why nothing of it is begun: the files cannot be used as they are now, and this is what
+    /// they said before. Pools are cared for, and what is under way goes on.
+    pub held: Option<String>,
 }
 
 impl Config {
@@ -82,6 +85,7 @@ impl Config {
                 classes,
                 removals,
                 wipes,
+                held: None,
             }),
             Ok(_) => Err(ConfigError::new(problems)),
             Err(mut all) => {

@@ -3,13 +3,16 @@
 //! Each concern is a loop of its own that shares only the configuration and the
 //! [`Board`] with the others, so that one that hangs stops no other.
 
+mod alive;
 mod board;
 mod disks;
 mod pools;
+mod post;
 mod reload;
+mod socket;
 mod source;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,20 +20,22 @@ use anyhow::Context;
 use kube::Client;
 use lvmd::cmd::Host;
 use lvmd::metrics::Page;
-use lvmd::runtime::http::{self, Check, Health};
-use lvmd::runtime::signals;
+use lvmd::runtime::{Bind, http, signals};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use self::alive::{Alive, Passed};
 use self::board::Board;
+use self::post::Standby;
 use self::reload::ConfigFile;
 use self::source::{Cluster, Source};
 use crate::args::RunArgs;
-use crate::events::{Events, Quiet};
+use crate::events::Quiet;
 use crate::facts::Root;
-use crate::journal::Journal;
+use crate::journal::Home;
 use crate::kubernetes::show::{Shown, Writing};
 use crate::kubernetes::watch::Objects;
 use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, WorkMetrics};
@@ -38,18 +43,25 @@ use crate::pass::Watcher;
 use crate::status::NodeStatus;
 use crate::thin_check::ThinCheck;
 
-/// The net under the events.
-const RESYNC: Duration = Duration::from_secs(300);
+/// How long pools are cared for after the loop over the disks broke, before the program ends to
+/// begin anew.
+const BROKEN: Duration = Duration::from_secs(300);
+/// How soon an address that cannot be listened at is tried again.
+const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT. A step that is under way is finished first.
 ///
+/// What is wrong with the configuration, the journal, the network or the cluster keeps it from
+/// what needs them and is shown; it ends for none of that, since pools would fill meanwhile.
+///
 /// # Errors
-/// What keeps it from starting: configuration, journal, netlink.
+/// What leaves nothing to be done: no name of the node, no thread. And a loop that broke.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let RunArgs {
         mut sources,
         kubernetes,
         journal,
+        accept_journal,
         status_dir,
         metrics_bind_address,
         thin_check_limit,
@@ -59,65 +71,79 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let stop = signals::stop_token()?;
     let node_name = sources.node()?;
     sources.may_be_missing = kubernetes;
-    let (file, written) = ConfigFile::open(sources)?;
-    let journal_dir = journal;
-    let mut journal = Journal::open(&journal_dir).context("cannot use the journal")?;
-    let owner = journal.owner().to_owned();
-    let board = Board::new(status_dir.clone());
-    let cluster = match kubernetes {
-        true => Some(cluster(&node_name, &journal_dir, board.told(), &stop).await?),
-        false => None,
-    };
-    let (source, config) = Source::new(file, written, cluster);
-    info!(
-        %owner,
-        classes = config.classes.len(),
-        "starting"
-    );
-    // Listens before the first look, so that nothing falls between the two.
-    let events = Events::subscribe()?;
     let mut registry = Registry::default();
-    let work = WorkMetrics::register(&mut registry);
-    // Before anything looks for the groups on them.
-    crate::files::keep(&config, &mut journal);
-    let watcher = Watcher::new(
-        Measured::new(Host, work.clone()),
-        Some(journal),
-        Some(Quiet::new(Instant::now())),
-        node_name,
-    );
     let metrics = Metrics::register(&mut registry);
+    let work = WorkMetrics::register(&mut registry);
     let pool_metrics = PoolMetrics::register(&mut registry);
-    let groups = GroupMetrics::register(&mut registry, journal_dir.clone());
+    let groups = GroupMetrics::register(&mut registry, journal.clone());
     let io = IoMetrics::register(&mut registry, Root::host());
-    let (passed, last_pass) = watch::channel(Instant::now());
-    let door = http::serve(
-        &metrics_bind_address,
-        Page::new(registry),
-        Arc::new(Alive { last_pass }),
+    let (passed, last_pass) = watch::channel(Passed::none());
+    let passed = Arc::new(passed);
+    let page = Page::new(registry);
+    let door = serve(metrics_bind_address, page, Alive(last_pass), stop.clone());
+    let standby = Standby {
+        sources: sources.clone(),
+        node: node_name.clone(),
+        metrics: metrics.clone(),
+        work: work.clone(),
+        passed: passed.clone(),
+    };
+    let Some(_post) = standby.wait(&stop).await else {
+        return Ok(());
+    };
+
+    // Pools come first, and need little.
+    let (file, written) = ConfigFile::open(sources, &journal);
+    info!(classes = written.classes.len(), "starting");
+    let home = Home {
+        dir: journal.clone(),
+        node: node_name.clone(),
+        accepted: accept_journal,
+    };
+    let opened = home.open();
+    let board = Board::new(status_dir.clone());
+    let socket = tokio::spawn(socket::serve(
+        status_dir.clone(),
+        board.clone(),
         stop.clone(),
-    )
-    .await?;
+    ));
+    let (config, told) = watch::channel(Arc::new(written.clone()));
     let check = ThinCheck {
         program: std::env::current_exe().context("cannot tell which program this is")?,
         limit: Duration::from_secs(thin_check_limit),
         notes: status_dir,
     };
-    let (told, config) = watch::channel(Arc::new(config));
     let pools = pools::start(pools::Shared {
-        config,
-        owner,
-        journal: journal_dir,
+        config: told,
+        home: home.clone(),
         board: board.clone(),
         metrics: pool_metrics,
         work: work.clone(),
         check,
         stop: stop.clone(),
     })?;
+
+    // Listens before the first look, so that nothing falls between the two.
+    let events = disks::listen();
+    let cluster = match kubernetes {
+        true => Some(cluster(&node_name, &journal, board.told(), &stop).await),
+        false => None,
+    };
+    let (source, composed) = Source::new(file, written, cluster);
+    config.send_replace(Arc::new(composed));
+    let mut watcher = Watcher::new(
+        Measured::new(Host, work.clone()),
+        None,
+        Some(Quiet::new(Instant::now())),
+        node_name,
+    );
+    watcher.set_journal(opened);
     let disks = disks::Loop {
         source,
-        config: told,
+        // Pools go on with what it says when that loop breaks.
+        config: config.clone(),
         events,
+        home,
         watcher,
         metrics,
         groups,
@@ -126,36 +152,73 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         passed,
         board,
     };
-    let ended = disks.run(&stop).await;
+    let ended = tokio::spawn(disks.run(stop.clone())).await;
+    if let Err(error) = &ended {
+        error!(%error, "the loop over the disks broke; pools are cared for, and in five minutes it begins anew");
+        tokio::select! {
+            () = tokio::time::sleep(BROKEN) => {}
+            () = stop.cancelled() => {}
+        }
+    }
     // What is under way on a pool is finished.
     stop.cancel();
+    drop(config);
     if tokio::task::spawn_blocking(move || pools.join())
         .await
         .is_err()
     {
         error!("the thread of the pools broke");
     }
-    if let Some(door) = door {
-        let _ = door.task.await;
-    }
+    let _ = tokio::join!(door, socket);
     info!("ending");
-    ended
+    ended.context("the loop over the disks broke")
 }
 
-/// Starts to follow the cluster's objects, and to show there what the node has. That its API server does not answer keeps nothing
-/// from starting.
+/// Serves metrics and health as soon as the address can be had.
+fn serve(bind: Bind, page: Page, health: Alive, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            match http::serve(&bind, page.clone(), health.clone(), stop.clone()).await {
+                Ok(Some(door)) => {
+                    let _ = door.task.await;
+                    return;
+                }
+                Ok(None) => return,
+                Err(error) => error!(%error, address = %bind, "no metrics are served"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LISTEN_AGAIN) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    })
+}
+
+/// Starts to follow the cluster's objects, and to show there what the node has. Where there is no
+/// cluster to be had, what was in force stays so.
 async fn cluster(
     node: &str,
     journal: &Path,
     status: watch::Receiver<Arc<NodeStatus>>,
     stop: &CancellationToken,
-) -> anyhow::Result<Cluster> {
-    let client = Client::try_default()
-        .await
-        .context("there is no cluster here: set KUBECONFIG, or leave out --kubernetes")?;
+) -> Cluster {
+    let (verdicts, judged) = watch::channel(Arc::default());
+    let journal: PathBuf = journal.to_owned();
+    let client = match Client::try_default().await {
+        Ok(client) => client,
+        Err(error) => {
+            error!(%error, "there is no cluster here: set KUBECONFIG, or leave out --kubernetes; the classes that were in force stay so");
+            let (silent, told) = watch::channel(Arc::default());
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                stop.cancelled().await;
+                drop(silent);
+            });
+            return Cluster::new(told, journal, verdicts);
+        }
+    };
     let objects = Objects::start(&client, node, stop);
     let told = objects.tell(stop);
-    let (verdicts, judged) = watch::channel(Arc::default());
     let shown = Shown {
         status,
         verdicts: judged,
@@ -163,33 +226,5 @@ async fn cluster(
         objects,
     };
     tokio::spawn(Writing::start(&client, node, shown, stop).run());
-    Ok(Cluster::new(told, journal.to_owned(), verdicts))
-}
-
-/// Whether passes are still made.
-#[derive(Debug)]
-struct Alive {
-    last_pass: watch::Receiver<Instant>,
-}
-
-impl Alive {
-    fn check(&self) -> Check {
-        let age = self.last_pass.borrow().elapsed();
-        let text = format!("last pass {}s ago", age.as_secs());
-        if age < RESYNC * 2 {
-            Check::ok("passes", text)
-        } else {
-            Check::failed("passes", text)
-        }
-    }
-}
-
-impl Health for Alive {
-    async fn live(&self) -> Vec<Check> {
-        vec![self.check()]
-    }
-
-    async fn ready(&self) -> Vec<Check> {
-        vec![self.check()]
-    }
+    Cluster::new(told, journal, verdicts)
 }

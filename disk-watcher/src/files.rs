@@ -154,6 +154,11 @@ pub fn keep(config: &Config, journal: &mut Journal) -> Vec<NodeFile> {
     seen
 }
 
+/// Attaches what was made and is in use; makes nothing.
+pub fn keep_made(journal: &mut Journal) -> Vec<NodeFile> {
+    keep(&Config::default(), journal)
+}
+
 fn refusal(error: FileError) -> (FileState, String) {
     (FileState::Refused, crate::node::chain(&error))
 }

@@ -6,6 +6,8 @@
 //! rename; one process per journal, kept apart by a lock.
 
 mod files;
+mod home;
+mod machine;
 mod making;
 mod names;
 mod record;
@@ -23,9 +25,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::files::Files;
+pub use self::home::Home;
+pub use self::machine::{Kin, Machine};
 pub use self::making::Making;
 pub use self::names::Bound;
 use self::record::{read_json, write_json};
+pub(crate) use self::record::{recall, remember};
 pub use self::slots::Slots;
 pub use self::wipes::Wiped;
 use crate::config::RequireZeroed;
@@ -93,7 +98,7 @@ pub struct Journal {
     _lock: Flock<File>,
 }
 
-/// The journal cannot be used; nothing is changed on this node.
+/// The journal cannot be used; no disk is acted on.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// The file system refuses.
@@ -107,8 +112,20 @@ pub enum JournalError {
     /// Another disk-watcher has it.
     #[error("journal {} is in use by another disk-watcher; one runs on a node", .0.display())]
     InUse(PathBuf),
+    /// It was made on another machine.
+    #[error(
+        "journal {} was made on another machine or under another name of the node, or that cannot be told; if this node was renamed or \
+         reinstalled and no other node has this journal, say so with --accept-journal {code} (ACCEPT_JOURNAL={code})",
+        path.display()
+    )]
+    OtherMachine {
+        /// Its folder.
+        path: PathBuf,
+        /// What a person hands back.
+        code: String,
+    },
     /// A file in it is not what we wrote.
-    #[error("journal {} is damaged: {why}; nothing is changed until a person has looked", path.display())]
+    #[error("journal {} is damaged: {why}; no disk is acted on until a person has looked", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -265,22 +282,30 @@ fn lvm_uuid(digest: &[u8]) -> String {
     lvmd::lvm::label::format_uuid(&letters).unwrap_or_default()
 }
 
-/// Reads our id, or makes one from the kernel's random source.
-fn owner(dir: &Path) -> Result<String, JournalError> {
+/// The value of our tag `basalt.owner`, where there is a journal in this folder. Nothing else of
+/// the journal is read.
+///
+/// # Errors
+/// When it cannot be read or is no id.
+pub fn owner_in(dir: &Path) -> Result<Option<String>, JournalError> {
     let path = dir.join("owner");
     match fs::read_to_string(&path) {
-        Ok(text) if lvmd::lvm::valid::tag(text.trim()).is_ok() => {
-            return Ok(text.trim().to_owned());
-        }
-        Ok(text) => {
-            return Err(JournalError::Damaged {
-                path,
-                why: format!("{text:?} is no id"),
-            });
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(JournalError::Io { path, source }),
+        Ok(text) if lvmd::lvm::valid::tag(text.trim()).is_ok() => Ok(Some(text.trim().to_owned())),
+        Ok(text) => Err(JournalError::Damaged {
+            path,
+            why: format!("{text:?} is no id"),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(JournalError::Io { path, source }),
     }
+}
+
+/// Reads our id, or makes one from the kernel's random source.
+fn owner(dir: &Path) -> Result<String, JournalError> {
+    if let Some(owner) = owner_in(dir)? {
+        return Ok(owner);
+    }
+    let path = dir.join("owner");
     let source = Path::new("/proc/sys/kernel/random/uuid");
     let mut id = String::new();
     File::open(source)

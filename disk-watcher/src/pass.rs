@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
-use tracing::warn;
+use tracing::{error, warn};
 
 pub(crate) use self::found::{boot_id, id_of};
 use self::leave::Moves;
@@ -55,6 +55,8 @@ pub struct Watcher<R> {
     /// How the files that stand in for disks were found in this pass.
     files: Vec<NodeFile>,
     preflight: Vec<NodeCheck>,
+    /// Why there is no journal, where there should be one.
+    no_journal: Option<String>,
 }
 
 /// A disk with all that is known of it.
@@ -91,7 +93,26 @@ impl<R: Runner + Clone> Watcher<R> {
             requests: Vec::new(),
             files: Vec::new(),
             preflight: Vec::new(),
+            no_journal: None,
             node_name,
+        }
+    }
+
+    /// Whether it may act.
+    pub fn has_journal(&self) -> bool {
+        self.journal.is_some()
+    }
+
+    /// Gives it the journal, or says why it has none and does not act.
+    pub fn set_journal(&mut self, journal: Result<Journal, String>) {
+        match journal {
+            Ok(journal) => (self.journal, self.no_journal) = (Some(journal), None),
+            Err(why) => {
+                if self.no_journal.as_ref() != Some(&why) {
+                    error!(%why, "no disk is taken, removed or wiped; pools are cared for");
+                }
+                (self.journal, self.no_journal) = (None, Some(why));
+            }
         }
     }
 
@@ -135,7 +156,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let mut remarks: BTreeMap<String, String> = BTreeMap::new();
         self.note_slots(&judged);
         self.wipe_disks(config, &judged, &groups).await;
-        if self.journal.is_some() {
+        if self.journal.is_some() && config.held.is_none() {
             let mut acted = false;
             for class in config
                 .classes
@@ -152,7 +173,7 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         Ok(NodeStatus {
             looks: 0,
-            preflight: self.preflight.clone(),
+            preflight: self.checks(config),
             disks: self.show(config, &judged, &groups, &remarks),
             files: self.files.clone(),
             requests: self.requests(config),
@@ -161,12 +182,27 @@ impl<R: Runner + Clone> Watcher<R> {
         })
     }
 
+    /// What has to hold on the node, and with ourselves.
+    fn checks(&self, config: &Config) -> Vec<NodeCheck> {
+        let mut checks = self.preflight.clone();
+        let held = config.held.clone();
+        checks.push(NodeCheck::new(NodeCheck::CONFIGURATION, held));
+        if self.journal.is_some() || self.no_journal.is_some() {
+            let why = self.no_journal.clone();
+            checks.push(NodeCheck::new(NodeCheck::JOURNAL, why));
+        }
+        checks
+    }
+
     /// Makes and attaches files; what is wrong with one is said once.
     fn keep_files(&mut self, config: &Config) {
         let Some(journal) = &mut self.journal else {
             return;
         };
-        let files = crate::files::keep(config, journal);
+        let files = match config.held {
+            None => crate::files::keep(config, journal),
+            Some(_) => crate::files::keep_made(journal),
+        };
         for file in files.iter().filter(|file| !self.files.contains(file)) {
             if file.state == FileState::Refused {
                 warn!(class = %file.class, why = %file.message, "no disk of this file");

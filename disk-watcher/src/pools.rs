@@ -29,6 +29,7 @@ use crate::activation::{Failed, Left};
 use crate::config::{DiskClass, Mode, ThinPool};
 use crate::extend::rate::Meter;
 use crate::extend::{Attempt, Decision, Memory, Part, Rules, decide};
+use crate::journal::Home;
 use crate::node::NodeReader;
 use crate::status::NodeThinPool;
 use crate::thin_check::ThinCheck;
@@ -43,6 +44,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub struct Care<R> {
     node: Arc<NodeReader<R>>,
     owner: String,
+    home: Home,
     history: History,
     memory: Memory,
     data: Meter,
@@ -80,10 +82,11 @@ pub struct Looked {
 }
 
 impl<R: Runner + Clone> Care<R> {
-    /// The care of pools of groups with the tag `basalt.owner=<owner>`.
+    /// The care of pools of groups with the tag `basalt.owner=<owner>`, which is that of `home`.
     pub fn new(
         node: Arc<NodeReader<R>>,
         owner: String,
+        home: Home,
         history: History,
         booted: Booted,
         check: ThinCheck,
@@ -91,6 +94,7 @@ impl<R: Runner + Clone> Care<R> {
         Self {
             node,
             owner,
+            home,
             history,
             memory: Memory::new(Instant::now()),
             data: Meter::default(),

@@ -1,6 +1,7 @@
 //! What `disk-watcher status` shows: every disk, the state it is in, and why. A view;
 //! it decides nothing.
 
+pub mod asked;
 mod condition;
 mod file;
 mod group;
@@ -65,16 +66,29 @@ pub enum DiskState {
 /// What has to hold before anything is changed on the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeCheck {
-    /// Its name: `LockDirectory` (the host's lvm locks with us), `Tools` (lvm is recent enough and thin_check is there) or
-    /// `ThinPools` (the kernel has them; asked only where a class wants one).
+    /// Its name: `LockDirectory` (the host's lvm locks with us), `Tools` (lvm is recent enough and thin_check is there),
+    /// `ThinPools` (the kernel has them; asked only where a class wants one), or one of those of [`Self::keeps_pools`].
     pub check: &'static str,
     /// Why it does not hold.
     pub problem: Option<String>,
 }
 
 impl NodeCheck {
+    /// The files of the configuration can be used.
+    pub(crate) const CONFIGURATION: &'static str = "Configuration";
+    /// The journal can.
+    pub(crate) const JOURNAL: &'static str = "Journal";
+    /// This is the disk-watcher that acts on the node.
+    pub(crate) const ACTS: &'static str = "Acts";
+
     pub(crate) fn new(check: &'static str, problem: Option<String>) -> Self {
         Self { check, problem }
+    }
+
+    /// Whether pools are cared for although it does not hold: it is about ourselves, not about
+    /// the host.
+    pub(crate) fn keeps_pools(&self) -> bool {
+        [Self::CONFIGURATION, Self::JOURNAL, Self::ACTS].contains(&self.check)
     }
 }
 

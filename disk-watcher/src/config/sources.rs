@@ -2,10 +2,11 @@
 //! `disk-config` of TrueCharts' watcher where there is one.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 use super::{Config, Mode};
 use crate::compat;
@@ -30,8 +31,16 @@ pub struct Sources {
     pub may_be_missing: bool,
 }
 
-/// What tells that a file changed. ConfigMaps swap a symlink, so it is followed.
-pub type Stamp = [Option<(SystemTime, u64)>; 2];
+/// What tells that a file changed. ConfigMaps swap a symlink, so it is followed. The time is that
+/// of the inode: a file that may be read again counts as changed.
+pub type Stamp = [Option<(i64, i64, u64, u64)>; 2];
+
+/// What the files say, word for word.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Texts {
+    documents: Option<String>,
+    disk_config: Option<String>,
+}
 
 impl Sources {
     /// Documents alone.
@@ -50,26 +59,71 @@ impl Sources {
     /// # Errors
     /// What is wrong, with the name of the file.
     pub fn load(&self) -> anyhow::Result<Config> {
+        self.parse(&self.read()?)
+    }
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Which of them cannot be read. Where there is another source the documents may be missing.
+    pub fn read(&self) -> anyhow::Result<Texts> {
+        let read = |path: &Path| {
+            let text = std::fs::read_to_string(path);
+            text.with_context(|| format!("cannot read {}", path.display()))
+        };
         let may_be_missing = self.may_be_missing || self.compat_disk_config.is_some();
         let missing =
             std::fs::metadata(&self.config).is_err_and(|e| e.kind() == ErrorKind::NotFound);
-        let mut config = if missing && may_be_missing {
-            Config::default()
-        } else {
-            documents(&self.config)?
+        Ok(Texts {
+            documents: match missing && may_be_missing {
+                true => None,
+                false => Some(read(&self.config)?),
+            },
+            disk_config: self.compat_disk_config.as_deref().map(read).transpose()?,
+        })
+    }
+
+    /// Checks what the files say.
+    ///
+    /// # Errors
+    /// What is wrong, with the name of the file.
+    pub fn parse(&self, texts: &Texts) -> anyhow::Result<Config> {
+        let unused = |path: &Path| format!("{} is not used", path.display());
+        let mut config = match &texts.documents {
+            Some(text) => Config::load(text).with_context(|| unused(&self.config))?,
+            None => Config::default(),
         };
-        let Some(compat) = &self.compat_disk_config else {
-            return Ok(config);
-        };
-        let file = compat.display().to_string();
-        let unused = || format!("{file} is not used");
-        let text =
-            std::fs::read_to_string(compat).with_context(|| format!("cannot read {file}"))?;
-        let class =
-            compat::class(&file, &text, &self.node()?, self.compat_mode).with_context(unused)?;
-        config.add(class);
-        config.check_twins().with_context(unused)?;
+        if let (Some(path), Some(text)) = (&self.compat_disk_config, &texts.disk_config) {
+            let file = path.display().to_string();
+            let class = compat::class(&file, text, &self.node()?, self.compat_mode);
+            config.add(class.with_context(|| unused(path))?);
+            config.check_twins().with_context(|| unused(path))?;
+        }
         Ok(config)
+    }
+
+    /// That no file lost all that it said: that is what a write leaves that failed, and a mount
+    /// that is not there. Whoever wants nothing writes a comment.
+    ///
+    /// # Errors
+    /// Which of them did.
+    pub fn check_lost(&self, before: &Texts, now: &Texts) -> anyhow::Result<()> {
+        let says = |text: &Option<String>| text.as_ref().is_some_and(|t| !t.trim().is_empty());
+        let compat = self.compat_disk_config.as_ref();
+        for (path, before, now) in [
+            (Some(&self.config), &before.documents, &now.documents),
+            (compat, &before.disk_config, &now.disk_config),
+        ] {
+            let Some(path) = path else { continue };
+            if says(before) && !says(now) {
+                let how = if now.is_some() { "empty" } else { "gone" };
+                anyhow::bail!(
+                    "{} is {how}, and it was not before; to take back all that it said, leave a line in it that begins with #",
+                    path.display()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The name of this node: as given, else the host's.
@@ -100,19 +154,13 @@ impl Sources {
     pub fn stamp(&self) -> Stamp {
         let of = |path: &Path| {
             let meta = std::fs::metadata(path).ok()?;
-            Some((meta.modified().ok()?, meta.len()))
+            Some((meta.ctime(), meta.ctime_nsec(), meta.ino(), meta.len()))
         };
         [
             of(&self.config),
             self.compat_disk_config.as_deref().and_then(of),
         ]
     }
-}
-
-fn documents(path: &Path) -> anyhow::Result<Config> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Config::load(&text).with_context(|| format!("{} is not used", path.display()))
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::warn;
 
-use crate::args::View;
+use crate::status::asked::{Answer, LATE, View};
 use crate::status::{NodeStatus, NodeThinPool};
 
 /// See the module. Shared by all loops; each sets its part.
@@ -20,10 +20,21 @@ pub(super) struct Board(Arc<Mutex<Parts>>);
 struct Parts {
     dir: PathBuf,
     node: NodeStatus,
-    /// By class: the pool, and when it was looked at.
-    pools: BTreeMap<String, (Option<NodeThinPool>, Instant)>,
+    /// When the disks were looked at.
+    looked: Option<Instant>,
+    /// By class.
+    pools: BTreeMap<String, Pool>,
     /// Who else shows it.
     told: watch::Sender<Arc<NodeStatus>>,
+}
+
+/// The pool of a class.
+#[derive(Debug)]
+struct Pool {
+    pool: Option<NodeThinPool>,
+    looked: Instant,
+    /// How soon it is looked at again.
+    again: Duration,
 }
 
 impl Board {
@@ -32,6 +43,7 @@ impl Board {
         Self(Arc::new(Mutex::new(Parts {
             dir,
             node: NodeStatus::default(),
+            looked: None,
             pools: BTreeMap::new(),
             told: watch::Sender::default(),
         })))
@@ -47,14 +59,38 @@ impl Board {
         let mut parts = self.parts();
         let looks = parts.node.looks + 1;
         parts.node = NodeStatus { looks, ..node };
+        parts.looked = Some(Instant::now());
         parts.keep();
     }
 
-    /// Replaces the pool of a class.
-    pub(super) fn set_pool(&self, class: &str, pool: Option<NodeThinPool>, at: Instant) {
+    /// Replaces the pool of a class, which was looked at then and is again after a while.
+    pub(super) fn set_pool(
+        &self,
+        class: &str,
+        pool: Option<NodeThinPool>,
+        looked: Instant,
+        again: Duration,
+    ) {
+        let seen = Pool {
+            pool,
+            looked,
+            again,
+        };
         let mut parts = self.parts();
-        parts.pools.insert(class.to_owned(), (pool, at));
+        parts.pools.insert(class.to_owned(), seen);
         parts.keep();
+    }
+
+    /// What is known now, and what of it is old.
+    ///
+    /// # Errors
+    /// Those of [`View::render`].
+    pub(super) fn answer(&self, view: View) -> serde_json::Result<Answer> {
+        let parts = self.parts();
+        Ok(Answer {
+            late: parts.late(),
+            text: view.render(&parts.status())?,
+        })
     }
 
     /// Nobody looks at the pool of this class any more.
@@ -77,11 +113,40 @@ impl Parts {
         }
     }
 
+    fn status(&self) -> NodeStatus {
+        let pools = self.pools.values().filter_map(|seen| seen.pool.clone());
+        NodeStatus {
+            pools: pools.collect(),
+            ..self.node.clone()
+        }
+    }
+
+    /// What was not looked at for too long.
+    fn late(&self) -> Vec<String> {
+        let mut late = Vec::new();
+        match self.looked {
+            None => late.push("the disks were not looked at yet".to_owned()),
+            Some(looked) if looked.elapsed() > LATE => {
+                let age = looked.elapsed().as_secs();
+                late.push(format!("the disks were looked at {age} s ago"));
+            }
+            Some(_) => {}
+        }
+        for (class, seen) in &self.pools {
+            let age = seen.looked.elapsed();
+            if age > seen.again + LATE {
+                let age = age.as_secs();
+                late.push(format!(
+                    "the pool of class {class} was looked at {age} s ago"
+                ));
+            }
+        }
+        late
+    }
+
     /// Keeps the status in each form, replaced whole.
     fn publish(&self) -> anyhow::Result<()> {
-        let mut status = self.node.clone();
-        let pools = self.pools.values().filter_map(|(pool, _)| pool.clone());
-        status.pools = pools.collect();
+        let status = self.status();
         self.told.send_if_modified(|told| {
             let changed = **told != status;
             if changed {

@@ -1,6 +1,7 @@
 //! The loop over the disks. It does everything in order: it waits for an event, for a
-//! disk to settle, for a changed configuration or for the net of five minutes, and then
-//! makes one pass. A pass that fails is made again.
+//! disk to settle, for a changed configuration or for the net of ten seconds, and then
+//! makes one pass. A pass that fails is made again. Without a journal it acts on nothing, and
+//! tries to open it before each pass; without events it goes by the clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,18 +11,22 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::RESYNC;
+use super::alive::Passed;
 use super::board::Board;
 use super::source::Source;
 use crate::config::Config;
-use crate::events::{Events, Heard};
+use crate::events::{Events, EventsError, Heard};
+use crate::journal::Home;
 use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, WorkMetrics};
+use crate::node;
 use crate::pass::Watcher;
 use crate::rules::Code;
 use crate::status::{DiskState, NodeDisk};
 
 /// How soon an unfinished or failed pass is made again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How soon a pass is made although nothing is known to have happened.
+const NET: Duration = Duration::from_secs(10);
 
 /// What the loop needs.
 #[derive(Debug)]
@@ -30,8 +35,10 @@ pub(super) struct Loop {
     pub(super) source: Source,
     /// What it says, told to all loops.
     pub(super) config: watch::Sender<Arc<Config>>,
-    /// What happens to disks.
-    pub(super) events: Events,
+    /// What happens to disks; `None`: it cannot be heard.
+    pub(super) events: Option<Events>,
+    /// Where the journal is, and whose it has to be.
+    pub(super) home: Home,
     /// What makes the passes.
     pub(super) watcher: Watcher<Measured<Host>>,
     /// What Prometheus sees of disks.
@@ -42,43 +49,49 @@ pub(super) struct Loop {
     pub(super) io: IoMetrics,
     /// Of what is done.
     pub(super) work: WorkMetrics,
-    /// When the last pass was made.
-    pub(super) passed: watch::Sender<Instant>,
+    /// The last pass.
+    pub(super) passed: Arc<watch::Sender<Passed>>,
     /// What `disk-watcher status` shows.
     pub(super) board: Board,
 }
 
 impl Loop {
     /// Runs until told to stop.
-    ///
-    /// # Errors
-    /// When nothing is heard of disks any more.
-    pub(super) async fn run(mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = self.source.first_answer() => {}
-            () = stop.cancelled() => return Ok(()),
+            () = stop.cancelled() => return,
         }
-        let ended = self.passes(stop).await;
+        self.passes(&stop).await;
         self.watcher.finish().await;
-        ended
     }
 
-    async fn passes(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn passes(&mut self, stop: &CancellationToken) {
         let mut wait = Duration::ZERO;
         let mut last: Vec<NodeDisk> = Vec::new();
         let mut unanswered: Vec<Instant> = Vec::new();
         loop {
             tokio::select! {
-                event = self.events.next() => match event {
+                event = next(&mut self.events) => match event {
                     Some(heard) => unanswered.push(self.hear(&heard)),
-                    None => anyhow::bail!("the listener for uevents ended"),
+                    None => {
+                        error!("the listener for uevents ended");
+                        self.events = None;
+                    }
                 },
                 () = tokio::time::sleep(wait) => {}
                 () = self.source.touched() => {}
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
+            }
+            if self.events.is_none() {
+                self.events = listen();
+            }
+            if !self.watcher.has_journal() {
+                let journal = self.home.open();
+                self.watcher.set_journal(journal);
             }
             // One look answers all that is known by now.
-            while let Some(heard) = self.events.waiting() {
+            while let Some(heard) = self.events.as_mut().and_then(Events::waiting) {
                 unanswered.push(self.hear(&heard));
             }
             let mut config = self.config.borrow().clone();
@@ -97,11 +110,11 @@ impl Loop {
                         let settles = self.watcher.settles_in(&config);
                         settles.map_or(AGAIN, |settles| settles.min(AGAIN))
                     } else {
-                        RESYNC.min(Duration::from_secs(10))
+                        NET
                     };
                     last = node.disks.clone();
+                    self.passed.send_replace(Passed::now(&node));
                     self.board.set_node(node);
-                    self.passed.send_replace(Instant::now());
                     for heard in unanswered.drain(..) {
                         self.work.answered(heard);
                     }
@@ -120,6 +133,21 @@ impl Loop {
         self.watcher.heard(heard);
         heard.at
     }
+}
+
+/// The next event; where none can be heard there is none.
+async fn next(events: &mut Option<Events>) -> Option<Heard> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Listens for events, if that is possible now.
+pub(super) fn listen() -> Option<Events> {
+    let events = Events::subscribe();
+    let deaf = |error: &EventsError| error!(error = %node::chain(error), "disks are looked at by the clock");
+    events.inspect_err(deaf).ok()
 }
 
 /// Whether a disk is on its way, or the host is not fit yet, so that it is looked at soon.

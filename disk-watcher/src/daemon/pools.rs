@@ -1,11 +1,12 @@
 //! The loops over the pools: one for each class with a pool, on a thread of their own.
 //!
-//! A class whose lvm hangs, or a look over the disks that does, holds up no other pool.
+//! A class whose lvm hangs, or a look over the disks that does, holds up no other pool. They need
+//! the classes that are or were in force and the id in the journal's folder, and nothing else.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use lvmd::cmd::Host;
@@ -16,6 +17,7 @@ use tracing::{error, info};
 
 use super::board::Board;
 use crate::config::Config;
+use crate::journal::Home;
 use crate::metrics::{Measured, PoolMetrics, WorkMetrics};
 use crate::node::{NodeReader, POOLS_PROGRAM};
 use crate::pass::boot_id;
@@ -23,15 +25,19 @@ use crate::pools::{Booted, Care, History};
 use crate::status::NodeThinPool;
 use crate::thin_check::ThinCheck;
 
+/// How soon it is looked again whose tag our groups have.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How soon a loop that broke begins anew.
+const ANEW: Duration = Duration::from_secs(10);
+
 /// What all of them share.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     /// The configuration in use.
     pub(super) config: watch::Receiver<Arc<Config>>,
-    /// The value of our tag `basalt.owner`.
-    pub(super) owner: String,
-    /// The journal's folder, for histories.
-    pub(super) journal: PathBuf,
+    /// The journal's folder: whose tag groups of ours have, and histories.
+    pub(super) home: Home,
     /// What `disk-watcher status` shows.
     pub(super) board: Board,
     /// What Prometheus sees.
@@ -71,21 +77,30 @@ async fn run(mut shared: Shared) {
         },
         shared.stop.clone(),
     ));
+    let Some(owner) = owner(&shared).await else {
+        let _ = events.await;
+        return;
+    };
     let runner = Measured::new(Host, shared.work.clone());
     let node = Arc::new(NodeReader::for_program(runner, POOLS_PROGRAM));
     let mut loops: BTreeMap<String, tokio::task::JoinHandle<()>> = BTreeMap::new();
     loop {
         let config = shared.config.borrow_and_update().clone();
-        loops.retain(|_, task| !task.is_finished());
+        for (class, task) in loops.extract_if(.., |_, task| task.is_finished()) {
+            if let Err(error) = task.await {
+                error!(%class, %error, "the loop over its pool broke; it begins anew");
+            }
+        }
         for class in config.classes.iter().filter(|c| c.thin_pool.is_some()) {
             loops.entry(class.name.clone()).or_insert_with(|| {
                 let one = One {
                     name: class.name.clone(),
                     care: Care::new(
                         node.clone(),
-                        shared.owner.clone(),
-                        History::open(&shared.journal, &class.name),
-                        Booted::open(&shared.journal, &class.name, boot_id()),
+                        owner.clone(),
+                        shared.home.clone(),
+                        History::open(&shared.home.dir, &class.name),
+                        Booted::open(&shared.home.dir, &class.name, boot_id()),
                         shared.check.clone(),
                     ),
                     shared: shared.clone(),
@@ -96,6 +111,7 @@ async fn run(mut shared: Shared) {
         }
         tokio::select! {
             changed = shared.config.changed() => if changed.is_err() { break },
+            () = tokio::time::sleep(ANEW) => {}
             () = shared.stop.cancelled() => break,
         }
     }
@@ -105,6 +121,28 @@ async fn run(mut shared: Shared) {
         }
     }
     let _ = events.await;
+}
+
+/// See [`Home::owner`]; waits until there is one.
+async fn owner(shared: &Shared) -> Option<String> {
+    let mut problem = String::new();
+    loop {
+        match shared.home.owner() {
+            Ok(Some(owner)) => return Some(owner),
+            Ok(None) => {}
+            Err(error) => {
+                let why = crate::node::chain(&error);
+                if why != problem {
+                    error!(%why, "no pool is cared for: which are ours is not known");
+                    problem = why;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN) => {}
+            () = shared.stop.cancelled() => return None,
+        }
+    }
 }
 
 /// The loop of one class.
@@ -131,9 +169,12 @@ impl One {
                 self.shared.work.extended(&self.name, entry);
             }
             self.shared.metrics.set(&self.name, looked.shown.as_ref());
-            self.shared
-                .board
-                .set_pool(&self.name, looked.shown.clone(), Instant::now());
+            self.shared.board.set_pool(
+                &self.name,
+                looked.shown.clone(),
+                Instant::now(),
+                looked.again,
+            );
             last = looked.shown;
             tokio::select! {
                 _ = self.woken.changed() => {}

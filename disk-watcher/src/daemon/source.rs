@@ -100,8 +100,9 @@ impl Source {
         }
     }
 
-    /// Waits until the API server told of all objects; not for long.
+    /// Waits until files are read and the API server told of all objects; not for long.
     pub(super) async fn first_answer(&mut self) {
+        self.file.first().await;
         let Some(cluster) = &mut self.cluster else {
             return;
         };

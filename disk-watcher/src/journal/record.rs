@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::error;
 
 use super::{JournalError, at, durable};
 
@@ -31,6 +32,24 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, J
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(at(path)(error)),
     }
+}
+
+/// What was kept for a later start; nothing where that cannot be read or is not what we wrote.
+/// `what` says in the log what is missing then.
+pub(crate) fn recall<T: DeserializeOwned + Default>(path: &Path, what: &str) -> T {
+    let read = read_json(path).unwrap_or_else(|error| {
+        error!(error = %crate::node::chain(&error), "{what} cannot be read");
+        None
+    });
+    read.unwrap_or_default()
+}
+
+/// Keeps it.
+///
+/// # Errors
+/// When it is not on disk.
+pub(crate) fn remember(path: &Path, record: &impl Serialize) -> Result<(), JournalError> {
+    write_json(path, record)
 }
 
 fn damaged(path: &Path) -> impl Fn(serde_json::Error) -> JournalError {

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::node_selector::NodeSelector;
 use crate::config::{API_VERSION, Config, DiskClass};
-use crate::journal::durable;
+use crate::journal::{recall, remember};
 
 /// The kinds that people write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,27 +94,13 @@ impl Kept {
     /// What was in force when the last disk-watcher ended. A file that cannot be read is as
     /// none: nothing is taken for a class that nobody knows.
     pub fn load(journal: &Path) -> Self {
-        let path = file(journal);
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).unwrap_or_else(|error| {
-                error!(path = %path.display(), %error, "the classes of the cluster that were in force cannot be read, so none is until the API server answers");
-                Self::default()
-            }),
-            Err(error) => {
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    error!(path = %path.display(), %error, "the classes of the cluster that were in force cannot be read");
-                }
-                Self::default()
-            }
-        }
+        recall(&file(journal), "what of the cluster was in force")
     }
 
     /// Keeps it.
     pub fn store(&self, journal: &Path) {
-        let written = serde_json::to_vec(self)
-            .map_err(|error| error.to_string())
-            .and_then(|text| durable(&file(journal), &text).map_err(|e| crate::node::chain(&e)));
-        if let Err(error) = written {
+        if let Err(error) = remember(&file(journal), self) {
+            let error = crate::node::chain(&error);
             warn!(%error, "the classes of the cluster are not kept for a start without the API server");
         }
     }

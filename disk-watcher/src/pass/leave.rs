@@ -333,10 +333,13 @@ impl<R: Runner + Clone> Watcher<R> {
                 None => (RequestState::Done, "no PV of ours is on it".to_owned()),
                 Some(claim) => (
                     RequestState::Waiting,
-                    format!(
-                        "class {} is not in mode Enforce, or did not get to it yet",
-                        claim.class
-                    ),
+                    match &config.held {
+                        Some(why) => format!("nothing is begun: {why}"),
+                        None => format!(
+                            "class {} is not in mode Enforce, or did not get to it yet",
+                            claim.class
+                        ),
+                    },
                 ),
             };
             told.push(NodeRequest {

@@ -36,9 +36,10 @@ impl<R> Watcher<R> {
     }
 
     /// Binds names that are new, and forgets those that are no longer written: taking a
-    /// name out of the file and putting it back is how a person binds it anew.
+    /// name out of the file and putting it back is how a person binds it anew. While the file
+    /// cannot be used all stay as they are.
     pub(super) fn bind_names(&mut self, config: &Config, judged: &[Judged]) {
-        let Some(journal) = &mut self.journal else {
+        let (Some(journal), None) = (&mut self.journal, &config.held) else {
             return;
         };
         let written: Vec<&str> = config

@@ -58,7 +58,7 @@ impl<R: Runner + Clone> Watcher<R> {
         self.end_wipe(config).await;
         let node = self.node_name.clone();
         for request in config.wipes.iter().filter(|request| request.node == node) {
-            let (state, message) = self.wipe_one(request, judged, groups);
+            let (state, message) = self.wipe_one(request, config.held.as_deref(), judged, groups);
             self.requests.push(NodeRequest {
                 kind: "DiskWipeRequest",
                 name: request.name.clone(),
@@ -72,6 +72,7 @@ impl<R: Runner + Clone> Watcher<R> {
     fn wipe_one(
         &mut self,
         request: &DiskWipeRequest,
+        held: Option<&str>,
         judged: &[Judged],
         groups: &[NodeVolumeGroup],
     ) -> (RequestState, String) {
@@ -92,6 +93,9 @@ impl<R: Runner + Clone> Watcher<R> {
             }
             Some(_) => return (RequestState::Waiting, "another disk is being wiped".into()),
             None => {}
+        }
+        if let Some(why) = held {
+            return (RequestState::Waiting, format!("nothing is begun: {why}"));
         }
         if let Some(why) = self.refusals.waits(&request.fingerprint, Instant::now()) {
             return (RequestState::Refused, why);

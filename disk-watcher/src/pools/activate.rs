@@ -41,6 +41,7 @@ impl<R: Runner + Clone> Care<R> {
         let obstacles: Vec<String> = super::lock_dir_problem()
             .into_iter()
             .chain(seen.view.frozen.iter().map(ToString::to_string))
+            .chain(self.home.doubt())
             .collect();
         let inactive = Inactive {
             activation: class.volume_group.activation,

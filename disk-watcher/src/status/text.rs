@@ -34,10 +34,11 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
     let mut text = lines(&table);
     for check in &status.preflight {
         if let Some(problem) = &check.problem {
-            text.push_str(&format!(
-                "\nnothing is changed here ({}): {problem}\n",
-                check.check
-            ));
+            let what = match check.keeps_pools() {
+                true => "no disk is taken, removed or wiped",
+                false => "nothing is changed here",
+            };
+            text.push_str(&format!("\n{what} ({}): {problem}\n", check.check));
         }
     }
     text.push_str(&approvals(disks));

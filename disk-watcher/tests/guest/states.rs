@@ -96,7 +96,7 @@ fn a_disk_that_goes_and_comes_back_is_told_from_one_that_is_stale_or_a_clone() {
 
     // A changed file is taken up at once.
     let asked = Instant::now();
-    std::fs::write(dir.path().join("config.yaml"), "").unwrap();
+    std::fs::write(dir.path().join("config.yaml"), "# none\n").unwrap();
     let log = || std::fs::read_to_string(dir.path().join("log")).unwrap();
     wait_for(dir.path(), "the file is read", || {
         log().contains("the new configuration is in use")

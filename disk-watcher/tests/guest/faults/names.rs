@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::status::{commands, entry};
-use crate::harness::{Watcher, run, stages, wait_for};
+use super::status::{commands, entry, looked_twice};
+use crate::harness::{Watcher, output, run, stages, wait_for};
 use crate::scsi::{Bench, Disk, class};
 
 /// Two disks in one group, and the watcher gone.
@@ -112,4 +112,72 @@ fn of_disks_with_one_serial_number_none_is_taken() {
         assert_eq!(disk.written(), [0; 4], "nothing was written");
     }
     assert_eq!(stages(dir.path()), [""; 0], "nothing was claimed");
+}
+
+#[test]
+fn a_name_in_disk_config_stays_with_its_disk_whatever_has_it_later() {
+    let bench = Bench::new(64, 512);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("disk-config");
+    let [one, two] = [bench.add(), bench.add()];
+    let name = one.name();
+    let line = format!("n1: /dev/{name}\n");
+    let start = |mode: &str| {
+        let (node, file) = (["--node-name", "n1"], file.to_str().unwrap());
+        let compat = ["--compat-disk-config", file, "--compat-mode", mode];
+        Watcher::with(dir.path(), "", &[node.as_slice(), &compat].concat())
+    };
+    let bound = || std::fs::read_to_string(dir.path().join("journal/names.json"));
+    let log = || std::fs::read_to_string(dir.path().join("log")).unwrap();
+    std::fs::write(&file, &line).unwrap();
+    let watcher = start("Plan");
+    wait_for(dir.path(), "it would be taken", || {
+        entry(dir.path(), &name)["state"] == "Planned"
+    });
+    let (id, names) = (entry(dir.path(), &name)["id"].clone(), bound().unwrap());
+    watcher.terminate();
+
+    // The other disk has the name, and the file is read while it is being written.
+    one.pull();
+    two.pull();
+    two.plug();
+    one.plug();
+    assert_eq!(two.name(), name, "they have changed places");
+    std::fs::write(&file, "").unwrap();
+    let watcher = start("Enforce");
+    wait_for(dir.path(), "the file is refused", || {
+        log().contains("disk-config is empty")
+    });
+    looked_twice(dir.path());
+    assert_eq!(bound().unwrap(), names, "the name is as it was bound");
+    assert_eq!(stages(dir.path()), [""; 0], "nothing is taken meanwhile");
+    std::fs::write(&file, &line).unwrap();
+    wait_for(
+        dir.path(),
+        "the disk that was meant is in the group",
+        || entry(dir.path(), &one.name())["volumeGroup"] == "topolvm_vg",
+    );
+
+    // And truncated while it runs.
+    let refused = || log().matches("disk-config is empty").count();
+    let before = refused();
+    std::fs::write(&file, "").unwrap();
+    wait_for(dir.path(), "the file is refused again", || {
+        refused() > before
+    });
+    std::fs::write(&file, &line).unwrap();
+    looked_twice(dir.path());
+    drop(watcher);
+    let watcher = start("Enforce");
+    looked_twice(dir.path());
+    assert_eq!(bound().unwrap(), names);
+    assert_eq!(entry(dir.path(), &one.name())["id"], id);
+    assert_eq!(entry(dir.path(), &name)["class"], serde_json::Value::Null);
+    assert_eq!(two.written(), [0; 4], "nothing was written to the other");
+    println!(
+        "result: /dev/{name} was bound to the disk that is {} now",
+        one.name()
+    );
+    drop(watcher);
+    output("lvm", &["vgremove", "-q", "-y", "topolvm_vg"]);
 }

@@ -47,7 +47,7 @@ fn a_slip_in_the_file_destroys_nothing() {
     let theirs = sums(&others);
 
     let slips = [
-        ("the class is gone", String::new()),
+        ("the class is gone", "# none\n".to_owned()),
         (
             "its group has another name",
             CLASS.replace("{name: fast}\n  thinPool", "{name: slow}\n  thinPool"),

@@ -1,0 +1,183 @@
+//! Whose journal it is. A machine that was cloned with its journal has the id that the groups of
+//! the first one carry, and would take that one's disks for its own. So the journal says on which
+//! machine it was made: systemd's machine-id, which Talos keeps with its STATE partition over
+//! reboots and upgrades, and the name of the node, since a clone may have kept its machine-id.
+//! Both are kept as digests.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{JournalError, read_json, write_json};
+
+const FILE: &str = "machine.json";
+
+/// A machine, as the journal knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Machine {
+    /// Of its machine-id; `None`: it has none, or the host is not seen.
+    id: Option<String>,
+    /// Of the name of the node.
+    node: String,
+}
+
+/// How a journal stands to this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kin {
+    /// It was made here.
+    Same,
+    /// It was made on this machine under another name, or on a clone that kept its machine-id.
+    Renamed,
+    /// It was made on another machine, or that cannot be told.
+    Other,
+}
+
+impl Machine {
+    /// This machine. `id` is the text of its machine-id.
+    pub fn new(id: Option<&str>, node: &str) -> Self {
+        let is_id = |id: &&str| {
+            id.len() == 32
+                && id.bytes().all(|b| b.is_ascii_hexdigit())
+                && id.bytes().any(|b| b != b'0')
+        };
+        Self {
+            id: id.map(str::trim).filter(is_id).map(|id| digest("id", id)),
+            node: digest("node", node),
+        }
+    }
+
+    /// The machine we run on, seen through PID 1: a container has files of its own.
+    pub fn here(node: &str) -> Self {
+        let text = match crate::node::host_proof() {
+            crate::facts::HostProof::Proven(_) => {
+                std::fs::read_to_string("/proc/1/root/etc/machine-id").ok()
+            }
+            _ => None,
+        };
+        Self::new(text.as_deref(), node)
+    }
+
+    /// What a person hands back to say that a journal belongs to this machine. It says so of no
+    /// other one.
+    pub fn code(&self) -> String {
+        let both = format!("{} {}", self.id.as_deref().unwrap_or("-"), self.node);
+        digest("code", &both)[..16].to_owned()
+    }
+
+    fn kin(&self, made: &Self) -> Kin {
+        match (self.id == made.id, self.node == made.node) {
+            (true, true) => Kin::Same,
+            (true, false) if self.id.is_some() => Kin::Renamed,
+            // It has got a machine-id since.
+            (false, true) if made.id.is_none() => Kin::Same,
+            _ => Kin::Other,
+        }
+    }
+
+    /// How the journal in `dir` stands to this machine. One that says nothing, as those of
+    /// earlier versions, was made here.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn kin_of(&self, dir: &Path) -> Result<Kin, JournalError> {
+        let made: Option<Self> = read_json(&dir.join(FILE))?;
+        Ok(made.map_or(Kin::Same, |made| self.kin(&made)))
+    }
+
+    /// Checks that the journal in `dir` is that of this machine, and writes it down there.
+    /// `accepted` is the code that a person handed back.
+    ///
+    /// # Errors
+    /// When it is not, or that cannot be told or written.
+    pub fn check(&self, dir: &Path, accepted: Option<&str>) -> Result<(), JournalError> {
+        let path = dir.join(FILE);
+        let made: Option<Self> = read_json(&path)?;
+        let is_ours = made.as_ref().is_none_or(|made| self.kin(made) == Kin::Same);
+        if !is_ours && accepted != Some(self.code().as_str()) {
+            return Err(JournalError::OtherMachine {
+                path: dir.to_owned(),
+                code: self.code(),
+            });
+        }
+        if made.as_ref() == Some(self) {
+            return Ok(());
+        }
+        write_json(&path, self)
+    }
+}
+
+fn digest(what: &str, text: &str) -> String {
+    let digest = Sha256::digest(format!("basalt {what} 1 {text}"));
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = "0123456789abcdef0123456789abcdef\n";
+    const TWO: &str = "fedcba9876543210fedcba9876543210\n";
+
+    #[test]
+    fn a_journal_stays_on_its_machine_until_a_person_says_otherwise() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = Machine::new(Some(ONE), "n1");
+        assert_eq!(
+            here.kin_of(dir.path()).unwrap(),
+            Kin::Same,
+            "it says nothing"
+        );
+        here.check(dir.path(), None).unwrap();
+        here.check(dir.path(), None).unwrap();
+        let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
+        assert!(!text.contains(ONE.trim()), "only its digest: {text}");
+        for (other, kin) in [
+            (Machine::new(Some(TWO), "n1"), Kin::Other),
+            (Machine::new(Some(TWO), "n2"), Kin::Other),
+            (Machine::new(Some(ONE), "n2"), Kin::Renamed),
+            (Machine::new(None, "n1"), Kin::Other),
+        ] {
+            assert_eq!(other.kin_of(dir.path()).unwrap(), kin, "{other:?}");
+            let error = other.check(dir.path(), Some(&here.code())).unwrap_err();
+            assert!(error.to_string().contains(&other.code()), "{error}");
+            assert_eq!(
+                here.kin_of(dir.path()).unwrap(),
+                Kin::Same,
+                "nothing changed"
+            );
+        }
+        let other = Machine::new(Some(TWO), "n2");
+        other.check(dir.path(), Some(&other.code())).unwrap();
+        other.check(dir.path(), None).unwrap();
+        assert!(here.check(dir.path(), None).is_err());
+    }
+
+    #[test]
+    fn a_machine_without_a_machine_id_is_told_by_its_name_and_may_get_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for text in ["", "uninitialized\n", "00000000000000000000000000000000\n"] {
+            let none = Machine::new(Some(text), "n1");
+            assert_eq!(none, Machine::new(None, "n1"), "{text:?}");
+            none.check(dir.path(), None).unwrap();
+        }
+        let other = Machine::new(None, "n2");
+        assert_eq!(other.kin_of(dir.path()).unwrap(), Kin::Other);
+        let here = Machine::new(Some(ONE), "n1");
+        here.check(dir.path(), None).unwrap();
+        assert_eq!(
+            Machine::new(None, "n1").kin_of(dir.path()).unwrap(),
+            Kin::Other
+        );
+    }
+
+    #[test]
+    fn what_is_damaged_is_no_proof() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE), "{").unwrap();
+        let here = Machine::new(Some(ONE), "n1");
+        assert!(here.kin_of(dir.path()).is_err());
+        assert!(here.check(dir.path(), Some(&here.code())).is_err());
+    }
+}
