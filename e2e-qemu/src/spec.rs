@@ -79,6 +79,13 @@ impl Disk {
         }
     }
 
+    /// The same disk with what another one's image has on it.
+    #[must_use]
+    pub fn from_image(mut self, image: impl Into<PathBuf>) -> Self {
+        self.content = Content::CopyOf(image.into());
+        self
+    }
+
     /// The serial number it shows. Without, a virtual machine's disk gets one that is unique in the guest; a
     /// user-mode kernel's disk never has any.
     #[must_use]

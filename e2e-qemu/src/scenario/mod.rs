@@ -2,6 +2,7 @@
 //!
 //! A scenario is a function here; [`all`] is the list of them. It fails by returning an error or by panicking.
 
+mod buses;
 mod charts;
 mod clone;
 mod cluster;
@@ -173,6 +174,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short(
             "a_copy_of_a_disk_is_not_chosen_over_reboots_uml",
             clone::is_not_chosen,
+        ),
+        Scenario::slow(
+            "disks_of_every_bus_are_known_by_their_ids_qemu",
+            buses::known_by_their_ids,
         ),
         Scenario::short(
             "reader_equals_lvm_without_device_mapper",
