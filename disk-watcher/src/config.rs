@@ -13,6 +13,7 @@ mod existing;
 mod instant;
 mod lvm_name;
 mod raw;
+mod recalled;
 mod request;
 pub(crate) mod schema;
 mod sources;
@@ -30,7 +31,8 @@ pub use self::auto_extend::{
 pub use self::error::{ConfigError, Problem};
 pub use self::existing::{Existing, vg_uuid};
 pub(crate) use self::instant::write as write_instant;
-pub use self::request::{DiskRemovalRequest, DiskWipeRequest, Target, WipeMethod};
+pub use self::recalled::Recalled;
+pub use self::request::{DiskRemovalRequest, DiskWipeRequest, Standing, Target, WipeMethod};
 pub use self::sources::{Sources, Stamp, Texts};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
@@ -67,6 +69,9 @@ pub struct Config {
     /// Why nothing of it is begun: the files cannot be used as they are now, and this is what
     /// they said before. Pools are cared for, and what is under way goes on.
     pub held: Option<String>,
+    /// Whether a cluster may ask for more, or no longer for all of this: its API server has
+    /// not told yet.
+    pub unheard: bool,
 }
 
 impl Config {
@@ -86,6 +91,7 @@ impl Config {
                 removals,
                 wipes,
                 held: None,
+                unheard: false,
             }),
             Ok(_) => Err(ConfigError::new(problems)),
             Err(mut all) => {
@@ -162,6 +168,15 @@ pub struct DiskClass {
     pub volume_group: VolumeGroup,
     /// The thin pool in it; `None` makes a group for thick volumes only.
     pub thin_pool: Option<ThinPool>,
+    /// Why it only looks after what was made for it; `None`: it is in force.
+    pub recalled: Option<Recalled>,
+}
+
+impl DiskClass {
+    /// Whether disks may be changed for it.
+    pub fn may_change_disks(&self) -> bool {
+        self.mode == Mode::Enforce && self.recalled.is_none()
+    }
 }
 
 /// What a class may do.

@@ -12,7 +12,7 @@ mod reload;
 mod socket;
 mod source;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,10 +35,13 @@ use self::source::{Cluster, Source};
 use crate::args::RunArgs;
 use crate::events::Quiet;
 use crate::facts::Root;
-use crate::journal::Home;
+use crate::journal::{Home, Journal};
+use crate::kubernetes::connect;
 use crate::kubernetes::show::{Shown, Writing};
 use crate::kubernetes::watch::Objects;
-use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, WorkMetrics};
+use crate::metrics::{
+    GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, WatchMetrics, WorkMetrics,
+};
 use crate::pass::Watcher;
 use crate::status::NodeStatus;
 use crate::thin_check::ThinCheck;
@@ -77,6 +80,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let pool_metrics = PoolMetrics::register(&mut registry);
     let groups = GroupMetrics::register(&mut registry, journal.clone());
     let io = IoMetrics::register(&mut registry, Root::host());
+    let heard = kubernetes.then(|| WatchMetrics::register(&mut registry));
     let (passed, last_pass) = watch::channel(Passed::none());
     let passed = Arc::new(passed);
     let page = Page::new(registry);
@@ -125,11 +129,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     // Listens before the first look, so that nothing falls between the two.
     let events = disks::listen();
-    let cluster = match kubernetes {
-        true => Some(cluster(&node_name, &journal, board.told(), &stop).await),
-        false => None,
-    };
-    let (source, composed) = Source::new(file, written, cluster);
+    let cluster = heard.map(|heard| cluster(&node_name, &journal, board.told(), heard, &stop));
+    let held = opened.as_ref().map(Journal::held).unwrap_or_default();
+    let (source, composed) = Source::new(file, written, cluster, held);
     config.send_replace(Arc::new(composed));
     let mut watcher = Watcher::new(
         Measured::new(Host, work.clone()),
@@ -194,37 +196,31 @@ fn serve(bind: Bind, page: Page, health: Alive, stop: CancellationToken) -> Join
     })
 }
 
-/// Starts to follow the cluster's objects, and to show there what the node has. Where there is no
-/// cluster to be had, what was in force stays so.
-async fn cluster(
+/// Starts to follow the cluster's objects, and to show there what the node has, as soon as its
+/// API server can be asked.
+fn cluster(
     node: &str,
     journal: &Path,
     status: watch::Receiver<Arc<NodeStatus>>,
+    metrics: WatchMetrics,
     stop: &CancellationToken,
 ) -> Cluster {
+    let (tell, told) = watch::channel(Arc::default());
     let (verdicts, judged) = watch::channel(Arc::default());
-    let journal: PathBuf = journal.to_owned();
-    let client = match Client::try_default().await {
-        Ok(client) => client,
-        Err(error) => {
-            error!(%error, "there is no cluster here: set KUBECONFIG, or leave out --kubernetes; the classes that were in force stay so");
-            let (silent, told) = watch::channel(Arc::default());
-            let stop = stop.clone();
-            tokio::spawn(async move {
-                stop.cancelled().await;
-                drop(silent);
-            });
-            return Cluster::new(told, journal, verdicts);
-        }
-    };
-    let objects = Objects::start(&client, node, stop);
-    let told = objects.tell(stop);
-    let shown = Shown {
-        status,
-        verdicts: judged,
-        told: told.clone(),
-        objects,
-    };
-    tokio::spawn(Writing::start(&client, node, shown, stop).run());
-    Cluster::new(told, journal, verdicts)
+    let (node, stop, heard) = (node.to_owned(), stop.clone(), told.clone());
+    tokio::spawn(async move {
+        let Some(client) = connect::client(Client::try_default, &stop).await else {
+            return;
+        };
+        let objects = Objects::start(&client, &node, &metrics, &stop);
+        objects.tell(tell, &stop);
+        let shown = Shown {
+            status,
+            verdicts: judged,
+            told: heard,
+            objects,
+        };
+        Writing::start(&client, &node, shown, &stop).run().await;
+    });
+    Cluster::new(told, journal.to_owned(), verdicts)
 }

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 pub(crate) use self::loop_device::device_behind;
 pub use self::place::refused;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::facts::{DiskFacts, DiskId, Transport};
 use crate::journal::{Journal, JournalError};
 use crate::status::{FileState, NodeFile};
@@ -108,12 +108,15 @@ pub fn keep(config: &Config, journal: &mut Journal) -> Vec<NodeFile> {
     let mut seen = Vec::new();
     for class in &config.classes {
         for wanted in &class.select.files {
-            let done = match (class.mode, journal.file(&wanted.path)) {
-                (Mode::Enforce, _) => make::make(journal, wanted).and_then(|made| attached(&made)),
-                (_, Some(made)) => attached(made),
-                (mode, None) => Ok((
+            let done = match (class.may_change_disks(), journal.file(&wanted.path)) {
+                (true, _) => make::make(journal, wanted).and_then(|made| attached(&made)),
+                (false, Some(made)) => attached(made),
+                (false, None) => Ok((
                     FileState::Planned,
-                    format!("mode is {mode:?}; Enforce makes it"),
+                    match class.recalled {
+                        Some(why) => why.to_string(),
+                        None => format!("mode is {:?}; Enforce makes it", class.mode),
+                    },
                 )),
             };
             let (state, message) = done.unwrap_or_else(refusal);

@@ -6,6 +6,8 @@
 //! rename; one process per journal, kept apart by a lock.
 
 mod files;
+#[cfg(test)]
+mod format;
 mod home;
 mod machine;
 mod making;
@@ -14,7 +16,7 @@ mod record;
 mod slots;
 mod wipes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -85,6 +87,9 @@ pub enum Leaving {
     /// Nothing is on it, and vgreduce may have been run.
     Reducing,
 }
+
+/// Names of groups, each with the class that it was made for.
+pub type Held = BTreeSet<(String, String)>;
 
 /// An open journal.
 #[derive(Debug)]
@@ -187,6 +192,14 @@ impl Journal {
     /// All claims.
     pub fn claims(&self) -> impl Iterator<Item = &Claim> {
         self.claims.values()
+    }
+
+    /// Which groups disks were taken for, and for which classes.
+    pub fn held(&self) -> Held {
+        let claims = self.claims.values();
+        claims
+            .map(|claim| (claim.volume_group.clone(), claim.class.clone()))
+            .collect()
     }
 
     /// Its folder.

@@ -6,9 +6,11 @@
 //! writes what [`view`] makes of the node's status.
 
 pub mod compose;
+pub mod connect;
 mod difference;
 mod events;
 pub mod node_selector;
+mod object;
 mod requests;
 mod seen;
 pub mod show;

@@ -3,6 +3,7 @@
 mod groups;
 mod io;
 mod pools;
+mod watch;
 mod work;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use prometheus_client::registry::Registry;
 pub use self::groups::GroupMetrics;
 pub use self::io::IoMetrics;
 pub use self::pools::PoolMetrics;
+pub use self::watch::WatchMetrics;
 pub use self::work::{Measured, WorkMetrics};
 use crate::status::{NodeCheck, NodeDisk, NodeStatus};
 

@@ -22,11 +22,11 @@ use self::refusals::Refusals;
 use self::wipe::Wiping;
 use crate::backup::Backups;
 use crate::busy::OpenDevices;
-use crate::config::{Config, DiskClass, DiskRemovalRequest, Mode, RequireZeroed};
+use crate::config::{Config, DiskClass, DiskRemovalRequest, RequireZeroed};
 use crate::content::{self, Reading, Readings};
 use crate::events::Quiet;
 use crate::facts::{DiskFacts, Root};
-use crate::journal::{Claim, Files, Journal, Slots, Stage};
+use crate::journal::{Claim, Files, Held, Journal, Slots, Stage};
 use crate::node::{self, Node, NodeReader};
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
@@ -124,6 +124,11 @@ impl<R: Runner + Clone> Watcher<R> {
         }
     }
 
+    /// Which groups the journal holds, and for which classes.
+    pub fn held(&self) -> Held {
+        self.journal.as_ref().map(Journal::held).unwrap_or_default()
+    }
+
     /// Ends what goes on between passes: a piece that is being moved comes to its end, a
     /// wipe is stopped after the step that is under way.
     pub async fn finish(&mut self) {
@@ -156,12 +161,16 @@ impl<R: Runner + Clone> Watcher<R> {
         let mut remarks: BTreeMap<String, String> = BTreeMap::new();
         self.note_slots(&judged);
         self.wipe_disks(config, &judged, &groups).await;
+        for class in &config.classes {
+            let why = class.recalled.map(|why| why.to_string());
+            remarks.extend(why.map(|why| (class.name.clone(), why)));
+        }
         if self.journal.is_some() && config.held.is_none() {
             let mut acted = false;
             for class in config
                 .classes
                 .iter()
-                .filter(|class| class.mode == Mode::Enforce)
+                .filter(|class| class.may_change_disks())
             {
                 let (did, remark) = self.enforce(class, config, &judged).await;
                 acted |= did;

@@ -5,6 +5,7 @@
 //! (lvm resizes nothing that a pvmove holds), and a request can be taken back. Whatever was
 //! cut is seen in the group: what is left to move is what is left on the disk.
 
+use crate::config::DiskRemovalRequest;
 use crate::journal::{Leaving, Stage};
 use crate::resume::Found;
 
@@ -67,11 +68,41 @@ pub enum Next {
     Done,
 }
 
-/// Decides. `asked`: the request stands.
-pub fn next(asked: bool, leaving: Option<Leaving>, world: &World) -> Next {
-    if !asked && leaving.is_none() {
+/// Whether a person wants the disk out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// A request stands.
+    Yes,
+    /// None does; one that did was taken back.
+    No,
+    /// The API server has not told yet.
+    Unknown,
+}
+
+impl Asked {
+    /// What is known of it. `unheard`: there may be requests that nobody told of yet.
+    pub fn of(request: Option<&DiskRemovalRequest>, unheard: bool) -> Self {
+        match request {
+            Some(request) if request.certain => Self::Yes,
+            None if !unheard => Self::No,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// What is said while it is not known whether a request stands.
+pub const UNHEARD: &str = "the API server has not told yet whether the request still stands; until then nothing is done for it";
+
+/// Decides.
+pub fn next(asked: Asked, leaving: Option<Leaving>, world: &World) -> Next {
+    if asked != Asked::Yes && leaving.is_none() {
         return Next::Nothing;
     }
+    let asked = match asked {
+        Asked::Yes => true,
+        Asked::No => false,
+        Asked::Unknown => return Next::Wait(UNHEARD.into()),
+    };
     let Some(group) = &world.group else {
         return Next::Wait("its group is not there".into());
     };
@@ -229,13 +260,13 @@ mod tests {
 
     #[test]
     fn a_disk_is_emptied_then_taken_out() {
-        assert_eq!(next(false, None, &world(|_| ())), Next::Nothing);
-        assert_eq!(next(true, None, &world(|_| ())), Next::Move);
-        assert_eq!(next(true, DRAINING, &world(|_| ())), Next::Move);
+        assert_eq!(next(Asked::No, None, &world(|_| ())), Next::Nothing);
+        assert_eq!(next(Asked::Yes, None, &world(|_| ())), Next::Move);
+        assert_eq!(next(Asked::Yes, DRAINING, &world(|_| ())), Next::Move);
         let empty = world(|g| g.used = Some(0));
-        assert_eq!(next(true, DRAINING, &empty), Next::Reduce);
+        assert_eq!(next(Asked::Yes, DRAINING, &empty), Next::Reduce);
         assert_eq!(
-            next(true, REDUCING, &empty),
+            next(Asked::Yes, REDUCING, &empty),
             Next::Reduce,
             "cut before its commit"
         );
@@ -249,19 +280,19 @@ mod tests {
             |g| g.ours = false,
             |g| g.used = None,
         ] {
-            let answer = next(true, None, &world(spoil));
+            let answer = next(Asked::Yes, None, &world(spoil));
             assert!(matches!(answer, Next::Refuse(_)), "{answer:?}");
         }
         // Once begun it waits for room, and nothing is lost by that.
         assert!(matches!(
-            next(true, DRAINING, &world(|g| g.room = 2)),
+            next(Asked::Yes, DRAINING, &world(|g| g.room = 2)),
             Next::Wait(_)
         ));
         for (asked, leaving) in [
-            (true, None),
-            (true, DRAINING),
-            (false, DRAINING),
-            (true, REDUCING),
+            (Asked::Yes, None),
+            (Asked::Yes, DRAINING),
+            (Asked::No, DRAINING),
+            (Asked::Yes, REDUCING),
         ] {
             let frozen = world(|g| g.frozen.push("VGPartial".into()));
             assert!(matches!(next(asked, leaving, &frozen), Next::Wait(_)));
@@ -270,18 +301,21 @@ mod tests {
             group: None,
             found: Found::NoLabel,
         };
-        assert!(matches!(next(true, REDUCING, &nowhere), Next::Wait(_)));
+        assert!(matches!(
+            next(Asked::Yes, REDUCING, &nowhere),
+            Next::Wait(_)
+        ));
     }
 
     #[test]
     fn a_pvmove_left_behind_is_ended_or_taken_back_and_a_strangers_is_left_alone() {
         let moving = world(|g| g.moving = true);
-        assert_eq!(next(true, DRAINING, &moving), Next::Resume);
-        assert_eq!(next(false, DRAINING, &moving), Next::Abort);
-        assert!(matches!(next(true, None, &moving), Next::Wait(_)));
-        assert_eq!(next(false, DRAINING, &world(|_| ())), Next::Return);
+        assert_eq!(next(Asked::Yes, DRAINING, &moving), Next::Resume);
+        assert_eq!(next(Asked::No, DRAINING, &moving), Next::Abort);
+        assert!(matches!(next(Asked::Yes, None, &moving), Next::Wait(_)));
+        assert_eq!(next(Asked::No, DRAINING, &world(|_| ())), Next::Return);
         assert_eq!(
-            next(false, REDUCING, &world(|g| g.used = Some(0))),
+            next(Asked::No, REDUCING, &world(|g| g.used = Some(0))),
             Next::Return
         );
     }
@@ -352,7 +386,7 @@ mod tests {
         let wreck = Found::Wreck {
             lacks: Some("x".into()),
         };
-        for asked in [true, false] {
+        for asked in [Asked::Yes, Asked::No] {
             for (what, wanted) in [
                 (Found::Orphan, Next::RemovePv),
                 (of("vg"), Next::Tidy),
@@ -374,6 +408,33 @@ mod tests {
                 next(asked, DRAINING, &found(Found::Orphan)),
                 Next::Refuse(_)
             ));
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_and_nothing_taken_back_while_nobody_knows_what_is_asked() {
+        let request = DiskRemovalRequest {
+            name: "out".into(),
+            node: "n1".into(),
+            target: crate::config::Target::Pv("p".into()),
+            lost: false,
+            certain: false,
+        };
+        assert_eq!(Asked::of(Some(&request), true), Asked::Unknown);
+        assert_eq!(Asked::of(None, true), Asked::Unknown);
+        assert_eq!(Asked::of(None, false), Asked::No);
+        let certain = DiskRemovalRequest {
+            certain: true,
+            ..request
+        };
+        assert_eq!(Asked::of(Some(&certain), true), Asked::Yes, "of a file");
+        let moving = world(|g| g.moving = true);
+        for world in [&world(|_| ()), &moving, &world(|g| g.used = Some(0))] {
+            assert_eq!(next(Asked::Unknown, None, world), Next::Nothing);
+            for leaving in [DRAINING, REDUCING] {
+                let answer = next(Asked::Unknown, leaving, world);
+                assert_eq!(answer, Next::Wait(UNHEARD.into()));
+            }
         }
     }
 

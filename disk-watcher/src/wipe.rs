@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::{DiskWipeRequest, WipeMethod};
+use crate::config::{DiskWipeRequest, Standing, WipeMethod};
 use crate::content::Reading;
 use crate::facts::{DiskFacts, DiskId};
 use crate::rules::{Code, Judgement, Verdict};
@@ -145,6 +145,7 @@ fn is_cured(code: &Code) -> bool {
             | Code::ClassConflict
             | Code::LimitReached
             | Code::AwaitingApproval
+            | Code::ClassNotInForce
     )
 }
 
@@ -161,6 +162,7 @@ pub fn offer(node: &str, id: &DiskId, disk: &Seen<'_>, until: &str) -> Option<St
         method: WipeMethod::Full,
         not_after: u64::MAX,
         confirm: None,
+        standing: Standing::File,
     };
     let is_something = disk.judgement.reasons.iter().any(|r| {
         matches!(

@@ -51,6 +51,15 @@ pub struct Progress {
     pub stop: AtomicBool,
 }
 
+impl Progress {
+    fn goes_on(&self) -> Result<(), String> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err("it was stopped; it begins anew with the same request".into()),
+            false => Ok(()),
+        }
+    }
+}
+
 /// Wipes, then looks. One open file, held exclusively, from the last look at what stands on
 /// the disk to the last byte. Blocks.
 ///
@@ -74,6 +83,7 @@ pub fn wipe(job: &Job, progress: &Progress) -> Result<(), String> {
         &job.identity,
     )
     .map_err(|e| chain(&e))?;
+    progress.goes_on()?;
     warn!(disk = %id, method = ?job.method, "wiping, as was asked");
     match job.method {
         WipeMethod::SignaturesOnly => erase_signatures(&file, &path, job)?,
@@ -159,9 +169,7 @@ fn overwrite(file: &File, size: u64, progress: &Progress) -> Result<(), String> 
     for (begin, end) in parts(size) {
         let mut at = begin;
         while at < end {
-            if progress.stop.load(Ordering::Relaxed) {
-                return Err("it was stopped; it begins anew with the same request".into());
-            }
+            progress.goes_on()?;
             let length = STEP.min(end - at);
             identity::zero(file, at, length).map_err(|e| format!("at byte {at}: {e}"))?;
             at += length;

@@ -149,6 +149,7 @@ impl Check<'_> {
             select,
             limits,
             thin_pool,
+            recalled: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Requests about one disk, which a person writes beside the classes.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::error::Problem;
 use super::raw::{REMOVAL, Removal, WIPE, Wipe};
@@ -19,6 +20,8 @@ pub struct DiskRemovalRequest {
     pub target: Target,
     /// The disk is gone for good: nothing is moved, its claim is withdrawn.
     pub lost: bool,
+    /// Whether it is certain that it stands; else it did when the API server was last heard.
+    pub certain: bool,
 }
 
 /// Which disk.
@@ -60,6 +63,51 @@ pub struct DiskWipeRequest {
     pub not_after: u64,
     /// What a person says after having seen what will be destroyed.
     pub confirm: Option<String>,
+    /// How far it is certain that all this is still so.
+    pub standing: Standing,
+}
+
+/// How far it is certain that a request still stands as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is in a file of the node.
+    File,
+    /// It is an object of a cluster.
+    Object {
+        /// Its uid: another object may get its name.
+        uid: String,
+        /// Until when the last word of the API server that it stands counts; `None`: there is none.
+        until: Option<Instant>,
+    },
+}
+
+impl DiskWipeRequest {
+    /// Whether it is the same request, unchanged; when it was last seen to stand is no part of it.
+    pub fn is_still(&self, other: &Self) -> bool {
+        let bare = |request: &Self| {
+            let mut request = request.clone();
+            if let Standing::Object { until, .. } = &mut request.standing {
+                *until = None;
+            }
+            request
+        };
+        bare(self) == bare(other)
+    }
+
+    /// Whether a wipe may begin `now` for all that is known of it.
+    ///
+    /// # Errors
+    /// What is not known.
+    pub fn stands(&self, now: Instant) -> Result<(), String> {
+        match self.standing {
+            Standing::File => Ok(()),
+            Standing::Object { until, .. } if until.is_some_and(|until| now < until) => Ok(()),
+            Standing::Object { .. } => Err(
+                "the API server has not said just now that the request still stands; it is asked again"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// How a disk is wiped.
@@ -102,6 +150,7 @@ pub(super) fn wipes(raw: Vec<Wipe>) -> (Vec<DiskWipeRequest>, Vec<Problem>) {
                 method: spec.method,
                 not_after,
                 confirm: spec.confirm,
+                standing: Standing::File,
             }),
             Err(what) => problems.push(Problem::Request {
                 kind: WIPE,
@@ -139,6 +188,7 @@ pub(super) fn removals(raw: Vec<Removal>) -> (Vec<DiskRemovalRequest>, Vec<Probl
                 node: spec.node,
                 target,
                 lost: spec.lost,
+                certain: true,
             }),
             Err(what) => problems.push(Problem::Request {
                 kind: REMOVAL,
@@ -207,5 +257,41 @@ mod tests {
         assert!(error(&format!("{twice}---\n{twice}")).contains("this name"));
         let unknown = error(&format!("{CLASS}---\n{}", request("{node: n1, disk: a}")));
         assert!(unknown.contains("line 11"), "{unknown}");
+    }
+
+    #[test]
+    fn a_request_of_a_cluster_stands_only_for_as_long_as_its_word_counts() {
+        let now = Instant::now();
+        let later = now + std::time::Duration::from_secs(1);
+        let of = |uid: &str, until| DiskWipeRequest {
+            name: "w".into(),
+            node: "n1".into(),
+            disk: DiskId::from("naa.1".to_owned()),
+            fingerprint: "ab".into(),
+            signatures: BTreeSet::new(),
+            method: WipeMethod::Full,
+            not_after: 0,
+            confirm: Some("destroy naa.1 on n1".into()),
+            standing: Standing::Object {
+                uid: uid.into(),
+                until,
+            },
+        };
+        let asked = of("u", Some(later));
+        assert!(asked.stands(now).is_ok() && asked.stands(later).is_err());
+        assert!(of("u", None).stands(now).is_err());
+        assert!(asked.is_still(&of("u", None)), "the API server is away");
+        assert!(
+            !asked.is_still(&of("v", Some(later))),
+            "another of its name"
+        );
+        let mut taken_back = of("u", Some(later));
+        taken_back.confirm = None;
+        assert!(!asked.is_still(&taken_back));
+        let of_file = DiskWipeRequest {
+            standing: Standing::File,
+            ..asked.clone()
+        };
+        assert!(of_file.stands(later).is_ok() && !asked.is_still(&of_file));
     }
 }

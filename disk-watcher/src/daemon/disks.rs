@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lvmd::cmd::Host;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::alive::Passed;
 use super::board::Board;
@@ -21,7 +21,7 @@ use crate::metrics::{GroupMetrics, IoMetrics, Measured, Metrics, WorkMetrics};
 use crate::node;
 use crate::pass::Watcher;
 use crate::rules::Code;
-use crate::status::{DiskState, NodeDisk};
+use crate::status::{DiskState, NodeDisk, NodeVolumeGroup};
 
 /// How soon an unfinished or failed pass is made again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -69,6 +69,7 @@ impl Loop {
     async fn passes(&mut self, stop: &CancellationToken) {
         let mut wait = Duration::ZERO;
         let mut last: Vec<NodeDisk> = Vec::new();
+        let mut cared: Vec<NodeVolumeGroup> = Vec::new();
         let mut unanswered: Vec<Instant> = Vec::new();
         loop {
             tokio::select! {
@@ -95,7 +96,7 @@ impl Loop {
                 unanswered.push(self.hear(&heard));
             }
             let mut config = self.config.borrow().clone();
-            if let Some(changed) = self.source.changed(&config) {
+            if let Some(changed) = self.source.changed(&config, self.watcher.held()) {
                 config = Arc::new(changed);
                 self.config.send_replace(config.clone());
             }
@@ -103,6 +104,8 @@ impl Loop {
                 Ok(node) => {
                     let disks = &node.disks;
                     log_changes(&last, disks);
+                    log_care(&cared, &node.groups);
+                    cared.clone_from(&node.groups);
                     self.metrics.set(&node);
                     self.groups.set(&node.groups);
                     self.io.set(&node);
@@ -186,5 +189,23 @@ fn log_changes(before: &[NodeDisk], now: &[NodeDisk]) {
         .filter(|d| !now.iter().any(|n| n.name == d.name && n.id == d.id))
     {
         info!(disk = gone.name.as_deref().unwrap_or("-"), "gone");
+    }
+}
+
+/// One line for each group whose class is not in force any more, or is again.
+fn log_care(before: &[NodeVolumeGroup], now: &[NodeVolumeGroup]) {
+    for group in now {
+        let Some(is) = &group.class_in_force else {
+            continue;
+        };
+        let old = before.iter().find(|g| g.uuid == group.uuid);
+        match old.and_then(|old| old.class_in_force.as_ref()) {
+            Some(was) if was == is => {}
+            None if is.status => {}
+            _ if is.status => info!(group = %group.name, "its class is in force"),
+            _ => {
+                warn!(group = %group.name, reason = %is.reason, message = %is.message, "its class is not in force");
+            }
+        }
     }
 }

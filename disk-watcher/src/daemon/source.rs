@@ -10,11 +10,11 @@ use tracing::{info, warn};
 
 use super::reload::ConfigFile;
 use crate::config::Config;
+use crate::journal::Held;
 use crate::kubernetes::compose::{Told, Verdict, compose};
-use crate::kubernetes::written::Kept;
+use crate::kubernetes::written::Keeper;
 
-/// How long a start waits for the API server, so that nothing is taken for a class that was
-/// deleted meanwhile.
+/// How long the first look at the disks waits for the API server.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
 /// See the module.
@@ -32,8 +32,9 @@ pub(super) struct Cluster {
     told: watch::Receiver<Arc<Told>>,
     /// What of it the configuration in use was made of.
     used: Arc<Told>,
-    kept: Kept,
-    journal: PathBuf,
+    /// The groups of the journal at that time.
+    held: Held,
+    keeper: Keeper,
     verdicts: watch::Sender<Arc<Vec<Verdict>>>,
 }
 
@@ -47,23 +48,21 @@ impl Cluster {
         Self {
             told,
             used: Arc::default(),
-            kept: Kept::load(&journal),
-            journal,
+            held: Held::new(),
+            keeper: Keeper::open(journal),
             verdicts,
         }
     }
 
-    fn has_news(&self) -> bool {
-        !Arc::ptr_eq(&self.used, &self.told.borrow())
+    fn has_news(&self, held: &Held) -> bool {
+        !Arc::ptr_eq(&self.used, &self.told.borrow()) || self.held != *held
     }
 
-    fn compose(&mut self, written: &Config) -> Config {
+    fn compose(&mut self, written: &Config, held: Held) -> Config {
         self.used = self.told.borrow_and_update().clone();
-        let composed = compose(written, &self.used, &self.kept);
-        if composed.kept != self.kept {
-            composed.kept.store(&self.journal);
-            self.kept = composed.kept;
-        }
+        self.held = held;
+        let composed = compose(written, &self.used, self.keeper.kept(), &self.held);
+        self.keeper.keep(composed.kept);
         let verdicts = Arc::new(composed.verdicts);
         self.verdicts.send_if_modified(|before| {
             if *before == verdicts {
@@ -83,20 +82,21 @@ impl Source {
         file: ConfigFile,
         written: Config,
         cluster: Option<Cluster>,
+        held: Held,
     ) -> (Self, Config) {
         let mut this = Self {
             file,
             written,
             cluster,
         };
-        let config = this.compose();
+        let config = this.compose(held);
         (this, config)
     }
 
-    fn compose(&mut self) -> Config {
+    fn compose(&mut self, held: Held) -> Config {
         match &mut self.cluster {
             None => self.written.clone(),
-            Some(cluster) => cluster.compose(&self.written),
+            Some(cluster) => cluster.compose(&self.written, held),
         }
     }
 
@@ -106,15 +106,12 @@ impl Source {
         let Some(cluster) = &mut self.cluster else {
             return;
         };
-        let all = |told: &Arc<Told>| {
-            told.classes.is_some() && told.labels.is_some() && told.removals.is_some()
-        };
         let mut told = cluster.told.clone();
-        let answered = tokio::time::timeout(FIRST_ANSWER, told.wait_for(all)).await;
-        if answered.is_err() {
+        let all = told.wait_for(|told| told.is_complete());
+        if tokio::time::timeout(FIRST_ANSWER, all).await.is_err() {
             warn!(
-                classes = cluster.kept.classes.len(),
-                "the API server does not answer; the classes that were in force stay so"
+                classes = cluster.keeper.kept().classes.len(),
+                "the API server does not answer; the classes that were in force only look after what is there"
             );
         }
     }
@@ -133,17 +130,22 @@ impl Source {
         }
     }
 
-    /// The new configuration, if it is another than `now` and can be used.
-    pub(super) fn changed(&mut self, now: &Config) -> Option<Config> {
+    /// The new configuration, if it is another than `now` and can be used. `held`: the groups of
+    /// the journal.
+    pub(super) fn changed(&mut self, now: &Config, held: Held) -> Option<Config> {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.keeper.store();
+        }
         let file = self.file.changed();
-        let told = self.cluster.as_ref().is_some_and(Cluster::has_news);
+        let news = |cluster: &Cluster| cluster.has_news(&held);
+        let told = self.cluster.as_ref().is_some_and(news);
         if file.is_none() && !told {
             return None;
         }
         if let Some(written) = file {
             self.written = written;
         }
-        Some(self.compose()).filter(|config| config != now)
+        Some(self.compose(held)).filter(|config| config != now)
     }
 }
 

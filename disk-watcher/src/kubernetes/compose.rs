@@ -3,12 +3,17 @@
 //! Files come first, then what is in force already, then what is new; nothing is ever merged.
 //! An object that has the name or the group of one before it is refused, and of two new ones
 //! that want the same both are. A version that is refused leaves the one before it in force.
+//!
+//! A class that is known from before only, or that left this node, is recalled: what it made is
+//! cared for, and no disk is changed for it.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::node_selector::Labels;
 use super::written::{Kept, Kind, Written};
-use crate::config::{Config, DiskClass};
+use crate::config::{Config, DiskClass, Recalled, Standing};
+use crate::journal::Held;
 
 /// What the API server told. `None`: nothing yet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,9 +26,25 @@ pub struct Told {
     pub classes: Option<Vec<Written>>,
     /// The removal requests for this node.
     pub removals: Option<Vec<Written>>,
-    /// The wipe requests for this node; without their confirmation where the API server has
-    /// not just told it.
-    pub wipes: Vec<Written>,
+    /// The wipe requests for this node.
+    pub wipes: Vec<Wipe>,
+}
+
+impl Told {
+    /// Whether it told all by which disks are taken and given back. Until then what was in
+    /// force before may be out of date.
+    pub fn is_complete(&self) -> bool {
+        self.labels.is_some() && self.classes.is_some() && self.removals.is_some()
+    }
+}
+
+/// A wipe request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wipe {
+    /// As the watch told it last.
+    pub object: Written,
+    /// Until when the API server's word counts that it is still confirmed; `None`: it gave none.
+    pub until: Option<Instant>,
 }
 
 /// What became of an object on this node.
@@ -39,10 +60,10 @@ pub struct Verdict {
     pub refusal: Option<Refusal>,
 }
 
-/// Why an object is not used.
+/// Why an object is not used, or not as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// A stable code: Invalid or Conflict.
+    /// A stable code: Invalid, Conflict or NotSelected.
     pub reason: &'static str,
     /// The field, the rule, the way out.
     pub message: String,
@@ -75,17 +96,25 @@ pub struct Composed {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Puts files and objects together. `kept`: what was in force before.
-pub fn compose(file: &Config, told: &Told, kept: &Kept) -> Composed {
-    let mut composed = Composed {
-        config: file.clone(),
-        kept: Kept::default(),
-        verdicts: Vec::new(),
+/// Puts files and objects together. `kept`: what was in force before. `held`: the groups of the
+/// journal.
+pub fn compose(file: &Config, told: &Told, kept: &Kept, held: &Held) -> Composed {
+    let mut config = file.clone();
+    config.unheard = !told.is_complete();
+    let mut composing = Composing {
+        told,
+        kept,
+        held,
+        composed: Composed {
+            config,
+            kept: Kept::default(),
+            verdicts: Vec::new(),
+        },
     };
-    composed.classes(told, kept);
-    composed.removals(told, kept);
-    composed.wipes(told);
-    composed
+    composing.classes();
+    composing.removals();
+    composing.wipes();
+    composing.composed
 }
 
 /// A class for this node that is to be judged.
@@ -95,32 +124,30 @@ struct Candidate<'a> {
     class: Result<DiskClass, String>,
 }
 
-impl Composed {
-    fn classes(&mut self, told: &Told, kept: &Kept) {
+struct Composing<'a> {
+    told: &'a Told,
+    kept: &'a Kept,
+    held: &'a Held,
+    composed: Composed,
+}
+
+impl Composing<'_> {
+    fn classes(&mut self) {
+        let (told, kept) = (self.told, self.kept);
         let (Some(objects), Some(labels)) = (&told.classes, &told.labels) else {
-            // Until all is known those in force stay, without those that are gone for certain.
-            let gone = |uid: &str| match &told.classes {
-                Some(objects) => !objects.iter().any(|object| object.uid == uid),
-                None => false,
-            };
-            for before in kept.classes.iter().filter(|class| !gone(&class.uid)) {
-                let candidate = Candidate {
-                    now: before,
-                    before: Some(before),
-                    class: before.class().and_then(|(_, class)| class),
-                };
-                self.place(&candidate);
-            }
-            return;
+            return self.recall();
         };
         let mut candidates = Vec::new();
         for now in objects {
+            let before = kept.classes.iter().find(|before| before.uid == now.uid);
             let class = match now.class() {
-                Ok((selector, _)) if !selector.selects(labels) => continue,
+                Ok((selector, _)) if !selector.selects(labels) => {
+                    self.left(now, before);
+                    continue;
+                }
                 Ok((_, class)) => class,
                 Err(why) => Err(why),
             };
-            let before = kept.classes.iter().find(|before| before.uid == now.uid);
             candidates.push(Candidate { now, before, class });
         }
         candidates.sort_by(|a, b| a.now.name.cmp(&b.now.name));
@@ -130,23 +157,59 @@ impl Composed {
         for candidate in same.iter().chain(&changed) {
             self.place(candidate);
         }
-        let classes: Vec<&DiskClass> = new.iter().filter_map(|c| c.class.as_ref().ok()).collect();
+        // Who wants the group of another is no rival of who has a right to it.
         let mut all = self.busy();
-        all.extend(classes.iter().map(|class| (*class).clone()));
+        let rivals = new.iter().filter_map(|c| c.class.as_ref().ok());
+        all.extend(rivals.filter(|class| self.taken(class).is_none()).cloned());
         let clashes = Config::clashes(&all);
         for candidate in &new {
-            let clash = candidate.class.as_ref().ok();
-            let clash = clash.and_then(|class| clashes.get(&class.name));
-            let refusal = match (&candidate.class, clash) {
-                (Ok(_), Some(why)) => Some(Refusal::conflict(why.clone())),
-                (Ok(class), None) => {
-                    self.accept(candidate.now, class.clone());
-                    None
+            let refusal = match &candidate.class {
+                Err(why) => Some(Refusal::invalid(why.clone())),
+                Ok(class) => {
+                    let clash = clashes.get(&class.name).cloned();
+                    let clash = self.taken(class).or(clash);
+                    if clash.is_none() {
+                        self.accept(candidate.now, class.clone(), None);
+                    }
+                    clash.map(Refusal::conflict)
                 }
-                (Err(why), _) => Some(Refusal::invalid(why.clone())),
             };
             self.say(Kind::Class, candidate.now, refusal);
         }
+    }
+
+    /// Until all is known those in force are recalled, without those that are gone for certain.
+    /// Nobody is told: nobody asked.
+    fn recall(&mut self) {
+        let objects = self.told.classes.as_ref();
+        for before in &self.kept.classes {
+            let gone = objects.is_some_and(|all| !all.iter().any(|now| now.uid == before.uid));
+            if let (false, Ok((_, Ok(class)))) = (gone, before.class())
+                && self.clash(&class).is_none()
+            {
+                self.accept(before, class, None);
+            }
+        }
+    }
+
+    /// A class that does not select this node. Where it did and made a group, the care of that
+    /// goes on within the bounds of then: labels get lost with no word about volumes.
+    fn left(&mut self, now: &Written, before: Option<&Written>) {
+        let Some(before) = before else { return };
+        let Ok((_, Ok(class))) = before.class() else {
+            return;
+        };
+        let made = (class.volume_group.name.clone(), class.name.clone());
+        if !self.held.contains(&made) || self.clash(&class).is_some() {
+            return;
+        }
+        let why = Recalled::NotSelected;
+        self.accept(before, class, Some(why));
+        let refusal = Refusal {
+            reason: why.reason(),
+            message: why.to_string(),
+        };
+        self.say(Kind::Class, now, Some(refusal));
     }
 
     /// Places a class that is in force already, in its new version if that can be used.
@@ -155,7 +218,7 @@ impl Composed {
             Err(why) => Refusal::invalid(why.clone()),
             Ok(class) => match self.clash(class) {
                 None => {
-                    self.accept(candidate.now, class.clone());
+                    self.accept(candidate.now, class.clone(), None);
                     return self.say(Kind::Class, candidate.now, None);
                 }
                 Some(why) => Refusal::conflict(why),
@@ -163,17 +226,13 @@ impl Composed {
         };
         let before = candidate.before.filter(|before| *before != candidate.now);
         let class = before.and_then(|before| before.class().ok()?.1.ok());
-        let message = match (before, class) {
+        let refusal = match (before, class) {
             (Some(before), Some(class)) if self.clash(&class).is_none() => {
-                self.accept(before, class);
-                format!(
-                    "{}; its version {} stays in use",
-                    refusal.message, before.generation
-                )
+                self.accept(before, class, None);
+                stays(refusal, before)
             }
-            _ => refusal.message,
+            _ => refusal,
         };
-        let refusal = Refusal { message, ..refusal };
         self.say(Kind::Class, candidate.now, Some(refusal));
     }
 
@@ -181,49 +240,82 @@ impl Composed {
     fn clash(&self, class: &DiskClass) -> Option<String> {
         let mut all = self.busy();
         all.push(class.clone());
-        Config::clashes(&all).remove(&class.name)
+        self.taken(class)
+            .or_else(|| Config::clashes(&all).remove(&class.name))
     }
 
     /// The classes that are placed and do not give way.
     fn busy(&self) -> Vec<DiskClass> {
-        let classes = self.config.classes.iter();
+        let classes = self.composed.config.classes.iter();
         classes.filter(|class| !class.is_idle()).cloned().collect()
     }
 
-    fn accept(&mut self, object: &Written, class: DiskClass) {
-        self.config.add(class);
-        self.kept.classes.push(object.clone());
+    /// Why a class cannot have its group: disks were taken for it by another one.
+    fn taken(&self, class: &DiskClass) -> Option<String> {
+        let (name, group) = (&class.name, &class.volume_group.name);
+        if self.held.contains(&(group.clone(), name.clone())) {
+            return None;
+        }
+        let (_, other) = self.held.iter().find(|(g, c)| g == group && c != name)?;
+        Some(format!(
+            "spec.volumeGroup.name: {group} was made for class {other} on this node; write a class {other} to go on with it, or give {name} a group of its own"
+        ))
     }
 
-    fn removals(&mut self, told: &Told, kept: &Kept) {
-        let taken: BTreeSet<String> = self
-            .config
-            .removals
-            .iter()
+    fn accept(&mut self, object: &Written, class: DiskClass, recalled: Option<Recalled>) {
+        let unheard = self.composed.config.unheard.then_some(Recalled::Unheard);
+        self.composed.config.add(DiskClass {
+            recalled: unheard.or(recalled),
+            ..class
+        });
+        self.composed.kept.classes.push(object.clone());
+    }
+
+    fn removals(&mut self) {
+        let (told, kept) = (self.told, self.kept);
+        let taken: BTreeSet<String> = (self.composed.config.removals.iter())
             .map(|r| r.name.clone())
             .collect();
         for object in told.removals.as_ref().unwrap_or(&kept.removals) {
-            let refusal = match object.read(Kind::Removal) {
-                Err(why) => Some(Refusal::invalid(why)),
-                Ok(_) if taken.contains(&object.name) => Some(in_file()),
-                Ok(read) => {
-                    self.config.removals.extend(read.removals);
-                    self.kept.removals.push(object.clone());
-                    None
+            if taken.contains(&object.name) {
+                self.say(Kind::Removal, object, Some(in_file()));
+                continue;
+            }
+            let before = kept.removals.iter().find(|r| r.uid == object.uid);
+            let (used, refusal) = match (object.read(Kind::Removal), before) {
+                (Ok(_), _) => (Some(object), None),
+                (Err(why), Some(before)) => {
+                    (Some(before), Some(stays(Refusal::invalid(why), before)))
                 }
+                (Err(why), None) => (None, Some(Refusal::invalid(why))),
             };
+            if let Some((used, Ok(mut read))) = used.map(|used| (used, used.read(Kind::Removal))) {
+                for removal in &mut read.removals {
+                    removal.certain = told.is_complete();
+                }
+                self.composed.config.removals.extend(read.removals);
+                self.composed.kept.removals.push(used.clone());
+            }
             self.say(Kind::Removal, object, refusal);
         }
     }
 
-    fn wipes(&mut self, told: &Told) {
-        let taken: BTreeSet<String> = self.config.wipes.iter().map(|r| r.name.clone()).collect();
-        for object in &told.wipes {
+    fn wipes(&mut self) {
+        let taken: BTreeSet<String> = (self.composed.config.wipes.iter())
+            .map(|r| r.name.clone())
+            .collect();
+        for Wipe { object, until } in &self.told.wipes {
             let refusal = match object.read(Kind::Wipe) {
                 Err(why) => Some(Refusal::invalid(why)),
                 Ok(_) if taken.contains(&object.name) => Some(in_file()),
-                Ok(read) => {
-                    self.config.wipes.extend(read.wipes);
+                Ok(mut read) => {
+                    for wipe in &mut read.wipes {
+                        wipe.standing = Standing::Object {
+                            uid: object.uid.clone(),
+                            until: *until,
+                        };
+                    }
+                    self.composed.config.wipes.extend(read.wipes);
                     None
                 }
             };
@@ -232,12 +324,21 @@ impl Composed {
     }
 
     fn say(&mut self, kind: Kind, object: &Written, refusal: Option<Refusal>) {
-        self.verdicts.push(Verdict {
+        self.composed.verdicts.push(Verdict {
             kind,
             name: object.name.clone(),
             generation: object.generation,
             refusal,
         });
+    }
+}
+
+/// The refusal of a version while the one before it is used.
+fn stays(refusal: Refusal, before: &Written) -> Refusal {
+    let (message, version) = (refusal.message, before.generation);
+    Refusal {
+        message: format!("{message}; its version {version} stays in use"),
+        ..refusal
     }
 }
 

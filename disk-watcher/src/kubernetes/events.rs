@@ -6,12 +6,12 @@
 use std::collections::VecDeque;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::core::DynamicObject;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 use serde_json::Value;
 use tracing::warn;
 
+use super::object::Object;
 use super::requests::Target;
 use super::view::Kind;
 use super::written;
@@ -53,26 +53,14 @@ impl Events {
     }
 
     /// An object of this node changed.
-    pub(super) fn of_object(
-        &mut self,
-        kind: Kind,
-        object: &DynamicObject,
-        was: &Value,
-        is: &Value,
-    ) {
+    pub(super) fn of_object(&mut self, kind: Kind, object: &Object, was: &Value, is: &Value) {
         for (trouble, reason, note) in said(kind, was, is) {
             self.add(trouble, reason, note, object);
         }
     }
 
     /// A class or request changed.
-    pub(super) fn of_request(
-        &mut self,
-        target: &Target,
-        object: &DynamicObject,
-        was: &Value,
-        is: &Value,
-    ) {
+    pub(super) fn of_request(&mut self, target: &Target, object: &Object, was: &Value, is: &Value) {
         let (trouble, reason, note) = match target.kind {
             written::Kind::Class => {
                 let valid = |status: &Value| {
@@ -113,7 +101,7 @@ impl Events {
         self.add(trouble, reason, note, object);
     }
 
-    fn add(&mut self, trouble: bool, reason: String, note: String, object: &DynamicObject) {
+    fn add(&mut self, trouble: bool, reason: String, note: String, object: &Object) {
         if self.waiting.len() == WAITING {
             return;
         }

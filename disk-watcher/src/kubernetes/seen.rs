@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::ApiResource;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
@@ -16,12 +16,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::object::Object;
+use crate::metrics::WatchMetrics;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Seen {
-    pub(super) api: Api<DynamicObject>,
+    pub(super) api: Api<Object>,
     pub(super) resource: ApiResource,
-    pub(super) store: Store<DynamicObject>,
+    pub(super) store: Store<Object>,
 }
 
 /// Who follows, and where.
@@ -29,6 +32,7 @@ pub(super) struct Follower<'a> {
     pub(super) client: &'a Client,
     /// Hears of each change of anything.
     pub(super) tick: &'a watch::Sender<()>,
+    pub(super) metrics: &'a WatchMetrics,
     pub(super) stop: &'a CancellationToken,
 }
 
@@ -65,15 +69,19 @@ impl Follower<'_> {
             .modify(|object| object.managed_fields_mut().clear())
             .default_backoff();
         let events = reflect(writer, events).take_until(self.stop.clone().cancelled_owned());
-        let tick = self.tick.clone();
+        let (tick, metrics) = (self.tick.clone(), self.metrics.clone());
         tokio::spawn(async move {
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(_) => {
+                    Ok(event) => {
+                        if matches!(event, watcher::Event::InitDone) {
+                            metrics.listed(&name);
+                        }
                         tick.send_replace(());
                     }
                     Err(error) => {
+                        metrics.broke_off(&name);
                         warn!(kind = name, %error, "the watch broke off and is tried again");
                     }
                 }
@@ -85,7 +93,7 @@ impl Follower<'_> {
 
 impl Seen {
     /// The object of this name.
-    pub(super) fn object(&self, name: &str) -> Option<Arc<DynamicObject>> {
+    pub(super) fn object(&self, name: &str) -> Option<Arc<Object>> {
         let mut reference = ObjectRef::new_with(name, self.resource.clone());
         if let Some(namespace) = self.api.namespace() {
             reference = reference.within(namespace);

@@ -79,6 +79,7 @@ impl Writing {
         let follower = Follower {
             client,
             tick: &tick,
+            metrics: shown.objects.metrics(),
             stop,
         };
         let fields = format!("spec.nodeName={node}");

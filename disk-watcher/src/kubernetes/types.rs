@@ -296,7 +296,7 @@ pub struct NodeVolumeGroupStatus {
     /// Where to write its UUID so that it is adopted, where it is not ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
-    /// Ready: it may be changed. Complete: all its disks are there.
+    /// Ready: it may be changed. Complete: all its disks are there. ClassInForce: somebody says how it is cared for.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }
@@ -513,12 +513,24 @@ written_by_people!(
     ])
 );
 
+/// A key beside `spec` is kept too, for the node to refuse: an `exclude` one level too high that
+/// vanished would have a disk taken.
+fn keeping_all(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut();
+        if let Some(root) = schema.and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            root.x_kubernetes_preserve_unknown_fields = Some(true);
+        }
+    }
+    crd
+}
+
 /// All CRDs, as they are kept in `charts/disk-watcher/files/crds`.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
-        DiskClass::crd(),
-        DiskRemovalRequest::crd(),
-        DiskWipeRequest::crd(),
+        keeping_all(DiskClass::crd()),
+        keeping_all(DiskRemovalRequest::crd()),
+        keeping_all(DiskWipeRequest::crd()),
         NodeDisk::crd(),
         NodeThinPool::crd(),
         NodeVolumeGroup::crd(),

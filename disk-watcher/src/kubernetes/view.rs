@@ -178,12 +178,14 @@ fn of_group(group: &NodeVolumeGroup) -> NodeVolumeGroupStatus {
             })
             .collect(),
         adopt: group.adopt.clone(),
-        conditions: vec![ready, complete],
+        conditions: [ready, complete]
+            .into_iter()
+            .chain(group.class_in_force.as_ref().map(said))
+            .collect(),
     }
 }
 
 fn of_pool(pool: &NodeThinPool) -> NodeThinPoolStatus {
-    let said = |said: &Said| condition(said.kind, said.status, &said.reason, &said.message);
     NodeThinPoolStatus {
         class: pool.class.clone(),
         volume_group: pool.volume_group.clone(),
@@ -215,6 +217,10 @@ fn of_pool(pool: &NodeThinPool) -> NodeThinPoolStatus {
             .collect(),
         conditions: pool.conditions.iter().map(said).collect(),
     }
+}
+
+fn said(said: &Said) -> Condition {
+    condition(said.kind, said.status, &said.reason, &said.message)
 }
 
 /// A condition, as of now.

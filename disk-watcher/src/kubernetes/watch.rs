@@ -1,28 +1,35 @@
 //! What the API server tells of the objects for this node.
 //!
-//! What it told last stays true while it is away. Only a wipe wants more: its confirmation
-//! counts while the API server, asked a moment ago, has it.
+//! What it told last stays true while it is away. Only a wipe wants more: it begins while the
+//! API server, asked a moment ago, has its confirmation.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
 
 use k8s_openapi::api::core::v1::Node;
-use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::core::{ApiResource, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::compose::Told;
+use super::compose::{Told, Wipe};
+use super::object::Object;
 use super::seen::{Follower, Seen};
 use super::types::{DiskClass, DiskRemovalRequest, DiskWipeRequest};
 use super::written::{Kind, Written};
+use crate::metrics::WatchMetrics;
+use crate::status::RequestState;
 
-/// How often the confirmation of a wipe is asked for again.
-const ASK: Duration = Duration::from_secs(10);
-/// How long the API server may take to answer that.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long the API server's word counts that a wipe is still confirmed, from the question on.
+const COUNTS: Duration = Duration::from_secs(10);
+/// How often it is asked for.
+const ASK: Duration = Duration::from_secs(5);
+/// How long it may take.
+const ANSWER: Duration = Duration::from_secs(3);
 /// What comes together is told together.
 const TOGETHER: Duration = Duration::from_millis(100);
 
@@ -34,15 +41,22 @@ pub struct Objects {
     removals: Seen,
     wipes: Seen,
     tick: watch::Sender<()>,
+    metrics: WatchMetrics,
 }
 
 impl Objects {
     /// Begins to follow the objects for `node`, until `stop`.
-    pub fn start(client: &Client, node: &str, stop: &CancellationToken) -> Arc<Self> {
+    pub fn start(
+        client: &Client,
+        node: &str,
+        metrics: &WatchMetrics,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
         let (tick, _) = watch::channel(());
         let follower = Follower {
             client,
             tick: &tick,
+            metrics,
             stop,
         };
         let mine = format!("spec.node={node}");
@@ -55,6 +69,7 @@ impl Objects {
             removals: follower.kind(removals, true, &mine),
             wipes: follower.kind(wipes, true, &mine),
             tick,
+            metrics: metrics.clone(),
         })
     }
 
@@ -67,14 +82,17 @@ impl Objects {
         }
     }
 
+    pub(super) fn metrics(&self) -> &WatchMetrics {
+        &self.metrics
+    }
+
     /// Moves with each change.
     pub(super) fn ticks(&self) -> watch::Receiver<()> {
         self.tick.subscribe()
     }
 
     /// Tells of each change, until `stop`.
-    pub fn tell(self: &Arc<Self>, stop: &CancellationToken) -> watch::Receiver<Arc<Told>> {
-        let (tell, told) = watch::channel(Arc::new(Told::default()));
+    pub fn tell(self: &Arc<Self>, tell: watch::Sender<Arc<Told>>, stop: &CancellationToken) {
         let (this, stop) = (self.clone(), stop.clone());
         tokio::spawn(async move {
             let mut ticks = this.ticks();
@@ -96,28 +114,57 @@ impl Objects {
                 ticks.mark_unchanged();
             }
         });
-        told
     }
 
     async fn look(&self) -> Told {
+        let wipes = self.written(Kind::Wipe).unwrap_or_default();
+        let wipes = join_all(wipes.into_iter().map(|object| self.asked(object))).await;
         let node = self.node.state().into_iter().next();
-        let mut wipes = written(&self.wipes).unwrap_or_default();
-        for wipe in &mut wipes {
-            let confirmed = wipe.spec.get("confirm").is_some_and(|word| !word.is_null());
-            if confirmed
-                && !self.stands(wipe).await
-                && let Some(spec) = wipe.spec.as_object_mut()
-            {
-                spec.remove("confirm");
-            }
-        }
         Told {
             node_uid: node.as_ref().and_then(|node| node.uid()),
             labels: node.as_ref().map(|node| node.labels().clone()),
-            classes: written(&self.classes),
-            removals: written(&self.removals),
+            classes: self.written(Kind::Class),
+            removals: self.written(Kind::Removal),
             wipes,
         }
+    }
+
+    /// The objects of a kind, in the order of their names; `None` until all were told once. One
+    /// that is being deleted is gone.
+    fn written(&self, kind: Kind) -> Option<Vec<Written>> {
+        let seen = self.of(kind);
+        if !seen.is_filled() {
+            return None;
+        }
+        let objects = seen.store.state();
+        let stays = |object: &&Arc<Object>| object.metadata.deletion_timestamp.is_none();
+        let stay = objects.iter().filter(stays);
+        let mut all: Vec<Written> = stay.map(|object| of(object)).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let unreadable = all.iter().filter(|object| object.unreadable.is_some());
+        self.metrics.unreadable(kind.name(), unreadable.count());
+        Some(all)
+    }
+
+    /// Asks whether a wipe is still confirmed, if it may have to begin.
+    async fn asked(&self, object: Written) -> Wipe {
+        let asked = Instant::now();
+        let confirmed = object
+            .spec
+            .get("confirm")
+            .is_some_and(|word| !word.is_null());
+        let until = match confirmed && !self.is_done(&object) && self.stands(&object).await {
+            true => Some(asked + COUNTS),
+            false => None,
+        };
+        Wipe { object, until }
+    }
+
+    fn is_done(&self, wipe: &Written) -> bool {
+        let object = self.wipes.object(&wipe.name);
+        object.is_some_and(|object| {
+            object.data["status"]["state"] == format!("{:?}", RequestState::Done)
+        })
     }
 
     /// Whether the API server has this request now, as it was told.
@@ -133,28 +180,15 @@ impl Objects {
     }
 }
 
-/// The objects, in the order of their names; `None` until all were told once. One that is
-/// being deleted is gone.
-fn written(seen: &Seen) -> Option<Vec<Written>> {
-    if !seen.is_filled() {
-        return None;
-    }
-    let objects = seen.store.state();
-    let stays = |object: &&Arc<DynamicObject>| object.metadata.deletion_timestamp.is_none();
-    let mut all: Vec<Written> = objects
-        .iter()
-        .filter(stays)
-        .map(|object| of(object))
-        .collect();
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    Some(all)
-}
-
-fn of(object: &DynamicObject) -> Written {
+fn of(object: &Object) -> Written {
+    let mut beside = object.data.as_object().cloned().unwrap_or_default();
+    beside.remove("status");
     Written {
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
-        spec: object.data["spec"].clone(),
+        spec: beside.remove("spec").unwrap_or_default(),
+        beside,
+        unreadable: object.unreadable.clone(),
     }
 }

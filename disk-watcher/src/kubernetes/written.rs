@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::node_selector::NodeSelector;
@@ -44,6 +44,12 @@ pub struct Written {
     pub generation: i64,
     /// What it says.
     pub spec: Value,
+    /// What stands beside `spec` and has no place there.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub beside: Map<String, Value>,
+    /// Why what it says cannot be read.
+    #[serde(skip)]
+    pub unreadable: Option<String>,
 }
 
 impl Written {
@@ -51,16 +57,25 @@ impl Written {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub(super) fn read(&self, kind: Kind) -> Result<Config, String> {
-        let document = json!({
-            "apiVersion": API_VERSION,
-            "kind": kind.name(),
-            "metadata": {"name": self.name},
-            "spec": self.spec,
-        });
+    pub(crate) fn read(&self, kind: Kind) -> Result<Config, String> {
+        self.readable()?;
+        let mut document = self.beside.clone();
+        document.extend([
+            ("apiVersion".to_owned(), json!(API_VERSION)),
+            ("kind".to_owned(), json!(kind.name())),
+            ("metadata".to_owned(), json!({"name": self.name})),
+            ("spec".to_owned(), self.spec.clone()),
+        ]);
         // JSON is YAML; on lines of its own, so that what is wrong can be pointed at.
         let text = serde_json::to_string_pretty(&document).map_err(|error| error.to_string())?;
         Config::load(&text).map_err(|error| error.to_string())
+    }
+
+    fn readable(&self) -> Result<(), String> {
+        match &self.unreadable {
+            Some(why) => Err(format!("it cannot be read: {why}")),
+            None => Ok(()),
+        }
     }
 
     /// Its selector and class. The class is an error of its own, so that a node that is not
@@ -68,7 +83,8 @@ impl Written {
     ///
     /// # Errors
     /// What is wrong with the selector.
-    pub(super) fn class(&self) -> Result<(NodeSelector, Result<DiskClass, String>), String> {
+    pub(crate) fn class(&self) -> Result<(NodeSelector, Result<DiskClass, String>), String> {
+        self.readable()?;
         let mut rest = self.clone();
         let selector = NodeSelector::take(&mut rest.spec)?;
         let class = rest.read(Kind::Class).and_then(|mut config| {
@@ -97,12 +113,65 @@ impl Kept {
         recall(&file(journal), "what of the cluster was in force")
     }
 
-    /// Keeps it.
-    pub fn store(&self, journal: &Path) {
-        if let Err(error) = remember(&file(journal), self) {
-            let error = crate::node::chain(&error);
-            warn!(%error, "the classes of the cluster are not kept for a start without the API server");
+    pub(crate) fn store(&self, journal: &Path) -> Result<(), String> {
+        remember(&file(journal), self).map_err(|error| crate::node::chain(&error))
+    }
+}
+
+/// What is in force, and its copy in the journal's folder.
+#[derive(Debug)]
+pub struct Keeper {
+    journal: PathBuf,
+    kept: Kept,
+    /// Whether the copy is what it should be, and else whether that was said.
+    copy: Copy,
+}
+
+#[derive(Debug, PartialEq)]
+enum Copy {
+    Whole,
+    Due,
+    Failed,
+}
+
+impl Keeper {
+    /// What was in force when the last disk-watcher ended.
+    pub fn open(journal: PathBuf) -> Self {
+        Self {
+            kept: Kept::load(&journal),
+            journal,
+            copy: Copy::Whole,
         }
+    }
+
+    /// What is in force.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Something else is in force now.
+    pub fn keep(&mut self, kept: Kept) {
+        if kept != self.kept {
+            self.kept = kept;
+            self.copy = Copy::Due;
+            self.store();
+        }
+    }
+
+    /// Writes the copy, if it is not what it should be.
+    pub fn store(&mut self) {
+        if self.copy == Copy::Whole {
+            return;
+        }
+        self.copy = match self.kept.store(&self.journal) {
+            Ok(()) => Copy::Whole,
+            Err(error) => {
+                if self.copy != Copy::Failed {
+                    warn!(%error, "what is asked in the cluster is not kept for a start without the API server yet; it is tried again");
+                }
+                Copy::Failed
+            }
+        };
     }
 }
 
@@ -124,10 +193,12 @@ mod tests {
                 uid: "u".into(),
                 generation: 3,
                 spec: json!({"mode": "Plan"}),
+                beside: Map::new(),
+                unreadable: None,
             }],
             removals: Vec::new(),
         };
-        kept.store(dir.path());
+        kept.store(dir.path()).unwrap();
         assert_eq!(Kept::load(dir.path()), kept);
         let later = r#"{"classes": [], "aKindOfTomorrow": []}"#;
         std::fs::write(file(dir.path()), later).unwrap();
@@ -138,5 +209,34 @@ mod tests {
         );
         std::fs::write(file(dir.path()), "{").unwrap();
         assert_eq!(Kept::load(dir.path()), Kept::default());
+    }
+
+    #[test]
+    fn what_could_not_be_kept_is_kept_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = dir.path().join("away");
+        std::fs::write(&journal, "in the way").unwrap();
+        let mut keeper = Keeper::open(journal.clone());
+        let kept = Kept {
+            removals: vec![Written {
+                name: "a".into(),
+                uid: "u".into(),
+                generation: 1,
+                spec: json!({}),
+                beside: Map::new(),
+                unreadable: None,
+            }],
+            ..Kept::default()
+        };
+        keeper.keep(kept.clone());
+        assert_eq!(keeper.kept(), &kept);
+        std::fs::remove_file(&journal).unwrap();
+        keeper.keep(kept.clone());
+        assert_eq!(Kept::load(&journal), Kept::default(), "not tried again yet");
+        keeper.store();
+        assert_eq!(Kept::load(&journal), kept);
+        std::fs::remove_file(file(&journal)).unwrap();
+        keeper.store();
+        assert_eq!(Kept::load(&journal), Kept::default(), "nothing was due");
     }
 }

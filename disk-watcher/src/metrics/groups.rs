@@ -26,7 +26,7 @@ type Gauge = (
     fn(&NodeVolumeGroup, &Backups) -> u64,
 );
 
-const GAUGES: [Gauge; 7] = [
+const GAUGES: [Gauge; 8] = [
     ("diskwatcher_vg_size_bytes", "Size of a group", |g, _| {
         g.size.0
     }),
@@ -49,6 +49,11 @@ const GAUGES: [Gauge; 7] = [
         "diskwatcher_vg_frozen",
         "Reasons why a group is not changed",
         |g, _| count(g.frozen.len()),
+    ),
+    (
+        "diskwatcher_vg_class_in_force",
+        "Whether the class that a group was made for is in force on this node",
+        |g, _| u64::from(g.class_in_force.as_ref().is_some_and(|c| c.status)),
     ),
     (
         "diskwatcher_vg_seqno",
@@ -103,7 +108,7 @@ impl Collector for GroupMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::GroupPv;
+    use crate::status::{Condition, GroupPv};
     use lvmd::units::Bytes;
 
     #[test]
@@ -129,6 +134,7 @@ mod tests {
             pvs: vec![pv(Some("/dev/sda")), pv(None)],
             pools: vec![],
             frozen: vec!["a PV is missing".to_owned()],
+            class_in_force: Some(Condition::yes("ClassInForce", "InForce")),
             adopt: None,
         };
         let mut foreign = group.clone();
@@ -144,6 +150,7 @@ mod tests {
             ("reserved_bytes", 5),
             ("missing_pvs", 1),
             ("frozen", 1),
+            ("class_in_force", 1),
             ("seqno", 11),
             ("backup_seqno", 10),
         ] {

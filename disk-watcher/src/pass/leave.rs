@@ -16,7 +16,7 @@ use crate::commands;
 use crate::config::{Config, DiskClass, DiskRemovalRequest};
 use crate::journal::{Claim, Leaving, Stage};
 use crate::node;
-use crate::removal::{self, Next, World};
+use crate::removal::{self, Asked, Next, World};
 use crate::resume::Found;
 use crate::status::{NodeRequest, RequestState};
 
@@ -105,7 +105,8 @@ impl<R: Runner + Clone> Watcher<R> {
                 let goes = |c: &&Claim| c.leaving.is_some() || asked(c).is_some();
                 !claims.iter().any(|c| c.pv_uuid == uuid && goes(&c))
             };
-            let step = self.leave_one(class, request, judged, claim, stays).await?;
+            let wish = (request, Asked::of(request, config.unheard));
+            let step = self.leave_one(class, wish, judged, claim, stays).await?;
             if let Some(step) = step {
                 return Ok(Some(step));
             }
@@ -116,7 +117,7 @@ impl<R: Runner + Clone> Watcher<R> {
     async fn leave_one(
         &mut self,
         class: &DiskClass,
-        request: Option<&DiskRemovalRequest>,
+        (request, asked): (Option<&DiskRemovalRequest>, Asked),
         judged: &[Judged],
         claim: &Claim,
         stays: impl Fn(&str) -> bool,
@@ -157,14 +158,14 @@ impl<R: Runner + Clone> Watcher<R> {
             .map(|j| &j.facts);
         let disk = facts.map(|facts| PathBuf::from(facts.node()));
         let gone = || "its disk vanished".to_owned();
-        let next = match (request, claim.leaving) {
+        let next = match (request.filter(|_| asked == Asked::Yes), claim.leaving) {
             (Some(request), _) if request.lost => {
                 removal::given_up(&world, bearer(claim, judged).as_deref())
             }
             (Some(_), None) if claim.stage < Stage::Ready => {
                 removal::not_yet_in(claim.stage, &world)
             }
-            (request, leaving) => removal::next(request.is_some(), leaving, &world),
+            (_, leaving) => removal::next(asked, leaving, &world),
         };
         if let Some(why) = self.refusals.waits(uuid, Instant::now())
             && matches!(next, Next::Move | Next::Resume | Next::Reduce)
@@ -331,6 +332,7 @@ impl<R: Runner + Clone> Watcher<R> {
             let claim = claims.find(|c| request.names(&self.node_name, &c.disk, &c.pv_uuid));
             let (state, message) = match claim {
                 None => (RequestState::Done, "no PV of ours is on it".to_owned()),
+                Some(_) if !request.certain => (RequestState::Waiting, removal::UNHEARD.to_owned()),
                 Some(claim) => (
                     RequestState::Waiting,
                     match &config.held {

@@ -26,6 +26,8 @@ const OFFERED: u64 = 24 * 3600;
 /// A wipe under way.
 #[derive(Debug)]
 pub(super) struct Wiping {
+    /// As it was when the wipe began.
+    request: DiskWipeRequest,
     record: Wiped,
     /// The disk's kernel name.
     name: String,
@@ -87,11 +89,11 @@ impl<R: Runner + Clone> Watcher<R> {
             return (RequestState::Done, "wiped".into());
         }
         match &self.wiping {
-            Some(running) if running.record.fingerprint == request.fingerprint => {
+            Some(running) if running.request.is_still(request) => {
                 let done = Bytes(running.progress.done.load(Ordering::Relaxed));
                 return (RequestState::Wiping, format!("{done} of {}", running.size));
             }
-            Some(_) => return (RequestState::Waiting, "another disk is being wiped".into()),
+            Some(_) => return (RequestState::Waiting, "another wipe is under way".into()),
             None => {}
         }
         if let Some(why) = held {
@@ -114,9 +116,12 @@ impl<R: Runner + Clone> Watcher<R> {
                 ),
             ),
             Answer::Refused(why) => (RequestState::Refused, why),
-            Answer::Go => match self.begin_wipe(request, disks[0]) {
-                Ok(()) => (RequestState::Wiping, "begun".into()),
-                Err(why) => (RequestState::Refused, why),
+            Answer::Go => match request.stands(Instant::now()) {
+                Err(why) => (RequestState::Waiting, why),
+                Ok(()) => match self.begin_wipe(request, disks[0]) {
+                    Ok(()) => (RequestState::Wiping, "begun".into()),
+                    Err(why) => (RequestState::Refused, why),
+                },
             },
         }
     }
@@ -157,6 +162,8 @@ impl<R: Runner + Clone> Watcher<R> {
             finished: false,
         };
         journal.record_wipe(&record).map_err(|e| node::chain(&e))?;
+        // A journal that hangs takes its time.
+        request.stands(Instant::now())?;
         let job = Job {
             facts: disk.facts.clone(),
             identity: Identity {
@@ -170,6 +177,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let progress = Arc::new(Progress::default());
         let told = progress.clone();
         self.wiping = Some(Wiping {
+            request: request.clone(),
             record,
             name: disk.facts.name.clone(),
             size: reading.device.size,
@@ -179,10 +187,10 @@ impl<R: Runner + Clone> Watcher<R> {
         Ok(())
     }
 
-    /// Ends a wipe that has come to its end; stops one whose request is gone.
+    /// Ends a wipe that has come to its end; stops one whose request is gone or was changed.
     async fn end_wipe(&mut self, config: &Config) {
         let Some(wiping) = &self.wiping else { return };
-        let wanted = |r: &DiskWipeRequest| r.fingerprint == wiping.record.fingerprint;
+        let wanted = |r: &DiskWipeRequest| r.is_still(&wiping.request);
         if !config.wipes.iter().any(wanted) {
             wiping.progress.stop.store(true, Ordering::Relaxed);
         }
@@ -231,4 +239,100 @@ fn now() -> u64 {
         .duration_since(UNIX_EPOCH)
         // A clock that is not set voids every request.
         .map_or(u64::MAX, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Standing, WipeMethod};
+    use lvmd::cmd::Host;
+    use std::time::Duration;
+
+    fn request() -> DiskWipeRequest {
+        DiskWipeRequest {
+            name: "w".into(),
+            node: "n1".into(),
+            disk: DiskId::from("naa.1".to_owned()),
+            fingerprint: "ab".into(),
+            signatures: ["ext4".to_owned()].into(),
+            method: WipeMethod::Full,
+            not_after: u64::MAX,
+            confirm: Some("destroy naa.1 on n1".into()),
+            standing: Standing::Object {
+                uid: "u".into(),
+                until: Some(Instant::now() + Duration::from_secs(10)),
+            },
+        }
+    }
+
+    /// A wipe that goes on until it is stopped, and then ends as a real one does.
+    fn endless(request: DiskWipeRequest) -> Wiping {
+        let progress = Arc::new(Progress::default());
+        let told = progress.clone();
+        Wiping {
+            record: Wiped {
+                request: request.name.clone(),
+                disk: request.disk.clone(),
+                fingerprint: request.fingerprint.clone(),
+                method: request.method,
+                finished: false,
+            },
+            request,
+            name: "sda".into(),
+            size: Bytes(1),
+            progress,
+            task: tokio::task::spawn_blocking(move || {
+                while !told.stop.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                Err("it was stopped".into())
+            }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wipe_stops_when_its_request_says_anything_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        let mut watcher = Watcher::new(Host, Some(journal), None, "n1".to_owned());
+        let asked = |wipes| Config {
+            wipes,
+            ..Config::default()
+        };
+        let of = |change: fn(&mut DiskWipeRequest)| {
+            let mut request = request();
+            change(&mut request);
+            asked(vec![request])
+        };
+        // The API server is away: nobody took it back.
+        let silent = of(|r| {
+            r.standing = Standing::Object {
+                uid: "u".into(),
+                until: None,
+            };
+        });
+        for stops in [
+            of(|r| r.confirm = None),
+            of(|r| r.confirm = Some("no".into())),
+            of(|r| r.name = "another".into()),
+            of(|r| {
+                r.standing = Standing::Object {
+                    uid: "another".into(),
+                    until: None,
+                };
+            }),
+            asked(Vec::new()),
+        ] {
+            watcher.wiping = Some(endless(request()));
+            watcher.end_wipe(&silent).await;
+            let running = watcher.wiping.as_ref().unwrap();
+            assert!(!running.progress.stop.load(Ordering::Relaxed));
+            while watcher.wiping.is_some() {
+                watcher.end_wipe(&stops).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        let wiped = watcher.journal.as_ref().unwrap().wiped("ab").unwrap();
+        assert_eq!(wiped, None, "none of them is written down as done");
+    }
 }

@@ -110,6 +110,8 @@ pub enum Code {
     /// The class takes no more disks by itself, or a person has to look at it again. Way
     /// out: the line for `spec.approved` that status shows, or `spec.discovery: Continuous`.
     AwaitingApproval,
+    /// Its class is known from before and is not in force now. Way out: see the detail.
+    ClassNotInForce,
     /// Another system claims it: the host's `/etc/fstab`, `/etc/crypttab`, `/etc/drbd.conf`, or
     /// a `.res` file of DRBD or LINSTOR names it or a partition of it, or cannot be read. Way
     /// out: remove it there.
@@ -174,6 +176,7 @@ impl Code {
             Self::LimitReached => "LimitReached",
             Self::NotSettled => "NotSettled",
             Self::AwaitingApproval => "AwaitingApproval",
+            Self::ClassNotInForce => "ClassNotInForce",
             Self::NativeOwner => "NativeOwner",
             Self::HostNotReady => "HostNotReady",
             Self::ProbeFailed => "ProbeFailed",
@@ -206,7 +209,7 @@ impl Code {
     pub fn only_waits(&self) -> bool {
         matches!(
             self,
-            Self::LimitReached | Self::NotSettled | Self::AwaitingApproval
+            Self::LimitReached | Self::NotSettled | Self::AwaitingApproval | Self::ClassNotInForce
         )
     }
 
@@ -230,6 +233,7 @@ impl Code {
                 | Self::ClassConflict
                 | Self::LimitReached
                 | Self::AwaitingApproval
+                | Self::ClassNotInForce
                 | Self::DiskGrown
         )
     }

@@ -76,6 +76,12 @@ pub(super) fn it_is_wanted_now(
     }
     settled(evidence, class, reasons);
     let Some(class) = class else { return };
+    if let Some(why) = class.recalled {
+        reasons.add(
+            Code::ClassNotInForce,
+            format!("class {}: {why}", class.name),
+        );
+    }
     match &evidence.usage {
         Some(usage) => {
             limits(

@@ -4,7 +4,7 @@ use std::time::Duration;
 use lvmd::units::{Bytes, GIB};
 
 use super::*;
-use crate::config::{Config, RequireZeroed};
+use crate::config::{Config, Recalled, RequireZeroed};
 use crate::facts::fixture::Tree;
 use crate::facts::{HostFacts, HostProof, UdevDb};
 
@@ -25,6 +25,7 @@ struct Case {
     removal: Option<&'static str>,
     fingerprint: Option<String>,
     bound: Option<String>,
+    recalled: Option<Recalled>,
 }
 
 const CLASS: &str = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\n\
@@ -57,6 +58,7 @@ impl Case {
             removal: None,
             fingerprint: Some("ab".repeat(32)),
             bound: None,
+            recalled: None,
         }
     }
 
@@ -94,8 +96,12 @@ impl Case {
         let peers: Vec<Peer> = disks.iter().filter_map(Peer::of).collect();
         let host = HostFacts::read(&root, self.proof.clone());
         let facts = disks.iter().find(|disk| disk.name == self.disk).unwrap();
+        let mut classes = config.classes;
+        classes
+            .iter_mut()
+            .for_each(|class| class.recalled = self.recalled);
         judge(
-            &config.classes,
+            &classes,
             &Evidence {
                 facts,
                 host: &host,
@@ -677,6 +683,10 @@ fn table() -> Vec<(&'static str, Case)> {
             }),
         ),
         (
+            "ClassNotInForce",
+            case(|c| c.recalled = Some(Recalled::Unheard)),
+        ),
+        (
             "NativeOwner",
             case(|c| c.native_owner = Some("rook".into())),
         ),
@@ -742,7 +752,7 @@ fn every_code_has_a_case() {
         .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""))
         .map(|(_, rest)| rest.trim_end_matches("\","))
         .collect();
-    assert_eq!(names.len(), 44, "{names:?}");
+    assert_eq!(names.len(), 45, "{names:?}");
     let cases = table();
     let tried: BTreeSet<&str> = cases
         .iter()

@@ -10,7 +10,8 @@ use lvmd::units::Bytes;
 use serde::Serialize;
 
 use crate::compat;
-use crate::config::{Config, DiskClass};
+use crate::config::{Config, DiskClass, Recalled};
+use crate::status::Condition;
 
 /// One volume group, as status shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,6 +37,8 @@ pub struct NodeVolumeGroup {
     pub pools: Vec<GroupPool>,
     /// Why it is not changed; empty: it may be.
     pub frozen: Vec<String>,
+    /// Whether the class it was made for is in force here; `None` where it is not ours.
+    pub class_in_force: Option<Condition>,
     /// Where to write its UUID so that it is adopted, where it is not ours.
     pub adopt: Option<String>,
 }
@@ -88,6 +91,7 @@ fn group(view: &VgView, config: &Config, owner: Option<&str>) -> NodeVolumeGroup
         .classes
         .iter()
         .find(|class| class.volume_group.name == vg.name);
+    let made_for = names::tag_value(&vg.tags, TAG_CLASS).filter(|_| ours);
     NodeVolumeGroup {
         name: vg.name.clone(),
         uuid: vg.uuid.clone(),
@@ -95,9 +99,7 @@ fn group(view: &VgView, config: &Config, owner: Option<&str>) -> NodeVolumeGroup
         free: vg.free(),
         reserved: class.map_or(Bytes(0), |class| class.volume_group.reserve.within(vg.size)),
         seqno: vg.seqno,
-        class: names::tag_value(&vg.tags, TAG_CLASS)
-            .filter(|_| ours)
-            .map(str::to_owned),
+        class: made_for.map(str::to_owned),
         pvs: vg
             .pvs
             .iter()
@@ -113,7 +115,31 @@ fn group(view: &VgView, config: &Config, owner: Option<&str>) -> NodeVolumeGroup
             .map(|lv| pool(&lv.name, lv.size, lv.metadata_size, vg.free_count))
             .collect(),
         frozen: view.frozen.iter().map(ToString::to_string).collect(),
+        class_in_force: made_for.map(|made_for| in_force(made_for, class, config.unheard)),
         adopt: (!ours).then(|| adopt(&vg.name, &vg.uuid, class)),
+    }
+}
+
+/// Whether somebody says how the group is to be cared for. `class`: the one with its name.
+fn in_force(made_for: &str, class: Option<&DiskClass>, unheard: bool) -> Condition {
+    let kind = "ClassInForce";
+    let class = class.filter(|class| class.name == made_for);
+    match class.map(|class| class.recalled) {
+        Some(None) => Condition::yes(kind, "InForce"),
+        Some(Some(why)) => Condition::no(kind, why.reason(), format!("class {made_for}: {why}")),
+        None if unheard => {
+            let why = Recalled::Unheard.reason();
+            let message = format!(
+                "the API server has not told yet whether there is a class {made_for}; until then nobody extends its pool"
+            );
+            Condition::no(kind, why, message)
+        }
+        None => {
+            let message = format!(
+                "no class {made_for} with this group is in force on this node, so nobody extends its pool; write one, or move the volumes away and remove the group"
+            );
+            Condition::no(kind, "NoClass", message)
+        }
     }
 }
 
@@ -189,6 +215,9 @@ pub(super) fn text(groups: &[NodeVolumeGroup]) -> String {
         for why in &group.frozen {
             notes.push_str(&format!("{name} is not changed: {why}\n"));
         }
+        if let Some(class) = group.class_in_force.iter().find(|c| c.is_trouble()) {
+            notes.push_str(&format!("{name}: {}: {}\n", class.reason, class.message));
+        }
         for pool in &group.pools {
             let advice = pool.advice.iter();
             notes.extend(
@@ -227,7 +256,7 @@ mod tests {
         let of =
             |config: &str| groups(&snapshot, &Config::load(config).unwrap(), Some("me")).remove(0);
         let foreign = of("");
-        assert_eq!(foreign.class, None);
+        assert_eq!((foreign.class, foreign.class_in_force), (None, None));
         assert!(foreign.adopt.unwrap().contains(&uuid));
         let line = of(&class).adopt.unwrap();
         let (_, line) = line.split_once("class fast: ").unwrap();
@@ -241,8 +270,20 @@ mod tests {
         assert!(of(&adopting).adopt.unwrap().contains("adopts it"));
         vgs[0].tags = vec!["basalt.owner=me".to_owned(), "basalt.class=fast".to_owned()];
         let snapshot = Snapshot::join(vgs, &Scan::default());
-        let ours = groups(&snapshot, &Config::default(), Some("me")).remove(0);
-        assert_eq!((ours.class.as_deref(), ours.adopt), (Some("fast"), None));
+        let ours = |config: &Config| groups(&snapshot, config, Some("me")).remove(0);
+        let alone = ours(&Config::default());
+        assert_eq!((alone.class.as_deref(), alone.adopt), (Some("fast"), None));
+        let said = |config: &Config| ours(config).class_in_force.unwrap().reason;
+        assert_eq!(said(&Config::default()), "NoClass");
+        let mut config = Config::load(&class).unwrap();
+        assert_eq!(said(&config), "InForce");
+        config.classes[0].recalled = Some(Recalled::NotSelected);
+        assert_eq!(said(&config), "NotSelected");
+        config.classes[0].name = "other".into();
+        assert_eq!(said(&config), "NoClass");
+        config.unheard = true;
+        assert_eq!(said(&config), "Unheard");
+        assert!(text(&[ours(&config)]).contains("Unheard"));
     }
 
     #[test]

@@ -71,6 +71,7 @@ fn case() -> Case {
             method: WipeMethod::Full,
             not_after: 100,
             confirm: Some("destroy naa.1 on n1".into()),
+            standing: Standing::File,
         },
     }
 }

@@ -1,19 +1,26 @@
 //! What a node makes of objects, of slips in them, and of an API server that goes away.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use disk_watcher::config::Config;
+use disk_watcher::journal::Held;
 use disk_watcher::kubernetes::compose::{Composed, Told, compose};
+use disk_watcher::kubernetes::connect;
 use disk_watcher::kubernetes::types::{
     DiskClass, DiskClassSpec, DiskRemovalRequest, DiskRemovalRequestSpec, DiskWipeRequest,
     DiskWipeRequestSpec,
 };
 use disk_watcher::kubernetes::watch::Objects;
 use disk_watcher::kubernetes::written::Kept;
+use disk_watcher::metrics::WatchMetrics;
 use k8s_openapi::api::core::v1::Node;
-use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::Request;
+use kube::{Api, Client};
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,9 +36,15 @@ struct OneNode {
 
 impl OneNode {
     fn start(server: &Server, name: &str) -> Self {
+        Self::with(&server.client, name, &WatchMetrics::default())
+    }
+
+    fn with(client: &Client, name: &str, metrics: &WatchMetrics) -> Self {
         let stop = CancellationToken::new();
+        let (tell, told) = watch::channel(Arc::default());
+        Objects::start(client, name, metrics, &stop).tell(tell, &stop);
         Self {
-            told: Objects::start(&server.client, name, &stop).tell(&stop),
+            told,
             kept: Kept::default(),
             stop,
         }
@@ -39,7 +52,7 @@ impl OneNode {
 
     fn compose(&mut self) -> Composed {
         let told = self.told.borrow_and_update().clone();
-        let composed = compose(&Config::default(), &told, &self.kept);
+        let composed = compose(&Config::default(), &told, &self.kept, &Held::new());
         self.kept = composed.kept.clone();
         composed
     }
@@ -172,7 +185,7 @@ async fn without_the_api_server_classes_stay_and_no_wipe_is_confirmed() {
     let mut node = OneNode::start(&server, "n1");
     let confirmed = |composed: &Composed| {
         let wipe = composed.config.wipes.first();
-        wipe.is_some_and(|wipe| wipe.confirm.is_some())
+        wipe.is_some_and(|wipe| wipe.stands(Instant::now()).is_ok())
     };
     let before = eventually("all is told", async || {
         let composed = node.compose();
@@ -189,7 +202,10 @@ async fn without_the_api_server_classes_stay_and_no_wipe_is_confirmed() {
             (!confirmed(&composed)).then_some(composed)
         })
         .await;
-        assert_eq!(after.config.wipes.len(), 1, "one that is under way goes on");
+        assert!(
+            after.config.wipes[0].is_still(&before.config.wipes[0]),
+            "one that is under way goes on"
+        );
         assert_eq!(after.config.classes, before.config.classes);
         assert_eq!(after.config.removals, before.config.removals);
         node
@@ -199,8 +215,109 @@ async fn without_the_api_server_classes_stay_and_no_wipe_is_confirmed() {
         confirmed(&node.compose()).then_some(())
     })
     .await;
-    // A start without the API server has what was in force, and no wipe.
-    let again = compose(&Config::default(), &Told::default(), &node.kept);
-    assert_eq!(again.config.classes, before.config.classes);
+    // The word is taken back: no word of before counts, and a wipe that has begun is to stop.
+    let unconfirmed = Patch::Merge(json!({"spec": {"confirm": null}}));
+    let params = PatchParams::default();
+    wipes.patch("w", &params, &unconfirmed).await.unwrap();
+    eventually("that is heard", async || {
+        let composed = node.compose();
+        let wipe = &composed.config.wipes[0];
+        (!confirmed(&composed) && !wipe.is_still(&before.config.wipes[0])).then_some(())
+    })
+    .await;
+    // A start without the API server looks after what was in force, and has no wipe.
+    let again = compose(
+        &Config::default(),
+        &Told::default(),
+        &node.kept,
+        &Held::new(),
+    );
+    let [class] = &again.config.classes[..] else {
+        panic!("{again:?}")
+    };
+    assert!(before.config.classes[0].may_change_disks() && !class.may_change_disks());
+    assert!(!again.config.removals[0].certain);
     assert_eq!(again.config.wipes.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_can_use_is_refused_alone_and_by_its_name() {
+    let server = Server::with_kinds().await;
+    let classes: Api<DiskClass> = Api::all(server.client.clone());
+    let mut registry = Registry::default();
+    let metrics = WatchMetrics::register(&mut registry);
+    let mut node = OneNode::with(&server.client, "n1", &metrics);
+    node.has(&[]).await;
+    // As a client writes that does not validate: a key one level too high, and a spec that
+    // is nested deeper than parsers go.
+    let raw = async |name: &str, more: &str, spec: &str| {
+        let body = format!(
+            "{{\"apiVersion\":\"basalt.storage/v1alpha1\",\"kind\":\"DiskClass\",\"metadata\":{{\"name\":{name:?}}},{more}\"spec\":{{{spec}\"select\":{{\"model\":[\"x\"]}},\"volumeGroup\":{{\"name\":{name:?}}}}}}}"
+        );
+        let request = Request::new("/apis/basalt.storage/v1alpha1/diskclasses")
+            .create(&PostParams::default(), body.into_bytes())
+            .unwrap();
+        server.client.request_text(request).await.unwrap();
+    };
+    let deep = format!("\"more\":{}1{},", "{\"a\":".repeat(200), "}".repeat(200));
+    raw("deep", "", &deep).await;
+    raw("high", "\"exclude\":{\"serial\":[\"precious\"]},", "").await;
+    raw("good", "", "").await;
+    let composed = node.has(&["good"]).await;
+    let why = |name: &str| {
+        let mut all = composed.verdicts.iter().filter(|v| v.name == name);
+        let found = all.next().and_then(|verdict| verdict.refusal.clone());
+        found.unwrap_or_else(|| panic!("{name} is not refused: {composed:?}"))
+    };
+    assert!(why("high").message.contains("exclude"), "{:?}", why("high"));
+    assert!(why("deep").message.contains("cannot be read"));
+    assert_eq!(
+        (why("high").reason, why("deep").reason),
+        ("Invalid", "Invalid")
+    );
+    // One that comes to the list anew is told too.
+    let mut later = OneNode::with(&server.client, "n2", &metrics);
+    later.has(&["good"]).await;
+    let mut page = String::new();
+    prometheus_client::encoding::text::encode(&mut page, &registry).unwrap();
+    let unreadable = "diskwatcher_unreadable_objects{kind=\"DiskClass\"} 1";
+    assert!(page.contains(unreadable), "{page}");
+    let never = "diskwatcher_watch_listed_timestamp_seconds{kind=\"DiskClass\"} 0\n";
+    assert!(!page.contains(never), "{page}");
+    assert!(page.contains("diskwatcher_watch_failures_total{kind=\"DiskClass\"} 0"));
+    merge(&classes, "good", json!({"mode": "Paused"}))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_read_yet_is_waited_for() {
+    let server = Server::with_kinds().await;
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    let stop = CancellationToken::new();
+    let tries = AtomicU32::new(0);
+    let make = async || {
+        tries.fetch_add(1, Ordering::Relaxed);
+        let text = std::fs::read_to_string(server.kubeconfig()).unwrap();
+        let mut kubeconfig = Kubeconfig::from_yaml(&text).unwrap();
+        let user = kubeconfig.auth_infos[0].auth_info.as_mut().unwrap();
+        (user.token, user.token_file) = (None, Some(token.display().to_string()));
+        let options = KubeConfigOptions::default();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+        Client::try_from(config.unwrap())
+    };
+    let put = async {
+        eventually("it was tried", async || {
+            (tries.load(Ordering::Relaxed) > 0).then_some(())
+        })
+        .await;
+        std::fs::write(&token, "admin").unwrap();
+    };
+    let (client, ()) = tokio::join!(connect::client(make, &stop), put);
+    assert!(tries.load(Ordering::Relaxed) > 1, "the first try failed");
+    client.unwrap().apiserver_version().await.unwrap();
+    stop.cancel();
+    let never = async || Err::<Client, _>("no");
+    assert!(connect::client(never, &stop).await.is_none());
 }

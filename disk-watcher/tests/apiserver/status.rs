@@ -11,6 +11,7 @@ use disk_watcher::kubernetes::types::{
 };
 use disk_watcher::kubernetes::watch::Objects;
 use disk_watcher::kubernetes::written::Kind;
+use disk_watcher::metrics::WatchMetrics;
 use disk_watcher::status::{DiskState, NodeRequest, NodeStatus, RequestState};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::events::v1::Event;
@@ -64,8 +65,9 @@ impl Playing {
         let stop = CancellationToken::new();
         let (status, shown) = watch::channel(Arc::default());
         let (verdicts, judged) = watch::channel(Arc::default());
-        let objects = Objects::start(&server.client, node, &stop);
-        let told = objects.tell(&stop);
+        let objects = Objects::start(&server.client, node, &WatchMetrics::default(), &stop);
+        let (tell, told) = watch::channel(Arc::default());
+        objects.tell(tell, &stop);
         let shown = Shown {
             status: shown,
             verdicts: judged,

@@ -136,8 +136,11 @@ fn a_disk_is_wiped_as_it_was_seen_and_nothing_else_is() {
     // All of it, with partitions.
     run("sgdisk", &["-n", "1:0:0", target.node().to_str().unwrap()]);
     run("udevadm", &["settle"]);
-    let third = offered(dir.path(), &target);
-    assert!(third.contains("gpt"), "{third}");
+    let mut third = String::new();
+    wait_for(dir.path(), "the table is in the request", || {
+        third = offered(dir.path(), &target);
+        third.contains("gpt")
+    });
     ask(dir.path(), "e", &confirmed(&third));
     stands(dir.path(), "e", "Done");
     output(

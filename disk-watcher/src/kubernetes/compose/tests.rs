@@ -7,7 +7,26 @@ fn class(name: &str, generation: i64, spec: Value) -> Written {
         uid: format!("uid-{name}"),
         generation,
         spec,
+        beside: serde_json::Map::new(),
+        unreadable: None,
     }
+}
+
+/// Without any group in the journal.
+fn compose(file: &Config, told: &Told, kept: &Kept) -> Composed {
+    super::compose(file, told, kept, &Held::new())
+}
+
+/// The journal of a node on which class `a` made group `g`.
+fn held() -> Held {
+    Held::from([("g".to_owned(), "a".to_owned())])
+}
+
+fn recalled(composed: &Composed) -> Vec<(&str, Option<Recalled>)> {
+    let classes = composed.config.classes.iter();
+    classes
+        .map(|class| (class.name.as_str(), class.recalled))
+        .collect()
 }
 
 fn plain(name: &str, group: &str) -> Written {
@@ -173,23 +192,142 @@ fn a_version_that_is_refused_leaves_the_one_before_in_force() {
 }
 
 #[test]
-fn without_an_answer_the_last_classes_stay_and_one_that_is_gone_goes() {
+fn until_all_is_told_the_last_classes_only_look_after_what_is_there() {
+    let unheard = Some(Recalled::Unheard);
     let first = compose(
         &file("f", "f"),
         &told(vec![plain("a", "g"), plain("b", "h")]),
         &Kept::default(),
     );
+    assert!(!first.config.unheard);
     let silent = compose(&file("f", "f"), &Told::default(), &first.kept);
-    assert_eq!((&silent.config, &silent.kept), (&first.config, &first.kept));
+    assert!(silent.config.unheard);
+    assert_eq!(silent.kept, first.kept);
+    assert_eq!(
+        recalled(&silent),
+        [("f", None), ("a", unheard), ("b", unheard)],
+        "files need no API server"
+    );
+    let may = |composed: &Composed| {
+        let classes = composed.config.classes.iter();
+        classes.map(DiskClass::may_change_disks).collect::<Vec<_>>()
+    };
+    let mut enforced = plain("a", "g");
+    enforced.spec["mode"] = json!("Enforce");
+    let heard = compose(&Config::default(), &told(vec![enforced]), &Kept::default());
+    let again = compose(&Config::default(), &Told::default(), &heard.kept);
+    assert_eq!((may(&heard), may(&again)), (vec![true], vec![false]));
+
     let mut no_node = told(vec![plain("b", "h"), plain("c", "i")]);
     no_node.labels = None;
     let without = compose(&file("f", "f"), &no_node, &first.kept);
-    assert_eq!(names(&without), ["f", "b"], "c may not be for this node");
+    assert_eq!(
+        recalled(&without),
+        [("f", None), ("b", unheard)],
+        "a is gone for certain, c may not be for this node"
+    );
+    let mut no_removals = told(vec![plain("a", "g")]);
+    no_removals.removals = None;
+    let without = compose(&Config::default(), &no_removals, &first.kept);
+    assert_eq!(recalled(&without), [("a", unheard)]);
     let deleted = compose(&file("f", "f"), &told(vec![]), &first.kept);
     assert_eq!(
         (names(&deleted), deleted.kept.clone()),
         (vec!["f"], Kept::default())
     );
+}
+
+#[test]
+fn a_class_that_leaves_the_node_goes_on_to_look_after_the_group_it_made() {
+    let mut object = plain("a", "g");
+    object.spec["thinPool"] = json!({"name": "p", "size": "50%"});
+    let first = super::compose(
+        &Config::default(),
+        &told(vec![object.clone()]),
+        &Kept::default(),
+        &held(),
+    );
+    assert_eq!(recalled(&first), [("a", None)]);
+    object.generation = 2;
+    object.spec["nodeSelector"] = json!({"matchLabels": {"disks": "slow"}});
+    object.spec["thinPool"]["size"] = json!("90%");
+    let elsewhere = told(vec![object.clone()]);
+    let left = super::compose(&Config::default(), &elsewhere, &first.kept, &held());
+    assert_eq!(recalled(&left), [("a", Some(Recalled::NotSelected))]);
+    assert_eq!(
+        left.config.classes[0].thin_pool, first.config.classes[0].thin_pool,
+        "within the bounds of then"
+    );
+    assert_eq!(refusals(&left), [("a", "NotSelected")]);
+    let later = super::compose(&Config::default(), &elsewhere, &left.kept, &held());
+    assert_eq!(later, left, "and so it stays");
+    let restarted = super::compose(&Config::default(), &Told::default(), &left.kept, &held());
+    assert_eq!(recalled(&restarted), [("a", Some(Recalled::Unheard))]);
+
+    let nothing = compose(&Config::default(), &elsewhere, &first.kept);
+    assert_eq!(recalled(&nothing), [], "it made nothing here");
+    object.spec["nodeSelector"] = json!({});
+    let back = super::compose(&Config::default(), &told(vec![object]), &left.kept, &held());
+    assert_eq!(recalled(&back), [("a", None)]);
+}
+
+#[test]
+fn no_class_gets_the_group_that_another_made() {
+    for kept in [
+        Kept::default(),
+        Kept {
+            classes: vec![plain("b", "g")],
+            ..Kept::default()
+        },
+    ] {
+        let of = |objects| super::compose(&Config::default(), &told(objects), &kept, &held());
+        let alone = of(vec![plain("b", "g")]);
+        assert_eq!(recalled(&alone), []);
+        assert_eq!(refusals(&alone), [("b", "Conflict")]);
+        let why = &alone.verdicts[0].refusal.as_ref().unwrap().message;
+        assert!(
+            why.contains("spec.volumeGroup.name") && why.contains("write a class a"),
+            "{why}"
+        );
+        let beside = of(vec![plain("a", "g"), plain("b", "g")]);
+        assert_eq!(recalled(&beside), [("a", None)], "who made it has it");
+        assert_eq!(refusals(&beside), [("b", "Conflict")]);
+        let mut with_stray = held();
+        with_stray.insert(("g".to_owned(), "0".to_owned()));
+        let objects = told(vec![plain("a", "g")]);
+        let stray = super::compose(&Config::default(), &objects, &kept, &with_stray);
+        assert_eq!(
+            recalled(&stray),
+            [("a", None)],
+            "a leftover takes nothing away"
+        );
+    }
+}
+
+#[test]
+fn a_key_in_the_wrong_place_is_refused_by_its_name() {
+    let mut object = plain("a", "g");
+    let exclude = json!({"serial": ["precious"]});
+    object.beside.insert("exclude".to_owned(), exclude);
+    let mut deep = plain("b", "h");
+    deep.unreadable = Some("nested too deep".to_owned());
+    let objects = told(vec![object, deep.clone(), plain("c", "i")]);
+    let composed = compose(&Config::default(), &objects, &Kept::default());
+    assert_eq!(recalled(&composed), [("c", None)]);
+    let why = |name: &str| {
+        let mut verdicts = composed.verdicts.iter().filter(|v| v.name == name);
+        verdicts.next().unwrap().refusal.clone().unwrap().message
+    };
+    assert!(why("a").contains("exclude"), "{}", why("a"));
+    assert!(why("b").contains("nested too deep"), "{}", why("b"));
+
+    let before = compose(
+        &Config::default(),
+        &told(vec![plain("b", "h")]),
+        &Kept::default(),
+    );
+    let spoilt = compose(&Config::default(), &told(vec![deep]), &before.kept);
+    assert_eq!(spoilt.config, before.config, "the version before is in use");
 }
 
 #[test]
@@ -203,7 +341,12 @@ fn requests_stand_beside_those_of_files_and_wipes_are_not_kept() {
     );
     let removal = class("r", 1, json!({"node": "n1", "diskId": "naa.1"}));
     let mut told = told(vec![]);
-    told.wipes = vec![wipe, class("bad", 1, json!({"node": "n1"}))];
+    let unasked = |object| Wipe {
+        object,
+        until: None,
+    };
+    let bad = class("bad", 1, json!({"node": "n1"}));
+    told.wipes = vec![unasked(wipe), unasked(bad)];
     told.removals = Some(vec![removal]);
     let composed = compose(&Config::default(), &told, &Kept::default());
     assert_eq!(
@@ -211,12 +354,27 @@ fn requests_stand_beside_those_of_files_and_wipes_are_not_kept() {
         (1, 1)
     );
     assert_eq!(refusals(&composed), [("bad", "Invalid")]);
+    let certain = |composed: &Composed| composed.config.removals[0].certain;
     let away = compose(&Config::default(), &Told::default(), &composed.kept);
     assert_eq!(
         (away.config.removals.len(), away.config.wipes.len()),
         (1, 0)
     );
-    let again = compose(&composed.config, &told, &Kept::default());
+    assert_eq!((certain(&composed), certain(&away)), (true, false));
+    let mut spoilt = told.clone();
+    let removal = &mut spoilt.removals.as_mut().unwrap()[0];
+    (removal.generation, removal.unreadable) = (2, Some("nested too deep".to_owned()));
+    let spoilt = compose(&Config::default(), &spoilt, &composed.kept);
+    assert_eq!(
+        spoilt.config, composed.config,
+        "it is not taken back by that"
+    );
+    assert_eq!(refusals(&spoilt)[0], ("r", "Invalid"));
+    let of_file = Config {
+        unheard: false,
+        ..composed.config.clone()
+    };
+    let again = compose(&of_file, &told, &Kept::default());
     assert_eq!(
         again.config, composed.config,
         "a file's request of that name is not merged"
