@@ -23,6 +23,7 @@ use crate::proto::registration::registration_server::{
 use crate::proto::registration::{
     InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse,
 };
+use crate::run::Bound;
 
 /// Beside the folder of this name, in which the CSI socket is, the kubelet has its [`REGISTRY`].
 const PLUGINS: &str = "plugins";
@@ -86,14 +87,14 @@ impl Service for Registration {
 ///
 /// # Errors
 /// The socket cannot be made.
-pub fn serve(folder: &Path, csi_socket: &Path, stop: CancellationToken) -> io::Result<()> {
+pub fn serve(folder: &Path, csi_socket: &Path, stop: CancellationToken) -> io::Result<Registered> {
     let name = socket_name();
     let socket = folder.join(&name);
     // The kubelet does not look at names that begin with a dot.
     let new = folder.join(format!(".{name}.{}", std::process::id()));
     let _ = std::fs::remove_file(&new);
     let listener = UnixListener::bind(&new)?;
-    std::fs::rename(&new, &socket)?;
+    let registered = Registered(Bound::of(&new).renamed(&socket)?);
     let service = RegistrationServer::new(Registration {
         endpoint: csi_socket.display().to_string(),
     });
@@ -105,17 +106,22 @@ pub fn serve(folder: &Path, csi_socket: &Path, stop: CancellationToken) -> io::R
             error!(%error, "the kubelet is not answered any more");
         }
     });
-    Ok(())
+    Ok(registered)
 }
 
-/// Has the kubelet forget the driver, so that another program of the same driver can register.
-///
-/// # Errors
-/// The socket cannot be removed.
-pub fn leave(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_file(folder.join(socket_name())) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// The socket that the kubelet knows the driver by. It stays when this is dropped, for the next
+/// program of ours.
+#[derive(Debug)]
+pub struct Registered(Bound);
+
+impl Registered {
+    /// Has the kubelet forget the driver, so that another program of the same driver can register;
+    /// not when one has already.
+    ///
+    /// # Errors
+    /// The socket cannot be removed.
+    pub fn leave(self) -> io::Result<()> {
+        self.0.remove()
     }
 }
 
@@ -147,7 +153,7 @@ mod tests {
         assert_eq!(folder(&csi), Some(registry.clone()));
         assert_eq!(folder(Path::new("/run/topolvm/csi-topolvm.sock")), None);
         let stop = CancellationToken::new();
-        serve(&registry, &csi, stop.clone()).unwrap();
+        let first = serve(&registry, &csi, stop.clone()).unwrap();
         let told = info(&registry).await;
         assert_eq!(
             (told.r#type.as_str(), told.name.as_str()),
@@ -158,11 +164,12 @@ mod tests {
             (csi.display().to_string(), vec!["1.0.0".into()])
         );
         stop.cancel();
-        serve(&registry, &csi, CancellationToken::new()).unwrap();
+        let second = serve(&registry, &csi, CancellationToken::new()).unwrap();
         info(&registry).await;
         assert_eq!(std::fs::read_dir(&registry).unwrap().count(), 1);
-        leave(&registry).unwrap();
+        first.leave().unwrap();
+        info(&registry).await;
+        second.leave().unwrap();
         assert_eq!(std::fs::read_dir(&registry).unwrap().count(), 0);
-        leave(&registry).unwrap();
     }
 }

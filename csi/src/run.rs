@@ -19,7 +19,7 @@ pub use node::node;
 
 /// A socket that is removed at the end, unless the next program has it already.
 #[derive(Debug)]
-struct Bound {
+pub(crate) struct Bound {
     path: PathBuf,
     inode: Option<(u64, u64)>,
 }
@@ -28,14 +28,25 @@ impl Bound {
     fn new(path: &Path) -> anyhow::Result<(UnixListener, Self)> {
         let listener =
             listen(path).with_context(|| format!("cannot listen at {}", path.display()))?;
-        let this = Self {
-            path: path.to_owned(),
-            inode: inode(path),
-        };
-        Ok((listener, this))
+        Ok((listener, Self::of(path)))
     }
 
-    fn remove(self) -> io::Result<()> {
+    /// The socket that is at this path now.
+    pub(crate) fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            inode: inode(path),
+        }
+    }
+
+    /// The same under another name.
+    pub(crate) fn renamed(self, to: &Path) -> io::Result<Self> {
+        std::fs::rename(&self.path, to)?;
+        let path = to.to_owned();
+        Ok(Self { path, ..self })
+    }
+
+    pub(crate) fn remove(self) -> io::Result<()> {
         if inode(&self.path) == self.inode {
             std::fs::remove_file(&self.path)?;
         }

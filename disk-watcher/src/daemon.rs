@@ -130,7 +130,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     // Listens before the first look, so that nothing falls between the two.
     let events = disks::listen();
     let cluster = heard.map(|heard| cluster(&node_name, &journal, board.told(), heard, &stop));
-    let held = opened.as_ref().map(Journal::held).unwrap_or_default();
+    let held = opened.as_ref().ok().map(Journal::held);
     let (source, composed) = Source::new(file, written, cluster, held);
     config.send_replace(Arc::new(composed));
     let mut watcher = Watcher::new(

@@ -125,8 +125,8 @@ impl<R: Runner + Clone> Watcher<R> {
     }
 
     /// Which groups the journal holds, and for which classes.
-    pub fn held(&self) -> Held {
-        self.journal.as_ref().map(Journal::held).unwrap_or_default()
+    pub fn held(&self) -> Option<Held> {
+        self.journal.as_ref().map(Journal::held)
     }
 
     /// Ends what goes on between passes: a piece that is being moved comes to its end, a

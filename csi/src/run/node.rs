@@ -114,9 +114,9 @@ pub async fn node(cli: NodeCli) -> anyhow::Result<()> {
         work.start(&embedded);
         match registration::folder(&socket) {
             Some(folder) => {
-                registration::serve(&folder, &socket, stop.clone())
+                let known = registration::serve(&folder, &socket, stop.clone())
                     .with_context(|| format!("cannot register in {}", folder.display()))?;
-                registered = daemonset.map(|set| (client, set, folder));
+                registered = daemonset.map(|set| (client, set, known));
             }
             None => info!("registering with the kubelet is left to somebody else"),
         }
@@ -133,11 +133,13 @@ pub async fn node(cli: NodeCli) -> anyhow::Result<()> {
         .await
         .context("serving failed")?;
     stop.cancel();
-    if let Some((client, daemonset, folder)) = registered
+    if let Some((client, daemonset, known)) = registered
         && !successor::takes_over(&client, &daemonset).await
     {
         info!("what comes next registers by itself: the kubelet forgets this driver");
-        registration::leave(&folder)?;
+        if let Err(error) = known.leave() {
+            warn!(%error, "the kubelet goes on asking for this driver");
+        }
     }
     bound.remove()?;
     tasks.close();

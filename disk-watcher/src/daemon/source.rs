@@ -32,8 +32,8 @@ pub(super) struct Cluster {
     told: watch::Receiver<Arc<Told>>,
     /// What of it the configuration in use was made of.
     used: Arc<Told>,
-    /// The groups of the journal at that time.
-    held: Held,
+    /// The groups of the journal at that time; `None`: it was not open.
+    held: Option<Held>,
     keeper: Keeper,
     verdicts: watch::Sender<Arc<Vec<Verdict>>>,
 }
@@ -48,20 +48,20 @@ impl Cluster {
         Self {
             told,
             used: Arc::default(),
-            held: Held::new(),
+            held: None,
             keeper: Keeper::open(journal),
             verdicts,
         }
     }
 
-    fn has_news(&self, held: &Held) -> bool {
-        !Arc::ptr_eq(&self.used, &self.told.borrow()) || self.held != *held
+    fn has_news(&self, held: Option<&Held>) -> bool {
+        !Arc::ptr_eq(&self.used, &self.told.borrow()) || self.held.as_ref() != held
     }
 
-    fn compose(&mut self, written: &Config, held: Held) -> Config {
+    fn compose(&mut self, written: &Config, held: Option<Held>) -> Config {
         self.used = self.told.borrow_and_update().clone();
         self.held = held;
-        let composed = compose(written, &self.used, self.keeper.kept(), &self.held);
+        let composed = compose(written, &self.used, self.keeper.kept(), self.held.as_ref());
         self.keeper.keep(composed.kept);
         let verdicts = Arc::new(composed.verdicts);
         self.verdicts.send_if_modified(|before| {
@@ -82,7 +82,7 @@ impl Source {
         file: ConfigFile,
         written: Config,
         cluster: Option<Cluster>,
-        held: Held,
+        held: Option<Held>,
     ) -> (Self, Config) {
         let mut this = Self {
             file,
@@ -93,7 +93,7 @@ impl Source {
         (this, config)
     }
 
-    fn compose(&mut self, held: Held) -> Config {
+    fn compose(&mut self, held: Option<Held>) -> Config {
         match &mut self.cluster {
             None => self.written.clone(),
             Some(cluster) => cluster.compose(&self.written, held),
@@ -132,12 +132,12 @@ impl Source {
 
     /// The new configuration, if it is another than `now` and can be used. `held`: the groups of
     /// the journal.
-    pub(super) fn changed(&mut self, now: &Config, held: Held) -> Option<Config> {
+    pub(super) fn changed(&mut self, now: &Config, held: Option<Held>) -> Option<Config> {
         if let Some(cluster) = &mut self.cluster {
             cluster.keeper.store();
         }
         let file = self.file.changed();
-        let news = |cluster: &Cluster| cluster.has_news(&held);
+        let news = |cluster: &Cluster| cluster.has_news(held.as_ref());
         let told = self.cluster.as_ref().is_some_and(news);
         if file.is_none() && !told {
             return None;

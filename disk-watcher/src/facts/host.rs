@@ -86,7 +86,9 @@ impl HostFacts {
             read_fs_members(&root.join("sys/fs"), &mut fs_members),
         );
         let mut backings = Vec::new();
-        note("loop devices", read_loops(root, &hosts, &mut backings));
+        let views = || others.iter().chain([&hosts]);
+        let is_local = |path: &str| views().all(|view| view.is_reached_locally(path));
+        note("loop devices", read_loops(root, is_local, &mut backings));
         note("/sys/kernel/config", read_targets(root, &mut backings));
         let mut multipath_wwids = Vec::new();
         note("multipath's wwids", read_wwids(root, &mut multipath_wwids));
@@ -184,13 +186,18 @@ fn link_target(link: &Path) -> Vec<String> {
 }
 
 /// Loop devices are asked: the path they were given is often a mount of a node, and in a view of
-/// others. One whose file may be on another machine is not, for it could keep us waiting.
-fn read_loops(root: &Root, hosts: &Namespace, found: &mut Vec<Backing>) -> std::io::Result<()> {
+/// others. One whose file may be on another machine is not, for it could keep us waiting; in whose view
+/// its path was given is not known.
+fn read_loops(
+    root: &Root,
+    is_local: impl Fn(&str) -> bool,
+    found: &mut Vec<Backing>,
+) -> std::io::Result<()> {
     for name in names_in(&root.join("sys/block"))? {
         let mut dir = Dir::new(root.join("sys/block").join(&name));
         if let Some(path) = dir.optional("loop/backing_file") {
             let path = path.strip_suffix(" (deleted)").unwrap_or(&path).to_owned();
-            let dev = if hosts.is_reached_locally(&path) {
+            let dev = if is_local(&path) {
                 crate::files::device_behind(&root.join("dev").join(&name))?
             } else {
                 None

@@ -68,14 +68,13 @@ impl Namespace {
             .collect()
     }
 
-    /// Whether the file system that this path leads to is of this machine.
+    /// Whether the way to this path leads through file systems of this machine only: a server that
+    /// is gone keeps everybody waiting who goes through what is mounted of it, to whatever is below.
     pub(super) fn is_reached_locally(&self, path: &str) -> bool {
         let path = Path::new(path);
-        let below = self.mounts.iter();
-        let below = below.filter(|mount| path.starts_with(&mount.mount_point));
-        // Of several at one place, the last one is seen.
-        let seen = below.max_by_key(|mount| mount.mount_point.len());
-        seen.is_some_and(Mount::is_local)
+        let on_the_way = self.mounts.iter();
+        let mut on_the_way = on_the_way.filter(|mount| path.starts_with(&mount.mount_point));
+        on_the_way.all(Mount::is_local)
     }
 }
 
@@ -136,4 +135,26 @@ pub(crate) fn local_mounts(root: &Root) -> BTreeMap<u64, bool> {
     all.flat_map(|namespace| namespace.mounts)
         .map(|mount| (mount.id, mount.is_local()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_a_server_is_not_gone_to() {
+        let table = "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            2 1 0:40 / /data rw - nfs4 host:/x rw\n\
+            3 2 8:1 /kept /data/config.yaml rw - ext4 /dev/sda1 rw\n";
+        let mounts = mountinfo::parse(table.as_bytes()).unwrap();
+        let view = Namespace::new(7, mounts);
+        for (path, local) in [
+            ("/etc/hosts", true),
+            ("/data2", true),
+            ("/data/x", false),
+            ("/data/config.yaml", false),
+        ] {
+            assert_eq!(view.is_reached_locally(path), local, "{path}");
+        }
+    }
 }

@@ -51,9 +51,7 @@ impl Machine {
     /// The machine we run on, seen through PID 1: a container has files of its own.
     pub fn here(node: &str) -> Self {
         let text = match crate::node::host_proof() {
-            crate::facts::HostProof::Proven(_) => {
-                std::fs::read_to_string("/proc/1/root/etc/machine-id").ok()
-            }
+            crate::facts::HostProof::Proven(_) => lasting_id(Path::new("/proc/1/root")),
             _ => None,
         };
         Self::new(text.as_deref(), node)
@@ -108,6 +106,21 @@ impl Machine {
     }
 }
 
+/// The text of the machine-id, unless it is made anew at each boot: where /etc cannot be written
+/// systemd puts one that it made in /run over it (machine-id(5), First Boot Semantics).
+fn lasting_id(root: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let file = |path: &str| {
+        let file = std::fs::metadata(root.join(path)).ok()?;
+        Some((file.dev(), file.ino()))
+    };
+    let path = "etc/machine-id";
+    if file(path).is_some() && file(path) == file("run/machine-id") {
+        return None;
+    }
+    std::fs::read_to_string(root.join(path)).ok()
+}
+
 fn digest(what: &str, text: &str) -> String {
     let digest = Sha256::digest(format!("basalt {what} 1 {text}"));
     digest.iter().map(|b| format!("{b:02x}")).collect()
@@ -119,6 +132,22 @@ mod tests {
 
     const ONE: &str = "0123456789abcdef0123456789abcdef\n";
     const TWO: &str = "fedcba9876543210fedcba9876543210\n";
+
+    #[test]
+    fn an_id_that_each_boot_makes_anew_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |path: &str| root.path().join(path);
+        for dir in ["etc", "run"] {
+            std::fs::create_dir(path(dir)).unwrap();
+        }
+        std::fs::write(path("etc/machine-id"), ONE).unwrap();
+        assert_eq!(lasting_id(root.path()).as_deref(), Some(ONE));
+        std::fs::write(path("run/machine-id"), ONE).unwrap();
+        assert_eq!(lasting_id(root.path()).as_deref(), Some(ONE));
+        std::fs::remove_file(path("etc/machine-id")).unwrap();
+        std::fs::hard_link(path("run/machine-id"), path("etc/machine-id")).unwrap();
+        assert_eq!(lasting_id(root.path()), None);
+    }
 
     #[test]
     fn a_journal_stays_on_its_machine_until_a_person_says_otherwise() {

@@ -97,8 +97,8 @@ pub struct Composed {
 }
 
 /// Puts files and objects together. `kept`: what was in force before. `held`: the groups of the
-/// journal.
-pub fn compose(file: &Config, told: &Told, kept: &Kept, held: &Held) -> Composed {
+/// journal; `None` while it cannot be read: then each may be held.
+pub fn compose(file: &Config, told: &Told, kept: &Kept, held: Option<&Held>) -> Composed {
     let mut config = file.clone();
     config.unheard = !told.is_complete();
     let mut composing = Composing {
@@ -127,7 +127,7 @@ struct Candidate<'a> {
 struct Composing<'a> {
     told: &'a Told,
     kept: &'a Kept,
-    held: &'a Held,
+    held: Option<&'a Held>,
     composed: Composed,
 }
 
@@ -199,8 +199,11 @@ impl Composing<'_> {
         let Ok((_, Ok(class))) = before.class() else {
             return;
         };
+        // A group that was adopted has no claims.
+        let adopted = !class.existing.adopt_foreign_vg.is_empty();
         let made = (class.volume_group.name.clone(), class.name.clone());
-        if !self.held.contains(&made) || self.clash(&class).is_some() {
+        let made = self.held.is_none_or(|held| held.contains(&made));
+        if !(made || adopted) || self.clash(&class).is_some() {
             return;
         }
         let why = Recalled::NotSelected;
@@ -253,10 +256,11 @@ impl Composing<'_> {
     /// Why a class cannot have its group: disks were taken for it by another one.
     fn taken(&self, class: &DiskClass) -> Option<String> {
         let (name, group) = (&class.name, &class.volume_group.name);
-        if self.held.contains(&(group.clone(), name.clone())) {
+        let held = self.held?;
+        if held.contains(&(group.clone(), name.clone())) {
             return None;
         }
-        let (_, other) = self.held.iter().find(|(g, c)| g == group && c != name)?;
+        let (_, other) = held.iter().find(|(g, c)| g == group && c != name)?;
         Some(format!(
             "spec.volumeGroup.name: {group} was made for class {other} on this node; write a class {other} to go on with it, or give {name} a group of its own"
         ))

@@ -160,7 +160,9 @@ impl<R: Runner + Clone> Watcher<R> {
         let gone = || "its disk vanished".to_owned();
         let next = match (request.filter(|_| asked == Asked::Yes), claim.leaving) {
             (Some(request), _) if request.lost => {
-                removal::given_up(&world, bearer(claim, judged).as_deref())
+                let group = world.group.filter(|group| is_the_one(claim, &group.uuid));
+                let found = found(claim, judged, journal, None);
+                removal::given_up(&World { found, group }, bearer(claim, judged).as_deref())
             }
             (Some(_), None) if claim.stage < Stage::Ready => {
                 removal::not_yet_in(claim.stage, &world)
@@ -354,6 +356,11 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         told
     }
+}
+
+/// Whether the claim is on a group of this UUID; one of its name may be another by now.
+fn is_the_one(claim: &Claim, uuid: &str) -> bool {
+    claim.vg_uuid.as_ref().is_none_or(|known| known == uuid)
 }
 
 /// The name of a disk that tells of the claim's group.

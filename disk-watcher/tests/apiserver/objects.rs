@@ -52,7 +52,7 @@ impl OneNode {
 
     fn compose(&mut self) -> Composed {
         let told = self.told.borrow_and_update().clone();
-        let composed = compose(&Config::default(), &told, &self.kept, &Held::new());
+        let composed = compose(&Config::default(), &told, &self.kept, Some(&Held::new()));
         self.kept = composed.kept.clone();
         composed
     }
@@ -230,7 +230,7 @@ async fn without_the_api_server_classes_stay_and_no_wipe_is_confirmed() {
         &Config::default(),
         &Told::default(),
         &node.kept,
-        &Held::new(),
+        Some(&Held::new()),
     );
     let [class] = &again.config.classes[..] else {
         panic!("{again:?}")

@@ -14,7 +14,7 @@ fn class(name: &str, generation: i64, spec: Value) -> Written {
 
 /// Without any group in the journal.
 fn compose(file: &Config, told: &Told, kept: &Kept) -> Composed {
-    super::compose(file, told, kept, &Held::new())
+    super::compose(file, told, kept, Some(&Held::new()))
 }
 
 /// The journal of a node on which class `a` made group `g`.
@@ -245,29 +245,47 @@ fn a_class_that_leaves_the_node_goes_on_to_look_after_the_group_it_made() {
         &Config::default(),
         &told(vec![object.clone()]),
         &Kept::default(),
-        &held(),
+        Some(&held()),
     );
     assert_eq!(recalled(&first), [("a", None)]);
     object.generation = 2;
     object.spec["nodeSelector"] = json!({"matchLabels": {"disks": "slow"}});
     object.spec["thinPool"]["size"] = json!("90%");
     let elsewhere = told(vec![object.clone()]);
-    let left = super::compose(&Config::default(), &elsewhere, &first.kept, &held());
+    let left = super::compose(&Config::default(), &elsewhere, &first.kept, Some(&held()));
     assert_eq!(recalled(&left), [("a", Some(Recalled::NotSelected))]);
     assert_eq!(
         left.config.classes[0].thin_pool, first.config.classes[0].thin_pool,
         "within the bounds of then"
     );
     assert_eq!(refusals(&left), [("a", "NotSelected")]);
-    let later = super::compose(&Config::default(), &elsewhere, &left.kept, &held());
+    let later = super::compose(&Config::default(), &elsewhere, &left.kept, Some(&held()));
     assert_eq!(later, left, "and so it stays");
-    let restarted = super::compose(&Config::default(), &Told::default(), &left.kept, &held());
+    let restarted = super::compose(
+        &Config::default(),
+        &Told::default(),
+        &left.kept,
+        Some(&held()),
+    );
     assert_eq!(recalled(&restarted), [("a", Some(Recalled::Unheard))]);
+
+    let unknown = super::compose(&Config::default(), &elsewhere, &first.kept, None);
+    assert_eq!(
+        recalled(&unknown),
+        [("a", Some(Recalled::NotSelected))],
+        "the journal cannot be read"
+    );
+    assert_eq!(unknown.kept, first.kept, "nothing is forgotten meanwhile");
 
     let nothing = compose(&Config::default(), &elsewhere, &first.kept);
     assert_eq!(recalled(&nothing), [], "it made nothing here");
     object.spec["nodeSelector"] = json!({});
-    let back = super::compose(&Config::default(), &told(vec![object]), &left.kept, &held());
+    let back = super::compose(
+        &Config::default(),
+        &told(vec![object]),
+        &left.kept,
+        Some(&held()),
+    );
     assert_eq!(recalled(&back), [("a", None)]);
 }
 
@@ -280,7 +298,7 @@ fn no_class_gets_the_group_that_another_made() {
             ..Kept::default()
         },
     ] {
-        let of = |objects| super::compose(&Config::default(), &told(objects), &kept, &held());
+        let of = |objects| super::compose(&Config::default(), &told(objects), &kept, Some(&held()));
         let alone = of(vec![plain("b", "g")]);
         assert_eq!(recalled(&alone), []);
         assert_eq!(refusals(&alone), [("b", "Conflict")]);
@@ -295,7 +313,7 @@ fn no_class_gets_the_group_that_another_made() {
         let mut with_stray = held();
         with_stray.insert(("g".to_owned(), "0".to_owned()));
         let objects = told(vec![plain("a", "g")]);
-        let stray = super::compose(&Config::default(), &objects, &kept, &with_stray);
+        let stray = super::compose(&Config::default(), &objects, &kept, Some(&with_stray));
         assert_eq!(
             recalled(&stray),
             [("a", None)],
