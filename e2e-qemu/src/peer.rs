@@ -120,6 +120,19 @@ pub const TALOS_1_12: Module = Module {
     ..TALOS_1_13
 };
 
+/// The same with the code of Talos 1.14.
+pub const TALOS_1_14: Module = Module {
+    name: "talos-1.14",
+    what: "the judge of Talos 1.14",
+    files: &[
+        ("go.mod", include_str!("../talos/1.14/go.mod")),
+        ("go.sum", include_str!("../talos/1.14/go.sum")),
+        ("main.go", include_str!("../talos/main.go")),
+        ("config.go", include_str!("../talos/config.go")),
+    ],
+    ..TALOS_1_13
+};
+
 /// What guest tests need.
 pub const MODULES: [Module; 2] = [LVMD, SANITY];
 

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use extension::progress::Step;
-use extension::talos::patches::{self, Dialect, Topic, Values};
+use extension::talos::patches::{self, Dialect, Topic};
 use extension::talos::validate::Target;
-use extension::talos::{build, range, validate};
+use extension::talos::values::Values;
+use extension::talos::{build, container, range, talconfig, validate};
 use extension::{Cache, Recipe, image};
 
 /// Builds what Basalt ships.
@@ -74,17 +75,36 @@ enum Action {
         #[arg(long, default_value = "1.13.9", value_parser = talos_version)]
         talos: range::Version,
     },
-    /// Prints the patches of Talos' machine configuration, or writes them to files.
+    /// Prints what Talos' machine configuration needs: patches, pieces for TalHelper, or a container instead of the
+    /// extension.
     Render {
         /// 1.13 for Talos up to 1.13 and clusters upgraded from there; 1.14 for clusters that 1.14 made.
         #[arg(long, default_value = "1.13", value_parser = ["1.13", "1.14"])]
         talos: String,
-        /// A topic: the name of its file without .yaml. All of them unless given.
-        topic: Option<String>,
-        /// Writes a file for each into this folder instead.
+        /// Whom it is for.
+        #[arg(long = "for", value_enum, default_value = "patch")]
+        form: Form,
+        /// What is named, instead of the defaults: see talos/values.yaml.
+        #[arg(long)]
+        values: Option<PathBuf>,
+        /// Topics: the names of their files without .yaml. All patches unless given; for TalHelper, those that most
+        /// clusters need.
+        topics: Vec<String>,
+        /// Writes a file for each patch into this folder instead.
         #[arg(long)]
         out: Option<PathBuf>,
     },
+}
+
+/// What `render` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Strategic merges, for talosctl.
+    Patch,
+    /// Pieces of TalHelper's talconfig.yaml.
+    Talconfig,
+    /// disk-watcher as a container that Talos 1.14 runs, without an extension.
+    Containerconfig,
 }
 
 fn talos_version(text: &str) -> Result<range::Version, &'static str> {
@@ -133,8 +153,40 @@ fn main() -> anyhow::Result<()> {
             let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node())?;
             extension_for_talos(&tree, &programs, &out, &reference)?;
         }
-        Action::Render { talos, topic, out } => {
-            render(&talos, topic.as_deref(), out.as_deref())?;
+        Action::Render {
+            talos,
+            form,
+            values,
+            topics,
+            out,
+        } => {
+            ensure!(
+                out.is_none() || form == Form::Patch,
+                "--out is for patches; the others are one text"
+            );
+            let values = match values {
+                None => Values::default(),
+                Some(path) => {
+                    read_values(&path).with_context(|| format!("cannot use {}", path.display()))?
+                }
+            };
+            let dialect = if talos == Dialect::Documents.talos() {
+                Dialect::Documents
+            } else {
+                Dialect::V1Alpha1
+            };
+            let topics = wanted(&topics, form)?;
+            match form {
+                Form::Patch => render_patches(&values, dialect, &topics, out.as_deref())?,
+                Form::Talconfig => print!("{}", talconfig::render(&values, dialect, &topics)),
+                Form::Containerconfig => {
+                    ensure!(
+                        dialect == Dialect::Documents,
+                        "Talos runs containers of its own since 1.14: use --talos 1.14, or the extension"
+                    );
+                    print!("{}", container::render(&values));
+                }
+            }
         }
         Action::Validate { paths, arch, talos } => {
             let architecture = arch;
@@ -157,25 +209,56 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn render(talos: &str, topic: Option<&str>, out: Option<&Path>) -> anyhow::Result<()> {
-    let mut done = 0;
-    for dialect in Dialect::ALL.into_iter().filter(|d| d.talos() == talos) {
-        let wanted =
-            |t: &Topic| topic.is_none_or(|name| t.file().trim_end_matches(".yaml") == name);
-        for topic in Topic::ALL.into_iter().filter(wanted) {
-            let Some(text) = patches::render(&Values::default(), topic, dialect) else {
-                continue;
-            };
-            done += 1;
-            match out {
-                Some(dir) => std::fs::write(dir.join(topic.file()), text)
-                    .with_context(|| format!("could not write to {}", dir.display()))?,
-                None if done == 1 => print!("{text}"),
-                None => print!("---\n{text}"),
-            }
+fn read_values(path: &Path) -> anyhow::Result<Values> {
+    Ok(Values::read(&std::fs::read_to_string(path)?)?)
+}
+
+fn wanted(names: &[String], form: Form) -> anyhow::Result<Vec<Topic>> {
+    ensure!(
+        names.is_empty() || form != Form::Containerconfig,
+        "a container is one text, without topics"
+    );
+    for name in names {
+        let known = Topic::ALL.iter().any(|topic| topic.name() == name);
+        let all = Topic::ALL.map(Topic::name).join(", ");
+        ensure!(known, "there is no topic {name}; there are {all}");
+    }
+    let is_wanted = |topic: &Topic| {
+        if names.is_empty() {
+            form == Form::Patch || !topic.is_extra()
+        } else {
+            names.iter().any(|name| name == topic.name())
+        }
+    };
+    Ok(Topic::ALL.into_iter().filter(is_wanted).collect())
+}
+
+fn render_patches(
+    values: &Values,
+    dialect: Dialect,
+    topics: &[Topic],
+    out: Option<&Path>,
+) -> anyhow::Result<()> {
+    let mut texts = Vec::new();
+    for topic in topics {
+        let text = patches::render(values, *topic, dialect);
+        texts.extend(text.map(|text| (topic.file(), text)));
+    }
+    ensure!(
+        !texts.is_empty(),
+        "there is no such patch for Talos {}",
+        dialect.talos()
+    );
+    for (file, text) in &texts {
+        if let Some(dir) = out {
+            std::fs::write(dir.join(file), text)
+                .with_context(|| format!("could not write to {}", dir.display()))?;
         }
     }
-    ensure!(done > 0, "there is no such patch for Talos {talos}");
+    if out.is_none() {
+        let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
+        print!("{}", texts.join("---\n"));
+    }
     Ok(())
 }
 

@@ -7,9 +7,11 @@
 //! - [`build`] puts our extensions together.
 //! - [`validate`] says everything that is wrong with one ([`finding`]): of its [`contents`], from a folder, a tar or an
 //!   OCI layout, each file, `manifest.yaml`, and the descriptions of services ([`service`], read with [`yaml`]).
-//! - [`patches`] are those of the machine configuration.
+//! - [`patches`] are those of the machine configuration, [`talconfig`] the same for TalHelper, and [`container`] is the
+//!   watcher without an extension; all name what [`values`] says.
 
 pub mod build;
+pub mod container;
 pub mod contents;
 mod files;
 pub mod finding;
@@ -19,7 +21,9 @@ pub mod patches;
 mod programs;
 pub mod range;
 pub mod service;
+pub mod talconfig;
 pub mod validate;
+pub mod values;
 pub mod yaml;
 
 /// Where the descriptions of services are, in an extension's root.

@@ -219,7 +219,11 @@ pub(crate) fn write(dir: &Path) -> Vec<Case> {
             service(d, "container:\n", "container:\n  environmnet: [A=b]\n")
         }),
         ("host-runner-of-1.14", &[Rule::UnknownKey], |d| {
-            service(d, "restart:", "runnerMode: host\nrestart:")
+            put(
+                d,
+                SPEC,
+                "name: sample\nrunnerMode: host\ncontainer: {entrypoint: /run}\nrestart: always\n",
+            )
         }),
         ("number-for-text", &[Rule::Scalar], |d| {
             manifest(d, "author: Somebody", "author: 1.10")

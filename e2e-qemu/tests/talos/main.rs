@@ -9,7 +9,7 @@ mod patches;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use e2e_qemu::peer::{Module, TALOS_1_12, TALOS_1_13};
+use e2e_qemu::peer::{Module, TALOS_1_12, TALOS_1_13, TALOS_1_14};
 use extension::talos::build;
 use extension::talos::finding::Rule;
 use extension::talos::validate::{self, Target};
@@ -76,6 +76,12 @@ fn the_validator_agrees_with_talos_1_13() {
 #[ignore = "one version in `make test`; the others in `make test-all`"]
 fn the_validator_agrees_with_talos_1_12() {
     agrees(&TALOS_1_12, [1, 12, 7]);
+}
+
+#[test]
+#[ignore = "one version in `make test`; the others in `make test-all`"]
+fn the_validator_agrees_with_talos_1_14() {
+    agrees(&TALOS_1_14, [1, 14, 1]);
 }
 
 /// Every rule that is stricter than Talos has a case that shows it, but for those of tars and images.

@@ -5,6 +5,9 @@
 
 use std::fmt::Write as _;
 
+use super::build::LVM_DISK_WATCHER;
+use super::values::Values;
+
 /// How a configuration is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -45,11 +48,13 @@ pub enum Topic {
     Scheduler,
     /// A volume group that Talos makes of that partition.
     VolumeGroup,
+    /// The configuration of the extension lvm-disk-watcher, which starts with it.
+    ExtensionService,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Modules,
         Self::ModulesRaid,
         Self::Namespaces,
@@ -57,7 +62,29 @@ impl Topic {
         Self::RawVolume,
         Self::Scheduler,
         Self::VolumeGroup,
+        Self::ExtensionService,
     ];
+
+    /// The name of its file without `.yaml`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.file().trim_end_matches(".yaml")
+    }
+
+    /// Whether it is for few clusters, and asked for by its name where one text is made of all.
+    #[must_use]
+    pub fn is_extra(self) -> bool {
+        matches!(
+            self,
+            Self::ModulesRaid | Self::RawVolume | Self::Scheduler | Self::VolumeGroup
+        )
+    }
+
+    /// Whether only nodes of the control plane have a use for it.
+    #[must_use]
+    pub fn for_control_planes(self) -> bool {
+        matches!(self, Self::PodSecurity | Self::Scheduler)
+    }
 
     /// The name of its file.
     #[must_use]
@@ -70,37 +97,7 @@ impl Topic {
             Self::RawVolume => "raw-volume.yaml",
             Self::Scheduler => "scheduler-extender.yaml",
             Self::VolumeGroup => "volume-group.yaml",
-        }
-    }
-}
-
-/// What the patches name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Values {
-    /// Kernel modules; dm_mod is built into Talos' kernel and asked for because TrueCharts' guide does.
-    pub modules: Vec<String>,
-    /// Kernel modules for RAID.
-    pub modules_raid: Vec<String>,
-    /// Where our charts are installed.
-    pub namespaces: Vec<String>,
-    /// The raw volume; its partition has the label `r-<name>`.
-    pub raw_volume: String,
-    /// The volume group on it.
-    pub volume_group: String,
-    /// Where topolvm-scheduler listens.
-    pub extender: String,
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-        Self {
-            modules: texts(&["dm_thin_pool", "dm_mod"]),
-            modules_raid: texts(&["dm_raid"]),
-            namespaces: texts(&["topolvm-system", "lvm-disk-watcher"]),
-            raw_volume: "topolvm".to_owned(),
-            volume_group: "topolvm_vg".to_owned(),
-            extender: "http://127.0.0.1:9251".to_owned(),
+            Self::ExtensionService => "extension-service.yaml",
         }
     }
 }
@@ -117,6 +114,7 @@ pub fn render(values: &Values, topic: Topic, dialect: Dialect) -> Option<String>
         Topic::Scheduler => scheduler(&values.extender, dialect),
         Topic::VolumeGroup if dialect == Dialect::V1Alpha1 => return None,
         Topic::VolumeGroup => volume_group(&values.volume_group, &values.raw_volume),
+        Topic::ExtensionService => extension_service(values),
     };
     let why = match topic {
         Topic::Modules => "Thin pools need them, and no pod or service may load one.",
@@ -136,13 +134,28 @@ pub fn render(values: &Values, topic: Topic, dialect: Dialect) -> Option<String>
         Topic::VolumeGroup => {
             "Talos makes the group, of the raw volume. disk-watcher leaves it alone until its class names the group's UUID in\n# spec.existing.adoptForeignVG."
         }
+        Topic::ExtensionService => {
+            "For the extension lvm-disk-watcher, whose service starts with it and anew when it changes. mode: Plan changes nothing;\n# Enforce takes the disks. Whoever reads the machine configuration reads this."
+        }
     };
     Some(format!("# {why}\n{body}"))
 }
 
-const DOCUMENT: &str = "apiVersion: v1alpha1\nkind: ";
+/// Where disk-watcher looks for its classes.
+pub(super) const CONFIG: &str = "/etc/disk-watcher/config.yaml";
+pub(super) const DOCUMENT: &str = "apiVersion: v1alpha1\nkind: ";
 
-fn modules(names: &[String], dialect: Dialect) -> String {
+/// Each line of `text` after `by` spaces.
+pub(super) fn indented(text: &str, by: usize) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let by = if line.is_empty() { 0 } else { by };
+        let _ = writeln!(out, "{:by$}{line}", "");
+    }
+    out
+}
+
+pub(super) fn modules(names: &[String], dialect: Dialect) -> String {
     match dialect {
         Dialect::V1Alpha1 => names.iter().fold(
             "machine:\n  kernel:\n    modules:\n".to_owned(),
@@ -158,37 +171,27 @@ fn modules(names: &[String], dialect: Dialect) -> String {
     }
 }
 
+/// A namespace whose pods may be privileged, and on which TopoLVM's webhooks have no say.
+pub(super) fn namespace(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels:\n    \
+         pod-security.kubernetes.io/enforce: privileged\n    pod-security.kubernetes.io/audit: privileged\n    \
+         pod-security.kubernetes.io/warn: privileged\n    topolvm.io/webhook: ignore\n"
+    )
+}
+
 fn namespaces(names: &[String], dialect: Dialect) -> String {
-    let mut texts = Vec::new();
-    for name in names {
-        let manifest = [
-            "apiVersion: v1".to_owned(),
-            "kind: Namespace".to_owned(),
-            "metadata:".to_owned(),
-            format!("  name: {name}"),
-            "  labels:".to_owned(),
-            "    pod-security.kubernetes.io/enforce: privileged".to_owned(),
-            "    pod-security.kubernetes.io/audit: privileged".to_owned(),
-            "    pod-security.kubernetes.io/warn: privileged".to_owned(),
-            "    topolvm.io/webhook: ignore".to_owned(),
-        ];
-        let indented = |by: &str| -> String {
-            manifest
-                .iter()
-                .map(|line| format!("{by}{line}\n"))
-                .collect()
-        };
-        texts.push(match dialect {
-            Dialect::V1Alpha1 => {
-                let manifest = indented("        ");
-                format!("    - name: namespace-{name}\n      contents: |\n{manifest}")
-            }
-            Dialect::Documents => {
-                let manifest = indented("  ");
-                format!("{DOCUMENT}KubeInlineManifestConfig\nname: namespace-{name}\nmanifest: |\n{manifest}")
-            }
-        });
-    }
+    let texts = names.iter().map(|name| match dialect {
+        Dialect::V1Alpha1 => {
+            let manifest = indented(&namespace(name), 8);
+            format!("    - name: namespace-{name}\n      contents: |\n{manifest}")
+        }
+        Dialect::Documents => {
+            let manifest = indented(&namespace(name), 2);
+            format!("{DOCUMENT}KubeInlineManifestConfig\nname: namespace-{name}\nmanifest: |\n{manifest}")
+        }
+    });
+    let texts: Vec<String> = texts.collect();
     match dialect {
         Dialect::V1Alpha1 => format!("cluster:\n  inlineManifests:\n{}", texts.concat()),
         Dialect::Documents => texts.join("---\n"),
@@ -243,5 +246,19 @@ fn volume_group(name: &str, raw_volume: &str) -> String {
     format!(
         "{DOCUMENT}LVMVolumeGroupConfig\nname: {name}\nprovisioning:\n  volumeSelector:\n    \
          match: volume.partition_label == \"r-{raw_volume}\"\n"
+    )
+}
+
+fn extension_service(values: &Values) -> String {
+    format!("{DOCUMENT}ExtensionServiceConfig\n{}", service(values))
+}
+
+/// What Talos and TalHelper call the same.
+pub(super) fn service(values: &Values) -> String {
+    let class = indented(&values.class, 6);
+    format!(
+        "name: {LVM_DISK_WATCHER}\nconfigFiles:\n  - mountPath: {CONFIG}\n    content: |\n{class}environment:\n  \
+         - METRICS_BIND_ADDRESS={}\n",
+        values.metrics
     )
 }
