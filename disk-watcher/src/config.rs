@@ -336,12 +336,23 @@ pub struct Select {
     pub transport: Vec<Transport>,
     /// Allowed media; empty: any.
     pub media: Vec<Media>,
+    /// Globs over the name of a partition in the GPT.
+    pub partition_label: Vec<Pattern>,
+    /// Types of a partition in the GPT: GUIDs in lower case.
+    pub partition_type: Vec<String>,
     /// An expression in Talos' words.
     pub cel: Option<Cel>,
     /// Files to make as disks, beside what the others select.
     pub files: Vec<WantedFile>,
     /// Whether it takes nothing but its files.
     pub only_files: bool,
+}
+
+impl Select {
+    /// Whether it takes partitions, and never whole disks.
+    pub fn takes_partitions(&self) -> bool {
+        !self.partition_label.is_empty() || !self.partition_type.is_empty()
+    }
 }
 
 /// What the data lies on.

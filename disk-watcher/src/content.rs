@@ -7,14 +7,14 @@
 mod partitions;
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use lvmd::units::Bytes;
 
 use crate::busy::{self, Claim, OpenDevices};
 use crate::config::RequireZeroed;
-use crate::facts::DiskFacts;
+use crate::facts::{DiskFacts, PartEntry};
 use crate::identity::Device;
 use crate::node::chain;
 use crate::probe::aligned::DirectReader;
@@ -147,6 +147,8 @@ struct Key {
     discards: u64,
     size: u64,
     zeroes: RequireZeroed,
+    /// Of a partition: its number may be another's after the table was written anew.
+    part: Option<(Option<Range<u64>>, Option<PartEntry>)>,
 }
 
 /// A disk as it was looked at: who holds it, and what stands on it.
@@ -246,6 +248,7 @@ fn key(facts: &DiskFacts, zeroes: RequireZeroed) -> Option<Key> {
         discards: stat.discards,
         size: facts.size?.0,
         zeroes,
+        part: (facts.part.as_ref()).map(|part| (part.range.clone(), part.entry.clone())),
     })
 }
 

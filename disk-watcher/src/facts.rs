@@ -11,6 +11,7 @@ mod host;
 mod id;
 mod mountinfo;
 mod namespaces;
+mod part;
 mod sysfs;
 mod transport;
 mod udev;
@@ -23,6 +24,7 @@ pub use self::id::{DiskId, Identified, is_junk};
 pub use self::mountinfo::{BadMountinfo, Mount};
 pub(crate) use self::namespaces::local_mounts;
 pub use self::namespaces::{ForeignMount, NodeMount};
+pub use self::part::{Part, PartEntry};
 pub use self::sysfs::DevNo;
 pub use self::transport::Transport;
 pub use self::udev::{UdevDb, UdevRecord};
@@ -70,6 +72,17 @@ pub fn read_all(root: &Root, udev: &UdevDb) -> std::io::Result<Vec<DiskFacts>> {
 /// Reads one whole block device by its kernel name; `None` when there is none.
 pub fn read(root: &Root, name: &str, udev: &UdevDb) -> Option<DiskFacts> {
     disk::read(root, name, udev, &sysfs::block_drivers(root))
+}
+
+/// Reads a partition of `disk` as a disk of its own, by its kernel name. What the partition table
+/// says of it is for the caller to add.
+pub fn read_partition(
+    root: &Root,
+    disk: &DiskFacts,
+    name: &str,
+    udev: &UdevDb,
+) -> Option<DiskFacts> {
+    part::read(root, disk, name, udev)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@
 //! journal and disks what comes next, [`commands`] and [`geometry`] say how, and
 //! [`apply`] does one step and looks at what it did.
 //!
+//! [`partition`] makes disks of the partitions that a class selects, which are judged like any.
+//!
 //! [`removal`] decides in the same way for a disk that is to leave.
 //!
 //! `activation`, `config`, `select`, `rules`, `resume`, `leftover`, `removal`, `wipe`, `commands`, `geometry` and `status` are pure. What cannot be read or
@@ -41,6 +43,7 @@ pub mod leftover;
 pub mod metrics;
 pub mod native;
 pub mod node;
+pub mod partition;
 pub mod pass;
 pub mod pattern;
 pub mod pools;

@@ -51,9 +51,17 @@ impl NativeClaims {
         if let Some(unread) = &self.unread {
             return Some(format!("perhaps another system: {unread} and"));
         }
-        let mut names = disk.links().to_vec();
-        names.push(disk.node());
-        let claims = |(_, device): &&(String, String)| names.iter().any(|n| is_of(device, n));
+        let names = |disk: &DiskFacts| {
+            let mut names = disk.links().to_vec();
+            names.push(disk.node());
+            names
+        };
+        let (own, whole) = (names(disk), names(disk.whole()));
+        let claims = |(_, device): &&(String, String)| match &disk.part {
+            None => own.iter().any(|name| is_of(device, name)),
+            // What names a partition beside it does not name it.
+            Some(_) => own.iter().chain(&whole).any(|name| name == device),
+        };
         let (file, device) = self.named.iter().find(claims)?;
         Some(format!("the host's {file} ({device})"))
     }
@@ -86,10 +94,18 @@ fn devices(text: &str) -> Vec<String> {
     let said = text
         .lines()
         .map(|line| line.split('#').next().unwrap_or(""));
-    let words =
-        said.flat_map(|line| line.split(|c: char| c.is_whitespace() || "\"';,={}[]".contains(c)));
-    let devices = words.filter(|word| word.starts_with("/dev/"));
-    devices.map(str::to_owned).collect()
+    let words: Vec<&str> = said
+        .flat_map(|line| line.split(|c: char| c.is_whitespace() || "\"';,={}[]".contains(c)))
+        .filter(|word| !word.is_empty())
+        .collect();
+    let devices = words.iter().filter(|word| word.starts_with("/dev/"));
+    let tagged = words.windows(2).filter_map(|pair| match pair {
+        ["PARTLABEL", name] => Some(format!("/dev/disk/by-partlabel/{name}")),
+        ["PARTUUID", guid] => Some(format!("/dev/disk/by-partuuid/{}", guid.to_lowercase())),
+        _ => None,
+    });
+    let devices = devices.map(|device| (*device).to_owned());
+    devices.chain(tagged).collect()
 }
 
 /// Whether `device` is the disk `name` or a partition of it, one that is not there too.
@@ -171,6 +187,32 @@ mod tests {
             ("etc/hostname", "/dev/sda\n"),
         ] {
             assert_eq!(owner(file, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_partition_is_claimed_by_its_own_names_and_by_its_whole_disk_alone() {
+        let mut tree = Tree::new();
+        tree.sata("sda", "8:0", "A1");
+        tree.partition("sda", "sda2", "8:2");
+        let guid = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
+        let partuuid = format!("/dev/disk/by-partuuid/{guid}");
+        tree.links("sda2", &["/dev/disk/by-partlabel/r-data", &partuuid]);
+        let disk = tree.disk("sda");
+        let part = crate::facts::read_partition(&tree.root(), &disk, "sda2", &tree.udev).unwrap();
+        for (line, claimed) in [
+            ("/dev/sda2 /data ext4".to_owned(), true),
+            ("PARTLABEL=r-data /data ext4".to_owned(), true),
+            (format!("PARTUUID=\"{}\" /data", guid.to_uppercase()), true),
+            ("/dev/sda /data ext4".to_owned(), true),
+            ("/dev/sda1 /data ext4".to_owned(), false),
+            ("PARTLABEL=EPHEMERAL /var xfs".to_owned(), false),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(root.path().join("etc")).unwrap();
+            std::fs::write(root.path().join("etc/fstab"), &line).unwrap();
+            let owner = NativeClaims::read(root.path()).owner_of(&part);
+            assert_eq!(owner.is_some(), claimed, "{line}: {owner:?}");
         }
     }
 

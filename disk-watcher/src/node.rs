@@ -17,6 +17,7 @@ use tracing::warn;
 use crate::facts::{self, DiskFacts, HostFacts, HostProof, Root};
 use crate::journal::Files;
 use crate::native::NativeClaims;
+use crate::partition::{self, Wanted};
 use crate::rules::{LvmView, Ours, Peer, PvView, VgView};
 use crate::status::NodeCheck;
 
@@ -32,13 +33,14 @@ const HOSTS_ROOT: &str = "/proc/1/root";
 /// See the module.
 #[derive(Debug)]
 pub struct Node {
-    /// Its block devices, those that are no disks left out where nobody could want them.
+    /// Its block devices, those that are no disks left out where nobody could want them, then the
+    /// partitions that are wanted as disks.
     pub disks: Vec<DiskFacts>,
     /// Who uses them.
     pub host: HostFacts,
     /// What other systems of the host name as theirs.
     pub native: NativeClaims,
-    /// Every disk, for rules that compare.
+    /// Every whole disk, for rules that compare.
     pub peers: Vec<Peer>,
     /// What has to hold before anything is changed here.
     pub preflight: Vec<NodeCheck>,
@@ -105,7 +107,7 @@ impl<R: Runner + Clone> NodeReader<R> {
             .map_err(|error| chain(&error))
     }
 
-    /// The node as it is now. `files` are those that stand in for disks.
+    /// The node as it is now. `files` are those that stand in for disks; `parts` the partitions that do.
     ///
     /// # Errors
     /// When the disks cannot even be listed.
@@ -114,6 +116,7 @@ impl<R: Runner + Clone> NodeReader<R> {
         wanted: &[String],
         needs_thin: bool,
         files: &Files,
+        parts: &Wanted<'_>,
     ) -> std::io::Result<Node> {
         let root = Root::host();
         let udev = crate::events::list()?;
@@ -122,6 +125,10 @@ impl<R: Runner + Clone> NodeReader<R> {
             .filter(could_be_a_disk)
             .collect();
         crate::files::recognise(&mut disks, files.values());
+        let peers = disks.iter().filter_map(Peer::of).collect();
+        let parts = partition::find(&root, &disks, &udev, parts);
+        // Behind them, so that what stands on a whole disk is known before.
+        disks.extend(parts);
         let host = host();
         let snapshot = self.snapshot(wanted).await;
         let lvm = match &snapshot {
@@ -131,7 +138,7 @@ impl<R: Runner + Clone> NodeReader<R> {
         let preflight = self.preflight(needs_thin).await;
         Ok(Node {
             native: NativeClaims::read(Path::new(HOSTS_ROOT)),
-            peers: disks.iter().filter_map(Peer::of).collect(),
+            peers,
             disks,
             host,
             preflight,

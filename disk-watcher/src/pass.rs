@@ -28,6 +28,7 @@ use crate::events::Quiet;
 use crate::facts::{DiskFacts, Root};
 use crate::journal::{Claim, Files, Held, Journal, Slots, Stage};
 use crate::node::{self, Node, NodeReader};
+use crate::partition::Wanted;
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
 use crate::status::{
@@ -254,7 +255,9 @@ impl<R: Runner + Clone> Watcher<R> {
         let needs_thin = config.classes.iter().any(makes_pools);
         let none = Files::new();
         let files = self.journal.as_ref().map_or(&none, Journal::files);
-        let node = self.node.read(&wanted, needs_thin, files).await?;
+        let claims = self.journal.iter().flat_map(Journal::claims);
+        let parts = Wanted::new(&config.classes, claims);
+        let node = self.node.read(&wanted, needs_thin, files, &parts).await?;
         self.preflight.clone_from(&node.preflight);
         let open = OpenDevices::read(&Root::host());
         let mut looked = Vec::new();
@@ -311,7 +314,7 @@ impl<R: Runner + Clone> Watcher<R> {
         &self,
         config: &Config,
         node: &Node,
-        looked: &[content::Looked],
+        looked_at: &[content::Looked],
         candidates: &dyn Fn(&str) -> u32,
     ) -> Vec<Judgement> {
         let ours = match &self.journal {
@@ -327,7 +330,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let problems: Vec<String> = checks.filter_map(|check| check.problem.clone()).collect();
         node.disks
             .iter()
-            .zip(looked)
+            .zip(looked_at)
             .map(|(facts, looked)| {
                 let class =
                     match crate::select::decide(&crate::select::explain(&config.classes, facts)) {
@@ -342,13 +345,14 @@ impl<R: Runner + Clone> Watcher<R> {
                     lvm: node.lvm.as_ref().map_err(String::as_str),
                     peers: &node.peers,
                     content: looked.content.clone(),
+                    around: whole_of(facts, node, looked_at).map(|whole| &whole.content),
                     claim: looked.claim.clone(),
                     usage: class
                         .map(|name| self.usage(node, config.class(&name), candidates(&name))),
                     quiet_for: Some(
                         self.quiet
                             .as_ref()
-                            .map_or(Duration::MAX, |q| q.quiet_for(&facts.name, now)),
+                            .map_or(Duration::MAX, |q| q.quiet_for(&facts.whole().name, now)),
                     ),
                     native_owner: node.native.owner_of(facts),
                     removal: self.removal_of(config, facts, looked.reading.as_ref()),
@@ -414,4 +418,16 @@ impl<R: Runner + Clone> Watcher<R> {
             established: group.is_some() || claims.iter().any(|c| c.stage >= Stage::Grouped),
         }
     }
+}
+
+/// What stands on the disk that this is a partition of.
+fn whole_of<'a>(
+    facts: &DiskFacts,
+    node: &Node,
+    looked: &'a [content::Looked],
+) -> Option<&'a content::Looked> {
+    let whole = &facts.part.as_ref()?.disk.name;
+    let mut all = node.disks.iter().zip(looked);
+    let (_, looked) = all.find(|(disk, _)| disk.name == *whole)?;
+    Some(looked)
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use self::cel::Cel;
 
 use crate::config::{DiskClass, Media, Named};
-use crate::facts::{DiskFacts, Transport};
+use crate::facts::{DiskFacts, PartEntry, Transport};
 use crate::pattern::Pattern;
 
 /// What one class makes of a disk.
@@ -105,7 +105,7 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
     if let Some(answer) = files(class, disk) {
         return answer;
     }
-    let mut misses = Vec::new();
+    let mut misses: Vec<Miss> = partition(class, disk).into_iter().collect();
     let names = stable_names(disk, select.allow_unstable_names);
     let paths = select.paths.iter();
     if !select.paths.is_empty()
@@ -162,7 +162,7 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
         });
     }
     if let Some(cel) = &select.cel {
-        let detail = match cel.picks(disk, select.allow_unstable_names) {
+        let detail = match cel.picks(disk.whole(), select.allow_unstable_names) {
             Ok(true) => None,
             Ok(false) => Some(format!("{cel} is false")),
             Err(why) => Some(format!("{cel} cannot be told: {why}")),
@@ -177,6 +177,45 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
     } else {
         Answer::Missed(misses)
     }
+}
+
+/// A class takes whole disks, or the partitions that it selects by name or type.
+fn partition(class: &DiskClass, disk: &DiskFacts) -> Option<Miss> {
+    let select = &class.select;
+    let field = match select.partition_label.is_empty() {
+        false => "spec.select.partitionLabel",
+        true => "spec.select.partitionType",
+    };
+    let miss = |field, detail: String| Some(Miss { field, detail });
+    match (&disk.part, select.takes_partitions()) {
+        (None, false) => None,
+        (None, true) => miss(
+            field,
+            "it is a whole disk, and the class takes partitions".into(),
+        ),
+        (Some(_), false) => miss(
+            "spec.select.partitionLabel",
+            "it is a partition, and the class takes whole disks".into(),
+        ),
+        (Some(part), true) => match &part.entry {
+            None => miss(field, "what it is called is not known".into()),
+            Some(entry) if names_partition(class, entry) => None,
+            Some(PartEntry {
+                label, type_guid, ..
+            }) => miss(
+                field,
+                format!("a partition named {label:?} of type {type_guid} is not selected"),
+            ),
+        },
+    }
+}
+
+/// Whether the class selects partitions of this name and type.
+pub(crate) fn names_partition(class: &DiskClass, entry: &PartEntry) -> bool {
+    let (labels, types) = (&class.select.partition_label, &class.select.partition_type);
+    let named = labels.is_empty() || labels.iter().any(|p| p.matches_text(&entry.label));
+    let typed = types.is_empty() || types.contains(&entry.type_guid);
+    class.select.takes_partitions() && named && typed
 }
 
 /// A file of ours is the disk of the class that lists it and of no other, and a class that only
@@ -250,8 +289,11 @@ fn size(class: &DiskClass, disk: &DiskFacts) -> Answer {
 
 fn excluded(class: &DiskClass, disk: &DiskFacts) -> Option<Miss> {
     let exclude = &class.exclude;
-    let mut paths = disk.links().to_vec();
-    paths.push(disk.node());
+    let mut paths = Vec::new();
+    for named in with_its_disk(disk) {
+        paths.extend_from_slice(named.links());
+        paths.push(named.node());
+    }
     for (field, patterns, words) in [
         ("spec.exclude.paths", &exclude.paths, paths),
         ("spec.exclude.model", &exclude.model, models(disk)),
@@ -300,16 +342,22 @@ pub(crate) fn may_be_unstable(pattern: &Pattern) -> bool {
         })
 }
 
-/// The names a path may select by.
+/// The disk; a partition, and its disk.
+fn with_its_disk(disk: &DiskFacts) -> impl Iterator<Item = &DiskFacts> {
+    let whole = disk.part.as_ref().map(|part| &part.disk);
+    std::iter::once(disk).chain(whole)
+}
+
+/// The names a path may select by; a partition has those of its disk too.
 fn stable_names(disk: &DiskFacts, unstable: bool) -> Vec<String> {
-    let mut names: Vec<String> = disk
-        .links()
-        .iter()
-        .filter(|link| unstable || !link.starts_with("/dev/disk/by-diskseq/"))
-        .cloned()
-        .collect();
-    if unstable {
-        names.push(disk.node());
+    let mut names = Vec::new();
+    for named in with_its_disk(disk) {
+        let links = named.links().iter();
+        let stable = |link: &&String| unstable || !link.starts_with("/dev/disk/by-diskseq/");
+        names.extend(links.filter(stable).cloned());
+        if unstable {
+            names.push(named.node());
+        }
     }
     names
 }
@@ -317,29 +365,36 @@ fn stable_names(disk: &DiskFacts, unstable: bool) -> Vec<String> {
 /// sysfs has a model as the disk says it, udev has it with underscores: both are known
 /// to people, so both match.
 fn models(disk: &DiskFacts) -> Vec<String> {
-    words([disk.model.as_deref(), disk.udev.property("ID_MODEL")])
+    words([
+        disk.model.as_deref(),
+        disk.whole().udev.property("ID_MODEL"),
+    ])
 }
 
 fn vendors(disk: &DiskFacts) -> Vec<String> {
-    words([disk.vendor.as_deref(), disk.udev.property("ID_VENDOR")])
+    words([
+        disk.vendor.as_deref(),
+        disk.whole().udev.property("ID_VENDOR"),
+    ])
 }
 
 fn serials(disk: &DiskFacts) -> Vec<String> {
     words([
         disk.serial.as_deref(),
-        disk.udev.property("ID_SERIAL_SHORT"),
-        disk.udev.property("ID_SCSI_SERIAL"),
-        disk.udev.property("ID_SERIAL"),
+        disk.whole().udev.property("ID_SERIAL_SHORT"),
+        disk.whole().udev.property("ID_SCSI_SERIAL"),
+        disk.whole().udev.property("ID_SERIAL"),
     ])
 }
 
 fn wwids(disk: &DiskFacts) -> Vec<String> {
-    let id = disk.identify();
+    let ids = [disk.identify(), disk.whole().identify()];
     words([
         disk.wwid.as_deref(),
-        disk.udev.property("ID_WWN"),
-        disk.udev.property("ID_WWN_WITH_EXTENSION"),
-        id.id().map(crate::facts::DiskId::as_str),
+        disk.whole().udev.property("ID_WWN"),
+        disk.whole().udev.property("ID_WWN_WITH_EXTENSION"),
+        ids[0].id().map(crate::facts::DiskId::as_str),
+        ids[1].id().map(crate::facts::DiskId::as_str),
     ])
 }
 

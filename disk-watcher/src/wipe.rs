@@ -22,7 +22,7 @@ pub struct Seen<'a> {
     pub reading: Option<&'a Reading>,
     /// Whether a volume group lists the PV on it, or one on a partition of it.
     pub listed: bool,
-    /// Whether the journal has a claim on it.
+    /// Whether the journal has a claim on it, or on a partition of it.
     pub claimed: bool,
 }
 
@@ -51,6 +51,13 @@ pub fn decide(request: &DiskWipeRequest, now: u64, disks: &[Seen<'_>]) -> Answer
             many => refused(format!("{many} disks have this id")),
         };
     };
+    if disk.facts.part.is_some() {
+        return refused(
+            "it is a partition, and only whole disks are wiped on request; erase it by hand \
+             (wipefs, blkdiscard -z), or remove it from the table"
+                .into(),
+        );
+    }
     if now > request.not_after {
         return refused("it is void: notAfter is past".into());
     }
@@ -73,7 +80,9 @@ pub fn decide(request: &DiskWipeRequest, now: u64, disks: &[Seen<'_>]) -> Answer
         ));
     }
     if disk.claimed || disk.judgement.verdict == Verdict::Ours {
-        return refused("the disk is ours; a DiskRemovalRequest takes it out".into());
+        return refused(
+            "the disk, or a partition of it, is ours; a DiskRemovalRequest takes it out".into(),
+        );
     }
     let mut pvs = reading.report.pv.iter().chain(&reading.members);
     if disk.listed || pvs.any(|pv| pv.used || pv.committed) {

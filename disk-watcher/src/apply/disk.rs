@@ -12,10 +12,12 @@ use crate::busy::{self, Claim as Held};
 use crate::commands;
 use crate::config::{DiskClass, RequireZeroed};
 use crate::content;
-use crate::facts::{DiskFacts, DiskId, Identified, Root};
+use crate::facts::{DiskFacts, DiskId, Identified, Part, Root};
 use crate::identity::{self, Identity};
 use crate::journal::{Claim, Journal, Stage};
 use crate::node::{NodeReader, chain, host};
+use crate::partition;
+use crate::pass::id_of;
 use crate::rules;
 
 /// Writes the claim on a judged disk. The disk is read again, held exclusively, and must
@@ -97,6 +99,10 @@ fn recheck(
 
 /// The id as sysfs gives it now, for the same session ids as they are.
 pub(super) fn current_id(facts: &DiskFacts, id: &DiskId) -> DiskId {
+    if let Some(part) = &facts.part {
+        return current_part(facts, part)
+            .unwrap_or_else(|why| DiskId::from(format!("no more that of the partition: {why}")));
+    }
     if id.is_session() {
         return id.clone();
     }
@@ -109,6 +115,15 @@ pub(super) fn current_id(facts: &DiskFacts, id: &DiskId) -> DiskId {
         Some(Identified::As(now)) => now,
         _ => DiskId::from("no id".to_owned()),
     }
+}
+
+/// The id of a partition as its disk and the GPT give it now, when it is the one that was judged.
+fn current_part(facts: &DiskFacts, part: &Part) -> Result<DiskId, String> {
+    let udev = crate::events::list().unwrap_or_default();
+    let now = partition::again(&Root::host(), facts, &udev).ok_or("it is gone")?;
+    let still = now.part.as_ref().ok_or("it is gone")?;
+    part.is_still(still)?;
+    id_of(&now).ok_or_else(|| "it has no id".to_owned())
 }
 
 /// Writes our label: checks the disk once more, then pvcreate, then looks.

@@ -7,6 +7,7 @@ use lvmd::lvm::devices::read_label;
 use lvmd::lvm::snapshot::VgView;
 use tracing::info;
 
+use super::disk::current_id;
 use super::{ApplyError, not_done, run, words};
 use crate::commands;
 use crate::config::DiskClass;
@@ -37,6 +38,11 @@ pub async fn grow<R: Runner + Clone>(
     let no = |why: String| not_done(STEP, why);
     if !claim.disk.is_session() && id_of(facts).as_ref() != Some(&claim.disk) {
         return Err(changed("its id is not the one that was claimed".into()));
+    }
+    if facts.part.is_some() && current_id(facts, &claim.disk) != claim.disk {
+        return Err(changed(
+            "its partition table is not the one that was judged".into(),
+        ));
     }
     let path = PathBuf::from(facts.node());
     let before = pv(node, journal, class, claim).await?;

@@ -2,6 +2,7 @@
 
 mod approved;
 mod files;
+mod partition;
 mod pool;
 
 use std::collections::BTreeMap;
@@ -190,13 +191,15 @@ impl Check<'_> {
             || !raw.media.is_empty()
             || [&raw.paths, &raw.model, &raw.vendor, &raw.serial, &raw.wwid]
                 .iter()
-                .any(|list| !list.is_empty());
+                .any(|list| !list.is_empty())
+            || !raw.partition_label.is_empty()
+            || !raw.partition_type.is_empty();
         let files = self.files(raw.files);
         if !given && files.is_empty() {
             self.fault(
                 "spec.select",
                 "selects every disk of the node; give at least one of paths, model, vendor, \
-                 serial, wwid, transport, media, files, or cel over such a field (size alone does not count)",
+                 serial, wwid, transport, media, partitionLabel, partitionType, files, or cel over such a field (size alone does not count)",
             );
         }
         let select = Select {
@@ -211,6 +214,8 @@ impl Check<'_> {
             max: raw.size.max,
             transport: raw.transport,
             media: raw.media,
+            partition_label: self.patterns("spec.select.partitionLabel", &raw.partition_label),
+            partition_type: self.partition_types(&raw.partition_type),
             cel,
             only_files: !given && !files.is_empty(),
             files,
@@ -220,6 +225,7 @@ impl Check<'_> {
             ("spec.select.vendor", &select.vendor),
             ("spec.select.serial", &select.serial),
             ("spec.select.wwid", &select.wwid),
+            ("spec.select.partitionLabel", &select.partition_label),
         ] {
             for pattern in list.iter().filter(|p| p.matches_everything()) {
                 self.fault(
@@ -227,6 +233,12 @@ impl Check<'_> {
                     format!("\"{pattern}\" matches every disk; write what tells yours apart"),
                 );
             }
+        }
+        if select.takes_partitions() && !select.files.is_empty() {
+            self.fault(
+                "spec.select.files",
+                "a class takes partitions or makes files; give each a class of its own",
+            );
         }
         select
     }

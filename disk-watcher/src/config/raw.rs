@@ -124,10 +124,10 @@ pub(super) struct Select {
     pub(super) transport: Vec<Transport>,
     /// What the data lies on.
     pub(super) media: Vec<Media>,
-    #[schemars(skip)]
-    partition_label: Later,
-    #[schemars(skip)]
-    partition_type: Later,
+    /// Globs over the name of a partition in the GPT, such as r-data; the class takes partitions then, not disks.
+    pub(super) partition_label: Vec<String>,
+    /// Types of a partition in the GPT, GUIDs; the class takes partitions then, not disks.
+    pub(super) partition_type: Vec<String>,
     #[schemars(skip)]
     disk_labels: Later,
     /// An expression in the words of Talos' diskSelector.
@@ -334,8 +334,6 @@ impl Spec {
         let mut named = vec![
             ("spec.nodeSelector", &self.node_selector),
             ("spec.priority", &self.priority),
-            ("spec.select.partitionLabel", &select.partition_label),
-            ("spec.select.partitionType", &select.partition_type),
             ("spec.select.diskLabels", &select.disk_labels),
             (
                 "spec.safety.allowRAIDMembers",

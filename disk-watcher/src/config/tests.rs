@@ -38,6 +38,8 @@ fn the_example_is_valid_and_says_what_it_shows() {
     let trial = &config.class("trial").unwrap().select;
     assert_eq!(trial.files[0].size, Bytes(20 * GIB));
     assert!(trial.only_files && !fast.select.only_files);
+    let raw = &config.class("raw").unwrap().select;
+    assert!(raw.takes_partitions() && !fast.select.takes_partitions());
 }
 
 #[test]
@@ -151,20 +153,12 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             format!("class \"fast\": not supported yet: {field} (line 7), remove it")
         );
     }
-    for (field, select) in [
-        ("spec.select.partitionLabel", "partitionLabel: []"),
-        ("spec.select.partitionType", "partitionType: []"),
-        (
-            "spec.select.diskLabels",
-            "diskLabels: {matchLabels: {a: b}}",
-        ),
-    ] {
-        let spec = format!("  select: {{model: [X], {select}}}\n  volumeGroup: {{name: fast}}\n");
-        assert_eq!(
-            refusal(load(&spec)),
-            format!("class \"fast\": not supported yet: {field} (line 5), remove it")
-        );
-    }
+    let labels = "diskLabels: {matchLabels: {a: b}}";
+    let spec = format!("  select: {{model: [X], {labels}}}\n  volumeGroup: {{name: fast}}\n");
+    assert_eq!(
+        refusal(load(&spec)),
+        "class \"fast\": not supported yet: spec.select.diskLabels (line 5), remove it"
+    );
     for (field, group) in [
         ("spec.volumeGroup.metadataCopies", "metadataCopies: All"),
         ("spec.volumeGroup.nameTemplate", "nameTemplate: x"),
@@ -513,4 +507,37 @@ fn files_have_a_place_a_size_and_one_class() {
         text.to_string().contains("named 2 times (by a, b)"),
         "{text}"
     );
+}
+
+#[test]
+fn partitions_are_selected_by_globs_and_guids() {
+    let load = |select: &str| {
+        load(&format!(
+            "  select: {{{select}}}\n  volumeGroup: {{name: fast}}\n"
+        ))
+    };
+    let config =
+        load("partitionLabel: ['r-*'], partitionType: [E6D6D379-F507-44C2-A23C-238F2A3DF928]");
+    let select = config.unwrap().select;
+    assert!(select.takes_partitions());
+    assert_eq!(
+        select.partition_type,
+        ["e6d6d379-f507-44c2-a23c-238f2a3df928"]
+    );
+    for (select, words) in [
+        ("partitionLabel: ['*']", "matches every"),
+        ("partitionLabel: ['']", "an empty pattern"),
+        ("partitionType: [8e00]", "is no GUID"),
+        (
+            "partitionType: ['e6d6d379-f507-44c2-a23c-238f2a3df92?']",
+            "is no GUID",
+        ),
+        (
+            "partitionLabel: [r-x], files: [{path: /var/lib/x, size: 1Gi}]",
+            "give each a class of its own",
+        ),
+    ] {
+        let text = refusal(load(select));
+        assert!(text.contains(words), "{select}: {text}");
+    }
 }

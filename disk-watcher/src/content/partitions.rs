@@ -117,6 +117,7 @@ mod tests {
             block: 4096,
             disk_guid: String::new(),
             header_valid: true,
+            usable: (6, 1000),
             entries_valid: true,
             partitions: vec![entry(256, 511), entry(5, 4), entry(1, u64::MAX)],
         };

@@ -1,19 +1,22 @@
-//! One whole block device, as `/sys/block` and udev's database describe it.
+//! One block device, as `/sys/block` and udev's database describe it.
 
 mod read;
+
+pub(super) use self::read::{holders_of, read, stat};
 
 use std::collections::BTreeSet;
 
 use lvmd::units::Bytes;
 use serde::Serialize;
 
-pub(super) use self::read::read;
 use super::id::{Identified, identify};
+use super::part::Part;
 use super::udev::UdevRecord;
 use super::{DevNo, Transport};
 use crate::files::MadeFile;
 
-/// What is known about one whole block device. `None` where the kernel says nothing.
+/// What is known about one whole block device, or about a partition that is to be one. `None` where
+/// the kernel says nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DiskFacts {
     /// Its kernel name, such as `sda`.
@@ -56,6 +59,8 @@ pub struct DiskFacts {
     pub modalias: Option<String>,
     /// The file of ours behind it, where it is a loop device that stands in for a disk.
     pub file: Option<MadeFile>,
+    /// Where it is a partition: of which disk, and which.
+    pub part: Option<Box<Part>>,
     /// How it is attached; `None` when the bus is not one we know.
     pub transport: Option<Transport>,
     /// Its directory, from `/sys` on.
@@ -152,8 +157,16 @@ impl DiskFacts {
         self.node() == path || self.links().iter().any(|link| link == path)
     }
 
+    /// The disk, or the one that it is a partition of.
+    pub fn whole(&self) -> &Self {
+        self.part.as_ref().map_or(self, |part| &part.disk)
+    }
+
     /// Which disk it is.
     pub fn identify(&self) -> Identified {
+        if let Some(part) = &self.part {
+            return part.identify();
+        }
         identify(
             self.wwid.as_deref(),
             self.vendor.as_deref(),
@@ -172,7 +185,8 @@ impl DiskFacts {
         )
     }
 
-    /// Every name of the disk, its partitions and its holders.
+    /// Every name of the disk, its partitions and its holders. Of a partition: its own, those of what
+    /// is on it, and those of its whole disk, for who uses all of that uses the partition.
     pub fn family(&self) -> Family {
         let mut family = Family::default();
         let mut add = |name: &str, dev: Option<DevNo>, links: &[String]| {
@@ -185,6 +199,9 @@ impl DiskFacts {
             }
         };
         add(&self.name, self.dev, &self.udev.links);
+        if let Some(part) = &self.part {
+            add(&part.disk.name, part.disk.dev, &part.disk.udev.links);
+        }
         for partition in &self.partitions {
             add(&partition.name, partition.dev, &partition.links);
         }

@@ -174,10 +174,19 @@ impl Tree {
         std::fs::write(file, format!("{value}\n")).unwrap();
     }
 
-    /// Adds a partition.
+    /// Adds a partition of 1 GiB, whose number is the end of its name.
     pub(crate) fn partition(&mut self, disk: &str, name: &str, dev: &str) {
-        self.set(disk, &format!("{name}/partition"), "1");
-        self.set(disk, &format!("{name}/dev"), dev);
+        let number = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        for (attribute, value) in [
+            ("partition", number),
+            ("dev", dev),
+            ("start", "2048"),
+            ("size", "2097152"),
+            ("ro", "0"),
+            ("stat", "9 0 72 3 4 0 5 6 0 7 8 1 0 0 0 0 0"),
+        ] {
+            self.set(disk, &format!("{name}/{attribute}"), value);
+        }
         let dir = self.path("sys/block").join(disk).canonicalize().unwrap();
         std::fs::create_dir_all(dir.join(name).join("holders")).unwrap();
         self.udev

@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct DiskId(String);
 
+/// What stands between the id of a disk and the GUID of a partition of it.
+const PART: &str = ".part-";
+/// The characters of a GUID.
+const GUID: usize = 36;
+
 /// What the disk's own words amount to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Identified {
@@ -39,6 +44,28 @@ impl DiskId {
     pub fn is_of_another_session(&self, boot_id: &str) -> bool {
         let this = format!("session.{}.", boot_id.trim());
         self.is_session() && !self.0.starts_with(&this)
+    }
+
+    /// The id of the partition with this GUID on the disk.
+    pub fn of_part(&self, guid: &str) -> Self {
+        Self(format!("{self}{PART}{guid}"))
+    }
+
+    /// Whether it was made by [`DiskId::of_part`].
+    pub fn is_of_a_part(&self) -> bool {
+        self.whole().is_some()
+    }
+
+    /// Whether it is that of a partition of this disk.
+    pub fn is_part_of(&self, disk: &Self) -> bool {
+        self.whole() == Some(disk.as_str())
+    }
+
+    /// The id of the disk that it is a partition of.
+    fn whole(&self) -> Option<&str> {
+        let (disk, guid) = self.0.rsplit_once(PART)?;
+        let is_guid = |b: u8| b.is_ascii_hexdigit() || b == b'-';
+        (guid.len() == GUID && guid.bytes().all(is_guid)).then_some(disk)
     }
 
     /// The id as text.
@@ -258,6 +285,23 @@ mod tests {
         ] {
             assert!(!is_junk(value), "{value:?} is no junk");
         }
+    }
+
+    #[test]
+    fn a_partition_is_told_by_its_disk_and_its_guid() {
+        let disk = DiskId::from("naa.1".to_owned());
+        let part = disk.of_part("f47ac10b-58cc-4372-a567-0e02b2c3d479");
+        assert_eq!(
+            part.as_str(),
+            "naa.1.part-f47ac10b-58cc-4372-a567-0e02b2c3d479"
+        );
+        assert!(part.is_of_a_part() && part.is_part_of(&disk));
+        assert!(!disk.is_of_a_part() && !disk.is_part_of(&disk));
+        assert!(!part.is_part_of(&DiskId::from("naa.11".to_owned())));
+        assert!(!DiskId::from("serial.x.part-1".to_owned()).is_of_a_part());
+        let session = DiskId::for_session("b", 3).of_part("f47ac10b-58cc-4372-a567-0e02b2c3d479");
+        assert!(session.is_session() && !session.is_of_another_session("b"));
+        assert!(session.is_of_another_session("c"));
     }
 
     #[test]

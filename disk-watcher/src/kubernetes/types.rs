@@ -439,7 +439,7 @@ fn class(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// At least one of these says which disks are meant.
-const TELLS_APART: [&str; 9] = [
+const TELLS_APART: [&str; 11] = [
     "paths",
     "model",
     "vendor",
@@ -447,6 +447,8 @@ const TELLS_APART: [&str; 9] = [
     "wwid",
     "transport",
     "media",
+    "partitionLabel",
+    "partitionType",
     "cel",
     "files",
 ];
@@ -465,7 +467,7 @@ written_by_people!(
                     .join(" || ")
             ),
             "select would take every disk: give at least one of paths, model, vendor, serial, wwid, \
-             transport, media, cel, files",
+             transport, media, partitionLabel, partitionType, cel, files",
         ),
         rule(
             "has(self.volumeGroup.name) && size(self.volumeGroup.name) > 0",

@@ -140,11 +140,13 @@ impl Collector for IoMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = seen.clone();
-        let block = self.root.join("sys/block");
+        // A partition is found by the second only.
+        let places = ["sys/block", "sys/class/block"].map(|place| self.root.join(place));
+        let of_disk = |name: &str| places.iter().find_map(|place| counters(&place.join(name)));
         let disks: Vec<_> = seen
             .disks
             .iter()
-            .filter_map(|(id, name)| Some((id, counters(&block.join(name))?)))
+            .filter_map(|(id, name)| Some((id, of_disk(name)?)))
             .collect();
         let volumes: Vec<_> = self
             .volumes(&seen.groups)

@@ -11,6 +11,7 @@ use super::found::{begun_on, found, id_of, is_abandoned, is_disk_of};
 use super::{Judged, Watcher};
 use crate::apply;
 use crate::config::{Config, DiskClass};
+use crate::content::Readings;
 use crate::identity::Identity;
 use crate::journal::{Claim, Journal, Stage};
 use crate::node;
@@ -125,7 +126,7 @@ impl<R: Runner + Clone> Watcher<R> {
             .as_ref()
             .is_none_or(|group| resume::may_grow(group, &claims))
             && matches!(next, Next::Nothing | Next::Wait(_) | Next::MakeGroup(_))
-            && claim_new(journal, class, judged, &claims)?
+            && claim_new(journal, &mut self.readings, class, judged, &claims)?
         {
             return Ok(Step::Done);
         }
@@ -247,6 +248,7 @@ pub(super) enum Step {
 /// Writes claims on all disks the class may have now. Says whether there was one.
 fn claim_new(
     journal: &mut Journal,
+    readings: &mut Readings,
     class: &DiskClass,
     judged: &[Judged],
     claims: &[Claim],
@@ -284,7 +286,9 @@ fn claim_new(
                 total += size.0;
             }
             Err(apply::ApplyError::Changed { disk, why }) => {
-                warn!(%disk, %why, "left alone; it is judged again")
+                warn!(%disk, %why, "left alone; it is judged again");
+                // Of a partition the kernel does not count what is written through its disk.
+                readings.forget(&judged.facts.name);
             }
             Err(error) => return Err(node::chain(&error)),
         }

@@ -22,7 +22,10 @@ pub(crate) fn id_of(facts: &DiskFacts) -> Option<DiskId> {
     match facts.identify() {
         Identified::As(id) => Some(id),
         Identified::Junk(_) => None,
-        Identified::Missing => Some(DiskId::for_session(&boot_id()?, facts.diskseq?)),
+        Identified::Missing => match &facts.part {
+            None => Some(DiskId::for_session(&boot_id()?, facts.diskseq?)),
+            Some(part) => Some(id_of(&part.disk)?.of_part(&part.entry.as_ref()?.guid)),
+        },
     }
 }
 

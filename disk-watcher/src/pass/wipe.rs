@@ -145,7 +145,8 @@ impl<R: Runner + Clone> Watcher<R> {
             reading: judged.reading.as_ref(),
             listed: (groups.iter().flat_map(|group| &group.pvs)).any(is_listed),
             claimed: claims.any(|claim| {
-                Some(&claim.disk) == id.as_ref() || pvs().any(|pv| pv.uuid == claim.pv_uuid)
+                let is_it = |id: &DiskId| claim.disk == *id || claim.disk.is_part_of(id);
+                id.as_ref().is_some_and(is_it) || pvs().any(|pv| pv.uuid == claim.pv_uuid)
             }),
         }
     }
@@ -334,5 +335,46 @@ mod tests {
         }
         let wiped = watcher.journal.as_ref().unwrap().wiped("ab").unwrap();
         assert_eq!(wiped, None, "none of them is written down as done");
+    }
+
+    #[test]
+    fn a_disk_is_ours_while_a_partition_of_it_is_claimed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        let mut tree = crate::facts::fixture::Tree::new();
+        tree.sata("sda", "8:0", "A1");
+        let facts = tree.disk("sda");
+        let id = id_of(&facts).unwrap();
+        let part = id.of_part("f47ac10b-58cc-4372-a567-0e02b2c3d479");
+        let judged = Judged {
+            judgement: crate::rules::Judgement {
+                disk: "sda".into(),
+                id: facts.identify(),
+                explanations: vec![],
+                selection: crate::select::Selection::Nobody,
+                reasons: vec![],
+                verdict: crate::rules::Verdict::NotSelected,
+            },
+            facts,
+            reading: None,
+        };
+        let claim = |disk: DiskId| crate::journal::Claim {
+            pv_uuid: "u".into(),
+            disk,
+            class: "fast".into(),
+            volume_group: "fast".into(),
+            vg_uuid: None,
+            size: Bytes(1),
+            zeroes: crate::config::RequireZeroed::None,
+            fingerprint: String::new(),
+            stage: crate::journal::Stage::Claimed,
+            leaving: None,
+        };
+        for (claimed, is) in [(DiskId::from("naa.2".to_owned()), false), (part, true)] {
+            journal.record(claim(claimed)).unwrap();
+            let watcher = Watcher::new(Host, Some(journal), None, "n1".to_owned());
+            assert_eq!(watcher.seen(&judged, &[]).claimed, is);
+            journal = watcher.journal.unwrap();
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! GUID partition tables: both headers, for both sector sizes, whole or damaged (UEFI 2.10, chapter 5).
 
+mod trusted;
+
 use std::io::{Read, Seek};
 
+pub use self::trusted::{Trusted, read};
 use super::disk::Disk;
 use super::field::{bytes, guid, le32, le64};
 use super::{Finding, ProbeError, SignatureKind, checksum};
@@ -26,6 +29,8 @@ pub struct GptTable {
     pub disk_guid: String,
     /// HeaderCRC32 is right.
     pub header_valid: bool,
+    /// FirstUsableLBA and LastUsableLBA, inclusive: partitions lie between them.
+    pub usable: (u64, u64),
     /// PartitionEntryArrayCRC32 is right. When it is not, `partitions` is what could be read, maybe nothing.
     pub entries_valid: bool,
     /// The used entries, in the order of the array.
@@ -147,6 +152,7 @@ fn header<R: Read + Seek>(
         block,
         disk_guid: guid(bytes(&head, 56)),
         header_valid,
+        usable: (le64(&head, 40), le64(&head, 48)),
         entries_valid,
         partitions,
     });

@@ -31,7 +31,7 @@ pub enum Code {
     ZeroSize,
     /// It is zoned (SMR with zones, ZNS); LVM cannot use it.
     Zoned,
-    /// It holds the operating system. Way out: none.
+    /// It holds the operating system, or is a partition of one by its name or type. Way out: none.
     SystemDisk,
     /// It, a partition or something on it is mounted. Way out: unmount.
     Mounted,
@@ -62,9 +62,11 @@ pub enum Code {
     /// Two devices have one WWID: two paths to one disk. Way out: set up multipath, or
     /// unplug one.
     MultipathSuspect,
-    /// Two disks have one id; neither is taken. Way out: give each a serial number.
+    /// Two disks have one id, or two partitions one GUID; neither is taken. Way out: give each
+    /// a serial number, or a GUID (`sgdisk -u`).
     DuplicateId,
-    /// Its serial number or WWID is known rubbish. Way out: give it a real one.
+    /// Its serial number or WWID, or a partition's GUID, is known rubbish. Way out: give it a
+    /// real one.
     JunkId,
     /// It has neither serial number nor WWID. Way out: give it one, or set
     /// `spec.safety.allowUniqueIdMissing`.
@@ -113,8 +115,8 @@ pub enum Code {
     /// Its class is known from before and is not in force now. Way out: see the detail.
     ClassNotInForce,
     /// Another system claims it: the host's `/etc/fstab`, `/etc/crypttab`, `/etc/drbd.conf`, or
-    /// a `.res` file of DRBD or LINSTOR names it or a partition of it, or cannot be read. Way
-    /// out: remove it there.
+    /// a `.res` file of DRBD or LINSTOR names it or a partition of it, or cannot be read; or it
+    /// is a partition that Talos formats (`u-`, `s-`). Way out: remove it there.
     NativeOwner,
     /// The node is not fit for changes, or that cannot be told. Way out: see the detail.
     HostNotReady,

@@ -1,5 +1,7 @@
 //! Rules about what stands on the disk.
 
+mod partition;
+
 use std::collections::BTreeMap;
 
 use super::{Code, Content, ContentReport, Evidence, PvSeen, Reasons};
@@ -67,6 +69,9 @@ pub(super) fn it_is_blank(
     for partition in &evidence.facts.partitions {
         let (label, kind) = (partition.label.as_deref(), partition.type_guid.as_deref());
         system_partition(label.unwrap_or_default(), kind.unwrap_or_default(), reasons);
+    }
+    if let Some(part) = &evidence.facts.part {
+        partition::it_is_nobodys(part, evidence.around, reasons);
     }
     match &evidence.content {
         Content::Unknown(why) => {
@@ -185,6 +190,10 @@ fn second_look(evidence: &Evidence<'_>, content: &ContentReport, reasons: &mut R
         let Some(kind) = udev.property(key) else {
             continue;
         };
+        // udev gives a partition the properties of its disk, which has a table.
+        if key == "ID_PART_TABLE_TYPE" && evidence.facts.part.is_some() {
+            continue;
+        }
         // The label is judged as a PV.
         if kind == "LVM2_member" && content.pv.is_some() {
             continue;

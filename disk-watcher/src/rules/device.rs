@@ -15,6 +15,9 @@ pub(super) fn is_a_whole_healthy_disk(
     reasons: &mut Reasons,
 ) {
     let disk = evidence.facts;
+    for doubt in disk.part.iter().flat_map(|part| &part.doubts) {
+        reasons.add(Code::ProbeFailed, doubt.clone());
+    }
     for problem in &disk.problems {
         reasons.add(Code::ProbeFailed, format!("sysfs: {problem}"));
     }
@@ -104,6 +107,7 @@ fn transport(disk: &DiskFacts, class: Option<&DiskClass>, reasons: &mut Reasons)
     }
     if disk.transport == Some(Transport::Mmc)
         && disk
+            .whole()
             .name
             .trim_start_matches("mmcblk")
             .contains(|c: char| !c.is_ascii_digit())

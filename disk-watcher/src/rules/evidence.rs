@@ -26,10 +26,12 @@ pub struct Evidence<'a> {
     pub ours: &'a Ours,
     /// What LVM knows, or why that is not known.
     pub lvm: Result<&'a LvmView, &'a str>,
-    /// Every disk of the node, this one included.
+    /// Every whole disk of the node, this one included.
     pub peers: &'a [Peer],
     /// What stands on the disk.
     pub content: Content,
+    /// What stands on the whole disk that it is a partition of.
+    pub around: Option<&'a Content>,
     /// Whether we hold it exclusively.
     pub claim: ClaimSeen,
     /// What the class that picks it already has; `None` where no class does.

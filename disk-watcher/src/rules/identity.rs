@@ -2,7 +2,7 @@
 
 use super::{Code, Evidence, Peer, Reasons};
 use crate::config::DiskClass;
-use crate::facts::{DiskFacts, Identified};
+use crate::facts::{DiskFacts, Identified, UdevRecord};
 
 pub(super) fn it_is_one_of_a_kind(
     evidence: &Evidence<'_>,
@@ -19,8 +19,16 @@ pub(super) fn it_is_one_of_a_kind(
         Identified::Missing if class.is_some_and(|c| c.safety.allow_unique_id_missing) => {}
         Identified::Missing => reasons.add(Code::NoId, "it has neither WWID nor serial number"),
     }
+    for twin in disk.part.iter().flat_map(|part| &part.twins) {
+        reasons.add(
+            Code::DuplicateId,
+            format!("partition {twin} has its GUID too"),
+        );
+    }
     multipath(evidence, reasons);
-    let Some(me) = Peer::of(disk) else { return };
+    let Some(me) = Peer::of(disk.whole()) else {
+        return;
+    };
     for other in evidence.peers.iter().filter(|peer| peer.name != me.name) {
         match (&me.wwid, &other.wwid) {
             (Some(mine), Some(theirs)) => {
@@ -61,9 +69,11 @@ fn multipath(evidence: &Evidence<'_>, reasons: &mut Reasons) {
             reasons.add(Code::MultipathMember, format!("{} is its map", holder.name));
         }
     }
-    if disk.udev.property("DM_MULTIPATH_DEVICE_PATH") == Some("1")
-        || disk.udev.property("ID_FS_TYPE") == Some("mpath_member")
-    {
+    let is_path = |udev: &UdevRecord| {
+        udev.property("DM_MULTIPATH_DEVICE_PATH") == Some("1")
+            || udev.property("ID_FS_TYPE") == Some("mpath_member")
+    };
+    if is_path(&disk.udev) || is_path(&disk.whole().udev) {
         reasons.add(
             Code::MultipathMember,
             "udev says that multipath has taken it",
@@ -92,7 +102,7 @@ fn multipath_names(disk: &DiskFacts) -> Vec<String> {
         }
     }
     for key in ["ID_SERIAL", "SCSI_IDENT_SERIAL", "ID_WWN", "DM_SERIAL"] {
-        names.extend(disk.udev.property(key).map(str::to_owned));
+        names.extend(disk.whole().udev.property(key).map(str::to_owned));
     }
     names
 }

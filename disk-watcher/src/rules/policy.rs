@@ -101,7 +101,8 @@ pub(super) fn it_is_wanted_now(
 
 fn settled(evidence: &Evidence<'_>, class: Option<&DiskClass>, reasons: &mut Reasons) {
     let disk = evidence.facts;
-    if disk.udev_running && !disk.udev.initialized {
+    let both = [&disk.udev, &disk.whole().udev];
+    if disk.udev_running && both.iter().any(|udev| !udev.initialized) {
         reasons.add(Code::NotSettled, "udev is not done with it");
     }
     let Some(class) = class else { return };

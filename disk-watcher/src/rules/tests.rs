@@ -1,3 +1,5 @@
+mod partition;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use lvmd::units::{Bytes, GIB};
 use super::*;
 use crate::config::{Config, Recalled, RequireZeroed};
 use crate::facts::fixture::Tree;
-use crate::facts::{HostFacts, HostProof, UdevDb};
+use crate::facts::{HostFacts, HostProof, Part, UdevDb};
 
 /// A host with one clean disk that one class picks; tests spoil one thing each.
 struct Case {
@@ -26,6 +28,9 @@ struct Case {
     fingerprint: Option<String>,
     bound: Option<String>,
     recalled: Option<Recalled>,
+    /// The disk's partition of this name is judged, with this said of it.
+    part: Option<(&'static str, Part)>,
+    around: Content,
 }
 
 const CLASS: &str = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\n\
@@ -59,6 +64,8 @@ impl Case {
             fingerprint: Some("ab".repeat(32)),
             bound: None,
             recalled: None,
+            part: None,
+            around: Content::Probed(blank()),
         }
     }
 
@@ -96,6 +103,17 @@ impl Case {
         let peers: Vec<Peer> = disks.iter().filter_map(Peer::of).collect();
         let host = HostFacts::read(&root, self.proof.clone());
         let facts = disks.iter().find(|disk| disk.name == self.disk).unwrap();
+        let part = self.part.as_ref().map(|(name, said)| {
+            let part = crate::facts::read_partition(&root, facts, name, &self.tree.udev);
+            let mut part = part.unwrap();
+            let disk = facts.clone();
+            part.part = Some(Box::new(Part {
+                disk,
+                ..said.clone()
+            }));
+            part
+        });
+        let facts = part.as_ref().unwrap_or(facts);
         let mut classes = config.classes;
         classes
             .iter_mut()
@@ -110,6 +128,7 @@ impl Case {
                 lvm: self.lvm.as_ref().map_err(String::as_str),
                 peers: &peers,
                 content: self.content.clone(),
+                around: self.part.as_ref().map(|_| &self.around),
                 claim: self.claim.clone(),
                 usage: self.usage,
                 quiet_for: self.quiet_for,

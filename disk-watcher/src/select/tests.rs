@@ -202,3 +202,97 @@ fn a_file_is_the_disk_of_the_class_that_lists_it() {
     disk.file = Some(made("/var/b"));
     assert_eq!(picked(&disk), [false, true, false]);
 }
+
+/// The partition sda2 of that disk, named r-data.
+fn partition() -> DiskFacts {
+    let mut tree = Tree::new();
+    tree.sata("sda", "8:0", "A1");
+    tree.partition("sda", "sda2", "8:2");
+    tree.links("sda2", &["/dev/disk/by-partlabel/r-data"]);
+    let disk = tree.disk("sda");
+    let mut part = crate::facts::read_partition(&tree.root(), &disk, "sda2", &tree.udev).unwrap();
+    part.part.as_mut().unwrap().entry = Some(PartEntry {
+        guid: "f47ac10b-58cc-4372-a567-0e02b2c3d479".into(),
+        label: "r-data".into(),
+        type_guid: "e6d6d379-f507-44c2-a23c-238f2a3df928".into(),
+    });
+    part
+}
+
+#[test]
+fn a_partition_is_picked_by_its_name_and_type_and_by_what_its_disk_is() {
+    let ask = |spec: &str| ask(&classes(&[spec])[0], &partition());
+    for spec in [
+        "select: {partitionLabel: ['r-*'], size: {min: 1Gi, max: 1Gi}}",
+        "select: {partitionLabel: [x, r-data], transport: [sata], model: ['TEST*'], size: {min: 1Gi}}",
+        "select: {partitionType: [E6D6D379-F507-44C2-A23C-238F2A3DF928], size: {min: 1Gi}}",
+        "select: {partitionLabel: [r-data], paths: ['/dev/disk/by-id/ata-*'], size: {min: 1Gi}}",
+        "select: {partitionLabel: [r-data], paths: ['/dev/disk/by-partlabel/r-*'], size: {min: 1Gi}}",
+        "select: {partitionLabel: [r-data], cel: 'disk.size == 20u * GiB', size: {min: 1Gi}}",
+        "select: {partitionLabel: [r-data], wwid: ['naa.5000c500*'], size: {min: 1Gi}}",
+    ] {
+        assert_eq!(ask(spec), Answer::Selected, "{spec}");
+    }
+    for (spec, field) in [
+        (
+            "select: {partitionLabel: [R-DATA]}",
+            "spec.select.partitionLabel",
+        ),
+        (
+            "select: {partitionType: [0fc63daf-8483-4772-8e79-3d69d8477de4]}",
+            "spec.select.partitionType",
+        ),
+        (
+            "select: {partitionLabel: [r-data], partitionType: [0fc63daf-8483-4772-8e79-3d69d8477de4]}",
+            "spec.select.partitionLabel",
+        ),
+        ("select: {transport: [sata]}", "spec.select.partitionLabel"),
+        (
+            "select: {partitionLabel: [r-data], transport: [nvme]}",
+            "spec.select.transport",
+        ),
+    ] {
+        let Answer::Missed(misses) = ask(spec) else {
+            panic!("{spec}");
+        };
+        assert_eq!(
+            misses.iter().map(|m| m.field).collect::<Vec<_>>(),
+            [field],
+            "{spec}"
+        );
+    }
+    assert!(
+        matches!(
+            ask("select: {partitionLabel: [r-data]}"),
+            Answer::TooSmall(_)
+        ),
+        "its own size counts"
+    );
+    for exclude in [
+        "{paths: ['/dev/sda']}",
+        "{paths: ['/dev/disk/by-id/*A1']}",
+        "{paths: ['/dev/sda2']}",
+        "{serial: [A1]}",
+    ] {
+        let unstable = "allowUnstableNames: true";
+        let spec =
+            format!("select: {{partitionLabel: [r-data], {unstable}}}\n  exclude: {exclude}");
+        assert!(
+            matches!(ask(&spec), Answer::Excluded(_)),
+            "exclude wins: {exclude}"
+        );
+    }
+    let whole = super::ask(&classes(&["select: {partitionLabel: ['*a*']}"])[0], &disk());
+    assert!(
+        matches!(whole, Answer::Missed(_)),
+        "whole disks are not taken: {whole:?}"
+    );
+    let two = classes(&[
+        "select: {partitionLabel: [r-data], size: {min: 1Gi}}",
+        "select: {partitionLabel: ['r-*'], size: {min: 1Gi}}",
+    ]);
+    assert!(matches!(
+        decide(&explain(&two, &partition())),
+        Selection::Conflict(_)
+    ));
+}

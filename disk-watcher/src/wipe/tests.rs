@@ -239,3 +239,20 @@ fn what_would_be_destroyed_is_said_before_and_the_offer_can_be_pasted() {
         "nothing is on it"
     );
 }
+
+#[test]
+fn a_partition_is_not_wiped_on_request() {
+    let mut case = case();
+    let mut tree = crate::facts::fixture::Tree::new();
+    tree.sata("sda", "8:0", "A1");
+    tree.partition("sda", "sda2", "8:2");
+    let disk = tree.disk("sda");
+    let part = crate::facts::read_partition(&tree.root(), &disk, "sda2", &tree.udev);
+    assert_eq!(decide(&case.request, 0, &[case.seen()]), Answer::Go);
+    case.facts = part.unwrap();
+    let Answer::Refused(why) = decide(&case.request, 0, &[case.seen()]) else {
+        panic!("a partition");
+    };
+    assert!(why.contains("only whole disks are wiped"), "{why}");
+    assert_eq!(offer("n1", &case.request.disk, &case.seen(), "u"), None);
+}

@@ -15,6 +15,7 @@ mod harness;
 mod join;
 mod metrics;
 mod onboarding;
+mod partitions;
 mod pools;
 mod scsi;
 mod signatures;

@@ -126,7 +126,7 @@ pub fn render(values: &Values, topic: Topic, dialect: Dialect) -> Option<String>
             "Control planes only. The labels of the namespaces alone are enough; this holds where they are lost."
         }
         Topic::RawVolume => {
-            "A partition of the system disk for a volume group. EPHEMERAL takes the whole disk unless it has a maxSize.\n# disk-watcher takes whole disks only: make the group with the patch volume-group, or by hand."
+            "A partition of the system disk for a volume group. EPHEMERAL takes the whole disk unless it has a maxSize.\n# A DiskClass takes it with select.partitionLabel, or Talos does with the patch volume-group; not both."
         }
         Topic::Scheduler => {
             "Control planes only, with topolvm-scheduler on each of them; not needed with storage capacity tracking.\n# Applied twice, the extender is asked twice."

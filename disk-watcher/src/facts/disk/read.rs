@@ -57,6 +57,7 @@ pub(in crate::facts) fn read(
         uuid: dir.optional("uuid"),
         modalias: dir.optional("device/modalias"),
         file: None,
+        part: None,
         transport,
         sysfs_path: sysfs_path.to_string_lossy().into_owned(),
         scsi_type: dir
@@ -160,6 +161,17 @@ fn partitions(dir: &mut Dir, udev: &UdevDb) -> Vec<Partition> {
 
 /// Follows `holders` upwards from the disk and its partitions.
 fn holders(root: &Root, dir: &mut Dir, name: &str, partitions: &[Partition]) -> Vec<Holder> {
+    let parts: Vec<&str> = partitions.iter().map(|p| p.name.as_str()).collect();
+    holders_of(root, dir, name, &parts)
+}
+
+/// Follows `holders` upwards from the disk `name` in `dir` and from these partitions of it.
+pub(in crate::facts) fn holders_of(
+    root: &Root,
+    dir: &mut Dir,
+    name: &str,
+    partitions: &[&str],
+) -> Vec<Holder> {
     let mut queue: Vec<(String, String)> = Vec::new();
     queue.extend(
         dir.names("holders")
@@ -167,8 +179,12 @@ fn holders(root: &Root, dir: &mut Dir, name: &str, partitions: &[Partition]) -> 
             .map(|held| (name.to_owned(), held)),
     );
     for partition in partitions {
-        let below = dir.names(&format!("{}/holders", partition.name));
-        queue.extend(below.into_iter().map(|held| (partition.name.clone(), held)));
+        let below = dir.names(&format!("{partition}/holders"));
+        queue.extend(
+            below
+                .into_iter()
+                .map(|held| ((*partition).to_owned(), held)),
+        );
     }
     let mut found: Vec<Holder> = Vec::new();
     while let Some((of, holder)) = queue.pop() {
@@ -198,7 +214,7 @@ fn holders(root: &Root, dir: &mut Dir, name: &str, partitions: &[Partition]) -> 
     found
 }
 
-fn stat(text: &str) -> Option<IoStat> {
+pub(in crate::facts) fn stat(text: &str) -> Option<IoStat> {
     let fields: Vec<u64> = text
         .split_whitespace()
         .map_while(|word| word.parse().ok())

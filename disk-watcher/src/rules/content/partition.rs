@@ -1,0 +1,41 @@
+//! Rules about a partition as one: it is no part of an operating system, nobody else makes something of
+//! it, and nothing covers the whole disk that it is on. What the partitions beside it are for does not
+//! matter.
+
+use super::super::{Code, Content, Reasons};
+use super::system_partition;
+use crate::facts::Part;
+
+/// Names of partitions that Talos makes a file system or swap on (UserVolumeConfig,
+/// SwapVolumeConfig): for a moment they are blank. Its raw volumes begin with `r-`.
+const TALOS: [&str; 2] = ["u-", "s-"];
+/// The signatures that the disk of a partition has.
+const TABLES: [&str; 3] = ["gpt", "gpt-backup", "pmbr"];
+
+pub(super) fn it_is_nobodys(part: &Part, disk: Option<&Content>, reasons: &mut Reasons) {
+    if let Some(entry) = &part.entry {
+        system_partition(&entry.label, &entry.type_guid, reasons);
+        if TALOS.iter().any(|prefix| entry.label.starts_with(prefix)) {
+            reasons.add(
+                Code::NativeOwner,
+                format!(
+                    "a partition named {:?} is Talos' own to format",
+                    entry.label
+                ),
+            );
+        }
+    }
+    let Some(Content::Probed(disk)) = disk else {
+        let what = "what stands on its whole disk is not known";
+        return reasons.add(Code::ProbeFailed, what);
+    };
+    let in_a_partition = |offset: &u64| part.taken.iter().any(|range| range.contains(offset));
+    for seen in &disk.signatures {
+        if !TABLES.contains(&seen.kind.as_str()) && !in_a_partition(&seen.offset) {
+            reasons.add(
+                Code::Signature(seen.kind.clone()),
+                format!("at byte {} of its whole disk", seen.offset),
+            );
+        }
+    }
+}
