@@ -230,9 +230,26 @@ pub(crate) fn host() -> HostFacts {
     HostFacts::read(&Root::host(), host_proof())
 }
 
-/// Shows that `/proc/1` is the host's: the mount table of PID 1 has the `/run` on which
-/// udevd listens, and it is the same socket that we see.
+/// What the kernel calls its first PID namespace (PROC_PID_INIT_INO of include/linux/proc_ns.h).
+const EVERY_PROCESS: &str = "pid:[4026531836]";
+
+/// Shows that `/proc/1` is the host's: it is in the PID namespace that has every process, the mount
+/// table of PID 1 has the `/run` on which udevd listens, and it is the same socket that we see.
+///
+/// A node may run its containers in a PID namespace that it shares with no service of its own, and
+/// hostPID means that one there (Talos 1.14, `workloadIsolation`): its PID 1 sees the host's `/run`,
+/// but who has a disk open outside of it is not to be seen.
 pub fn host_proof() -> HostProof {
+    match std::fs::read_link("/proc/1/ns/pid") {
+        Ok(namespace) if namespace.as_os_str() == EVERY_PROCESS => {}
+        Ok(namespace) => {
+            return HostProof::Unproven(format!(
+                "it shows the processes of {} only, not all of the kernel's",
+                namespace.display()
+            ));
+        }
+        Err(error) => return HostProof::Unproven(format!("/proc/1/ns/pid: {error}")),
+    }
     let theirs = match std::fs::read_to_string("/proc/1/mountinfo") {
         Ok(text) => text,
         Err(error) => return HostProof::Unproven(format!("/proc/1/mountinfo: {error}")),

@@ -65,6 +65,11 @@ impl Watcher {
 
     /// With more flags.
     pub(crate) fn with(dir: &Path, class: &str, flags: &[&str]) -> Self {
+        Self::inside(&[], dir, class, flags)
+    }
+
+    /// Started by another program, which ends with it.
+    pub(crate) fn inside(starter: &[&str], dir: &Path, class: &str, flags: &[&str]) -> Self {
         let config = dir.join("config.yaml");
         std::fs::write(&config, class).unwrap();
         let log = std::fs::File::options()
@@ -78,10 +83,11 @@ impl Watcher {
         let metrics = metrics.filter(|_| !flags.contains(&METRICS));
         // What an earlier one said is not taken for what this one says.
         let _ = std::fs::remove_dir_all(dir.join("status"));
+        let argv = [starter, &[env!("CARGO_BIN_EXE_disk-watcher"), "run"]].concat();
         #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_disk-watcher"))
+        let child = std::process::Command::new(argv[0])
+            .args(&argv[1..])
             .args([
-                "run",
                 "--config",
                 config.to_str().unwrap(),
                 "--journal",

@@ -194,3 +194,30 @@ fn nothing_is_taken_before_the_kernel_has_thin_pools() {
     drop(watcher);
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
+
+/// As a pod with hostPID on Talos 1.14: /run is the host's, PID 1 is that of all containers.
+#[test]
+fn nothing_is_taken_where_not_every_process_is_seen() {
+    clean();
+    let dir = tempfile::tempdir().unwrap();
+    let disk = disks().remove(0);
+    let before = sum(&disk);
+    let name = disk.trim_start_matches("/dev/");
+    let starter = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let watcher = Watcher::inside(&starter, dir.path(), CLASS, &[]);
+    wait_for(dir.path(), "the host is not ready", || {
+        codes(dir.path(), name).contains(&"HostNotReady".to_owned())
+    });
+    super::status::looked_twice(dir.path());
+    let reasons = super::status::entry(dir.path(), name)["reasons"].to_string();
+    assert!(reasons.contains("not all of the kernel's"), "{reasons}");
+    assert!(stages(dir.path()).is_empty(), "nothing was claimed");
+    assert_eq!(sum(&disk), before);
+    println!("\nresult: HostNotReady, the disk's sum is as before");
+    drop(watcher);
+    // It was that alone.
+    let watcher = Watcher::start(dir.path(), CLASS);
+    wait_for(dir.path(), "Ready", || is_ready(dir.path()));
+    drop(watcher);
+    run("lvm", &["vgremove", "-q", "-y", "fast"]);
+}
