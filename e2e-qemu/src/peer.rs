@@ -133,6 +133,23 @@ pub const TALOS_1_14: Module = Module {
     ..TALOS_1_13
 };
 
+/// TalHelper, for the tests of what is shipped for it.
+pub const TALHELPER: Module = Module {
+    name: "talhelper",
+    what: "TalHelper",
+    files: &[
+        ("go.mod", include_str!("../talos/talhelper/go.mod")),
+        ("go.sum", include_str!("../talos/talhelper/go.sum")),
+        ("tools.go", include_str!("../talos/talhelper/tools.go")),
+    ],
+    upstream: "github.com/budimanjojo/talhelper/v3",
+    packages: &["github.com/budimanjojo/talhelper/v3"],
+    binaries: &["talhelper"],
+    suite: "",
+    flags: &[],
+    version_in: &[],
+};
+
 /// What guest tests need.
 pub const MODULES: [Module; 2] = [LVMD, SANITY];
 

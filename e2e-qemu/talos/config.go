@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"os"
 
 	"github.com/siderolabs/talos/pkg/machinery/config"
 	"github.com/siderolabs/talos/pkg/machinery/config/configloader"
@@ -103,4 +104,17 @@ func validate(text []byte) error {
 	_, err = provider.Validate(metal{})
 
 	return err
+}
+
+func configuration(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+
+	if err = validate(text); err != nil {
+		return refusal{"validate", err}
+	}
+
+	return nil
 }

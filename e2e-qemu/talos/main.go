@@ -2,6 +2,7 @@
 //
 //	judge extensions VERSION DIR...             loads and validates unpacked extensions, and their services
 //	judge patches CONTRACT ROLE FILE...         applies each patch to a generated machine configuration
+//	judge configs FILE...                       validates machine configurations
 //
 // It prints a line of JSON for each DIR or FILE.
 package main
@@ -65,8 +66,11 @@ func run(args []string) error {
 
 		args = args[3:]
 		judge = base.patch
+	case len(args) > 1 && args[0] == "configs":
+		args = args[1:]
+		judge = func(path string) (bool, error) { return false, configuration(path) }
 	default:
-		return errors.New("usage: judge extensions VERSION DIR... | judge patches CONTRACT ROLE FILE...")
+		return errors.New("usage: judge extensions VERSION DIR... | judge patches CONTRACT ROLE FILE... | judge configs FILE...")
 	}
 
 	out := json.NewEncoder(os.Stdout)

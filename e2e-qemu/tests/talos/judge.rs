@@ -55,6 +55,13 @@ pub(crate) fn patches(
     judge(module, &args)
 }
 
+/// What the judge says of each of the machine configurations.
+pub(crate) fn configs(module: &Module, paths: &[PathBuf]) -> Vec<Verdict> {
+    let mut args: Vec<OsString> = vec!["configs".into()];
+    args.extend(paths.iter().map(|path| path.clone().into_os_string()));
+    judge(module, &args)
+}
+
 fn judge(module: &Module, args: &[OsString]) -> Vec<Verdict> {
     let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
     module

@@ -5,6 +5,7 @@
 mod corpus;
 mod judge;
 mod patches;
+mod talhelper;
 
 use std::collections::BTreeSet;
 use std::path::Path;
