@@ -23,9 +23,11 @@ pub use self::wreck::clean_wreck;
 pub(crate) use self::wreck::proven;
 use crate::commands::LvmCall;
 use crate::config::DiskClass;
+use crate::content::Whole;
 use crate::facts::DiskId;
 use crate::journal::{Claim, Journal, JournalError, Stage};
 use crate::node::NodeReader;
+use crate::rules::Progress;
 
 /// The low-water threshold of a pool when it is made, in percent.
 pub const THRESHOLD: u8 = 70;
@@ -41,6 +43,14 @@ pub enum ApplyError {
         /// What changed.
         why: String,
     },
+    /// It has to be blank, and all of it is being read.
+    #[error("disk {disk} waits until all of it was read: {progress}")]
+    Reads {
+        /// The disk.
+        disk: DiskId,
+        /// How far that is.
+        progress: Progress,
+    },
     /// The journal cannot be written; nothing was changed.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -55,6 +65,20 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// Why a disk is not taken whose bytes, all or those behind a place, are like that; `None`:
+    /// each is zero.
+    fn unless_blank(disk: &DiskId, found: Whole) -> Option<Self> {
+        match found {
+            Whole::Blank => None,
+            Whole::Reading(progress) => Some(Self::Reads {
+                disk: disk.clone(),
+                progress,
+            }),
+            Whole::NotZero(at) => Some(Self::changed(disk)(format!("byte {at} is not zero"))),
+            Whole::Unknown(why) => Some(Self::changed(disk)(why)),
+        }
+    }
+
     /// Says why this disk is not what was judged.
     fn changed(disk: &DiskId) -> impl Fn(String) -> Self {
         let disk = disk.clone();

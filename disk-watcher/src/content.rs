@@ -2,19 +2,24 @@
 //!
 //! What was read is remembered under the disk's sequence number and its count of
 //! writes: a disk nobody wrote to is not read twice. Directly before a disk is changed
-//! nothing remembered counts; [`read`] is called anew.
+//! nothing that [`read`] found is remembered; it is called anew. What takes long, all bytes of a
+//! disk, [`WholeReads`] reads in the background.
 
 mod partitions;
+mod untouched;
+mod whole;
 
 use std::collections::HashMap;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use lvmd::units::Bytes;
 
+pub use self::untouched::Untouched;
+pub use self::whole::{Whole, WholeReads};
 use crate::busy::{self, Claim, OpenDevices};
 use crate::config::RequireZeroed;
-use crate::facts::{DiskFacts, PartEntry};
+use crate::facts::DiskFacts;
 use crate::identity::Device;
 use crate::node::chain;
 use crate::probe::aligned::DirectReader;
@@ -37,17 +42,16 @@ pub struct Reading {
     pub members: Vec<PvSeen>,
 }
 
-/// Reads an open disk. `zeroes` says how much of it is read for content; a disk with a
-/// signature is not blank anyway, and is not read for that.
+/// Reads an open disk. `zeroes` says how much of it is read for content, and is never more than
+/// [`RequireZeroed::HeadAndTail`] here; a disk with a signature is not blank anyway, and is not
+/// read for that.
 ///
 /// # Errors
 /// Anything that kept it from being read whole; then nothing is known.
 pub fn read(file: &std::fs::File, id: &str, zeroes: RequireZeroed) -> Result<Reading, String> {
     let device = Device::of(file).map_err(|e| e.to_string())?;
-    let geometry = Geometry {
-        size_bytes: device.size.0,
-        logical_sector: device.sector,
-    };
+    let geometry = geometry(&device);
+    let zeroes = zeroes.min(RequireZeroed::HeadAndTail);
     let reader = || {
         file.try_clone()
             .map(DirectReader::new)
@@ -115,6 +119,14 @@ fn report(
         pv: label.as_ref().map(pv),
         zeroes_checked,
         not_zeroed_at,
+        reading: None,
+    }
+}
+
+fn geometry(device: &Device) -> Geometry {
+    Geometry {
+        size_bytes: device.size.0,
+        logical_sector: device.sector,
     }
 }
 
@@ -132,23 +144,10 @@ fn pv(label: &LvmLabel) -> PvSeen {
     }
 }
 
-/// What was read of which disk, in which state.
+/// What was read of which disk, in which state, and for which question.
 #[derive(Debug, Default)]
 pub struct Readings {
-    known: HashMap<String, (Key, Reading)>,
-}
-
-/// A disk is the same and nobody wrote to it while this stays the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Key {
-    diskseq: u64,
-    writes: u64,
-    sectors_written: u64,
-    discards: u64,
-    size: u64,
-    zeroes: RequireZeroed,
-    /// Of a partition: its number may be another's after the table was written anew.
-    part: Option<(Option<Range<u64>>, Option<PartEntry>)>,
+    known: HashMap<String, (Untouched, RequireZeroed, Reading)>,
 }
 
 /// A disk as it was looked at: who holds it, and what stands on it.
@@ -186,8 +185,10 @@ impl Readings {
         zeroes: RequireZeroed,
         wanted: bool,
         open: &OpenDevices,
+        whole: &WholeReads,
     ) -> Looked {
         let reading = self.read(facts, id, zeroes);
+        let reading = reading.and_then(|reading| all_of(reading, facts, zeroes, whole));
         let is_blank = reading.as_ref().is_ok_and(|r| r.report.is_blank());
         let claim = (wanted && is_blank).then(|| Claim::open(Path::new(&facts.node())));
         let openers = open.of(&facts.family());
@@ -217,18 +218,18 @@ impl Readings {
         zeroes: RequireZeroed,
     ) -> Result<Reading, String> {
         // Of what was known before it is read: what is written meanwhile is read the next time.
-        let key = key(facts, zeroes);
-        if let (Some(key), Some((known, reading))) = (&key, self.known.get(&facts.name))
-            && known == key
+        let state = Untouched::of(facts).map(|(state, _)| state);
+        if let (Some(state), Some((known, asked, reading))) = (&state, self.known.get(&facts.name))
+            && (known, *asked) == (state, zeroes)
         {
             return Ok(reading.clone());
         }
         let path = facts.node();
         let reader = DirectReader::open(Path::new(&path)).map_err(|e| chain(&e))?;
         let reading = read(reader.get_ref(), id, zeroes)?;
-        if let Some(key) = key {
-            self.known
-                .insert(facts.name.clone(), (key, reading.clone()));
+        if let Some(state) = state {
+            let known = (state, zeroes, reading.clone());
+            self.known.insert(facts.name.clone(), known);
         }
         Ok(reading)
     }
@@ -239,21 +240,26 @@ impl Readings {
     }
 }
 
-fn key(facts: &DiskFacts, zeroes: RequireZeroed) -> Option<Key> {
-    let stat = facts.stat.as_ref()?;
-    Some(Key {
-        diskseq: facts.diskseq?,
-        writes: stat.writes,
-        sectors_written: stat.sectors_written,
-        discards: stat.discards,
-        size: facts.size?.0,
-        zeroes,
-        part: (facts.part.as_ref()).map(|part| (part.range.clone(), part.entry.clone())),
-    })
+/// Adds what is known of all bytes of a disk, where that is asked and nothing was found yet.
+fn all_of(
+    mut reading: Reading,
+    facts: &DiskFacts,
+    zeroes: RequireZeroed,
+    whole: &WholeReads,
+) -> Result<Reading, String> {
+    if zeroes == RequireZeroed::Full && reading.report.is_blank() {
+        match whole.ask(facts, 0) {
+            Whole::Blank => reading.report.zeroes_checked = RequireZeroed::Full,
+            Whole::NotZero(at) => reading.report.not_zeroed_at = Some(at),
+            Whole::Reading(progress) => reading.report.reading = Some(progress),
+            Whole::Unknown(why) => return Err(why),
+        }
+    }
+    Ok(reading)
 }
 
-/// Whether the disk behind `start` is as blank as a disk that is taken must be, read as
-/// `zeroes` asks, with no signature but our own label before it.
+/// Whether the device behind `start` is blank, read as `zeroes` asks, here and now, and at least
+/// at its ends and in samples; with no signature but our own label before it.
 ///
 /// # Errors
 /// When it cannot be read.
@@ -268,11 +274,7 @@ pub fn is_blank_behind(
             .map(DirectReader::new)
             .map_err(|e| e.to_string())
     };
-    let geometry = Geometry {
-        size_bytes: device.size.0,
-        logical_sector: device.sector,
-    };
-    let findings = probe::scan(reader()?, geometry).map_err(|e| chain(&e))?;
+    let findings = probe::scan(reader()?, geometry(&device)).map_err(|e| chain(&e))?;
     if findings
         .signatures
         .iter()
@@ -310,6 +312,28 @@ pub fn first_byte_behind(
     }
 }
 
+/// What is known of all bytes of an open disk from `start` on, directly before it is changed; see
+/// [`WholeReads::ask_now`].
+///
+/// What is written to a partition through its disk is counted for the disk alone, and that may be in
+/// use: a partition is read here and now, whatever was read before.
+pub fn all_now(
+    whole: &WholeReads,
+    file: &std::fs::File,
+    facts: &DiskFacts,
+    start: u64,
+    reads: u64,
+) -> Whole {
+    if facts.part.is_none() {
+        return whole.ask_now(facts, start, reads);
+    }
+    match first_byte_behind(file, start, RequireZeroed::Full) {
+        Ok(None) => Whole::Blank,
+        Ok(Some(at)) => Whole::NotZero(at),
+        Err(why) => Whole::Unknown(why),
+    }
+}
+
 fn policy(zeroes: RequireZeroed) -> BlankPolicy {
     match zeroes {
         RequireZeroed::None => BlankPolicy::None,
@@ -324,14 +348,12 @@ const MDA: std::ops::Range<usize> = 4096..4608;
 pub const DATA_START: u64 = 1 << 20;
 
 /// Whether all that stands on the disk is the header of an empty metadata area, which
-/// pvcreate writes before the label: the disk was blank, and our pvcreate was cut.
+/// pvcreate writes before the label: the disk was blank, and our pvcreate was cut. Behind
+/// [`DATA_START`] its end and samples are read.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn holds_only_an_empty_header(
-    file: &std::fs::File,
-    zeroes: RequireZeroed,
-) -> Result<bool, String> {
+pub fn holds_only_an_empty_header(file: &std::fs::File) -> Result<bool, String> {
     use std::io::Read;
     let mut head = vec![0; 1 << 20];
     let mut reader = DirectReader::new(file.try_clone().map_err(|e| e.to_string())?);
@@ -339,11 +361,9 @@ pub fn holds_only_an_empty_header(
     let header = lvmd::lvm::label::parse_mda_header(&head[MDA], 4096);
     let is_empty = header.is_ok_and(|key| key.size == 0);
     head[MDA].fill(0);
-    Ok(
-        is_empty
-            && head.iter().all(|byte| *byte == 0)
-            && is_blank_behind(file, DATA_START, zeroes)?,
-    )
+    Ok(is_empty
+        && head.iter().all(|byte| *byte == 0)
+        && is_blank_behind(file, DATA_START, RequireZeroed::HeadAndTail)?)
 }
 
 /// A reader of a part of a disk, which begins at byte `by`.

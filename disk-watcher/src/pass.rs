@@ -23,8 +23,8 @@ use self::wipe::Wiping;
 use crate::backup::Backups;
 use crate::busy::OpenDevices;
 use crate::config::{Config, DiskClass, DiskRemovalRequest, RequireZeroed};
-use crate::content::{self, Reading, Readings};
-use crate::events::Quiet;
+use crate::content::{self, Reading, Readings, WholeReads};
+use crate::events::{DiskEvent, Quiet};
 use crate::facts::{DiskFacts, Root};
 use crate::journal::{Claim, Files, Held, Journal, Slots, Stage};
 use crate::node::{self, Node, NodeReader};
@@ -42,6 +42,7 @@ pub struct Watcher<R> {
     /// `None`: nothing is ever changed, as with `disk-watcher status`.
     journal: Option<Journal>,
     readings: Readings,
+    whole: WholeReads,
     /// The name of this node, as approvals write it.
     node_name: String,
     /// When each disk was last heard of; `None`: nobody listens, so nothing is known to be unsettled.
@@ -86,6 +87,7 @@ impl<R: Runner + Clone> Watcher<R> {
             node: NodeReader::new(runner),
             journal,
             readings: Readings::default(),
+            whole: WholeReads::default(),
             quiet,
             heard: false,
             refusals: Refusals::default(),
@@ -117,9 +119,18 @@ impl<R: Runner + Clone> Watcher<R> {
         }
     }
 
-    /// Notes an event, for the rule NotSettled and so that LVM's labels are read anew.
+    /// Notes an event, for the rule NotSettled and so that LVM's labels are read anew. A disk that
+    /// changed is read anew.
     pub fn heard(&mut self, heard: &crate::events::Heard) {
         self.heard = true;
+        match &heard.event {
+            DiskEvent::Changed(name) | DiskEvent::Removed(name) => {
+                self.readings.forget(name);
+                self.whole.forget(Some(name));
+            }
+            DiskEvent::Resync => self.whole.forget(None),
+            DiskEvent::Recheck(_) => {}
+        }
         if let Some(quiet) = &mut self.quiet {
             quiet.note(&heard.event, heard.at);
         }
@@ -130,9 +141,15 @@ impl<R: Runner + Clone> Watcher<R> {
         self.journal.as_ref().map(Journal::held)
     }
 
-    /// Ends what goes on between passes: a piece that is being moved comes to its end, a
+    /// Returns when a disk was read whole, or could not be.
+    pub async fn read_whole(&self) {
+        self.whole.ended().await;
+    }
+
+    /// Ends what goes on between passes: disks are not read on, a piece that is being moved comes to its end, a
     /// wipe is stopped after the step that is under way.
     pub async fn finish(&mut self) {
+        self.whole.forget(None);
         if let Some(wiping) = self.wiping.take() {
             wiping.stop().await;
         }
@@ -152,9 +169,24 @@ impl<R: Runner + Clone> Watcher<R> {
     /// # Errors
     /// When the disks cannot even be listed.
     pub async fn pass(&mut self, config: &Config) -> std::io::Result<NodeStatus> {
+        self.pass_while(config, &mut || true).await
+    }
+
+    /// One pass that begins no step of a class once the configuration is not what it was:
+    /// `is_still` is asked before each.
+    ///
+    /// # Errors
+    /// When the disks cannot even be listed.
+    pub async fn pass_while(
+        &mut self,
+        config: &Config,
+        is_still: &mut (dyn FnMut() -> bool + Send),
+    ) -> std::io::Result<NodeStatus> {
         if std::mem::take(&mut self.heard) {
             self.node.forget().await;
         }
+        // One that only looks leaves that to the one that acts.
+        self.whole.begin_pass(self.journal.is_some());
         self.keep_files(config);
         let (mut judged, mut groups) = self.judge_all(&self.with_bound_names(config)).await?;
         self.bind_names(config, &judged);
@@ -173,7 +205,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 .iter()
                 .filter(|class| class.may_change_disks())
             {
-                let (did, remark) = self.enforce(class, config, &judged).await;
+                let (did, remark) = self.enforce(class, config, &judged, is_still).await;
                 acted |= did;
                 remarks.extend(remark.map(|text| (class.name.clone(), text)));
             }
@@ -181,6 +213,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 (judged, groups) = self.judge_all(config).await?;
             }
         }
+        self.whole.end_pass();
         Ok(NodeStatus {
             looks: 0,
             preflight: self.checks(config),
@@ -272,7 +305,8 @@ impl<R: Runner + Clone> Watcher<R> {
             });
             let id = id_of(facts).map_or_else(|| facts.name.clone(), |id| id.to_string());
             let wanted = class.is_some();
-            let mut seen = self.readings.look(facts, &id, zeroes, wanted, &open);
+            let whole = &self.whole;
+            let mut seen = (self.readings).look(facts, &id, zeroes, wanted, &open, whole);
             // A group inside of somebody's volume or file is a guest's, whatever its tags say.
             if rules::is_no_disk(facts) {
                 seen.without_label();

@@ -24,7 +24,7 @@ pub(crate) use self::content::is_system_partition;
 pub use self::device::is_no_disk;
 pub use self::evidence::{
     ClaimSeen, ClassUsage, Content, ContentReport, Evidence, LvmView, Opener, Ours, PartitionSeen,
-    Peer, PvSeen, PvView, SignatureSeen, VgView,
+    Peer, Progress, PvSeen, PvView, SignatureSeen, VgView,
 };
 pub(crate) use self::usage::used_by_the_host;
 use crate::config::DiskClass;
@@ -83,7 +83,12 @@ impl Judgement {
                 "class {class} does not pick it any more; a DiskRemovalRequest takes the claim back"
             ));
         }
-        let asked = [Code::NotZeroed, Code::LimitReached, Code::AwaitingApproval];
+        let asked = [
+            Code::NotZeroed,
+            Code::BeingRead,
+            Code::LimitReached,
+            Code::AwaitingApproval,
+        ];
         let mut reasons = self.reasons.iter();
         let against = reasons.find(|reason| !asked.contains(&reason.code))?;
         Some(format!("{}: {}", against.code.as_str(), against.detail))

@@ -21,7 +21,7 @@ pub use self::pool_text::pool_table;
 pub use self::request::{NodeRequest, RequestState};
 pub use self::text::{json, table};
 use crate::facts::{DiskFacts, DiskId, Transport};
-use crate::rules::{Judgement, Reason, Verdict};
+use crate::rules::{Judgement, Progress, Reason, Verdict};
 use crate::select::{Answer, Explanation};
 
 /// Where a disk stands on its way (the disk state machine of the reference, 4.4).
@@ -136,6 +136,8 @@ pub struct NodeDisk {
     pub state: DiskState,
     /// Everything that speaks against it.
     pub reasons: Vec<Reason>,
+    /// How far the reading of all of it is, while that goes on.
+    pub reading: Option<Progress>,
     /// What each class says.
     pub selection: Vec<Explanation>,
     /// The UUID of its PV, where it is ours.
@@ -170,6 +172,7 @@ impl NodeDisk {
             class,
             state: state(judgement),
             reasons: judgement.reasons.clone(),
+            reading: None,
             selection: judgement.explanations.clone(),
             pv_uuid: None,
             volume_group: None,
@@ -201,6 +204,14 @@ impl NodeDisk {
             }
         }
         parts.join("; ")
+    }
+
+    /// The same, and how far the reading of all of it is.
+    pub fn why(&self) -> String {
+        match self.reading {
+            Some(progress) => format!("{}; {progress}", self.summary()),
+            None => self.summary(),
+        }
     }
 
     fn why_not_picked(&self) -> String {

@@ -93,7 +93,9 @@ pub fn decide(request: &DiskWipeRequest, now: u64, disks: &[Seen<'_>]) -> Answer
     }
     if let Some(reason) = disk.judgement.reasons.iter().find(|r| !is_cured(&r.code)) {
         return match reason.code {
-            Code::NotSettled | Code::HostNotReady => Answer::Waiting(reason.to_string()),
+            Code::NotSettled | Code::BeingRead | Code::HostNotReady => {
+                Answer::Waiting(reason.to_string())
+            }
             _ => refused(reason.to_string()),
         };
     }

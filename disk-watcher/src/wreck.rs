@@ -6,7 +6,6 @@
 //! last write, or a member whose metadata area was lost, looks much the same, and that is
 //! somebody's data. So all of [`proven`] must hold; one that does not is named.
 
-use crate::config::RequireZeroed;
 use crate::content::DATA_START;
 use crate::journal::{Claim, Stage};
 use crate::probe::LvmLabel;
@@ -129,9 +128,4 @@ fn is_partly_erased(head: &[u8], kept: &[u8]) -> bool {
     label_stands
         && kept.len() >= head.len()
         && pairs.all(|(now, then)| now == then || now.iter().all(|byte| *byte == 0))
-}
-
-/// How much of the data behind the label is looked at: at least its ends.
-pub fn zeroes(claim: &Claim) -> RequireZeroed {
-    claim.zeroes.max(RequireZeroed::HeadAndTail)
 }

@@ -11,7 +11,7 @@ use super::{ApplyError, advance, not_done, run, words};
 use crate::busy::{self, Claim as Held};
 use crate::commands;
 use crate::config::{DiskClass, RequireZeroed};
-use crate::content;
+use crate::content::{self, Untouched, WholeReads};
 use crate::facts::{DiskFacts, DiskId, Identified, Part, Root};
 use crate::identity::{self, Identity};
 use crate::journal::{Claim, Journal, Stage};
@@ -23,6 +23,7 @@ use crate::rules;
 /// Writes the claim on a judged disk. The disk is read again, held exclusively, and must
 /// be what was judged; from the record on it is ours to finish.
 pub fn claim(
+    whole: &WholeReads,
     journal: &mut Journal,
     class: &DiskClass,
     facts: &DiskFacts,
@@ -30,7 +31,7 @@ pub fn claim(
     judged: &Identity,
 ) -> Result<String, ApplyError> {
     let zeroes = class.safety.zeroes_required(judged.device.size);
-    recheck(facts, id, judged, zeroes, false)?;
+    recheck(whole, facts, id, judged, zeroes, false)?;
     let pv_uuid = journal.pv_uuid(id, &class.name);
     journal.record(Claim {
         pv_uuid: pv_uuid.clone(),
@@ -50,7 +51,12 @@ pub fn claim(
 
 /// Reads the disk anew, held exclusively, and compares it with what was judged. `begun`:
 /// a pvcreate of ours may have been cut, so the header it writes first may stand there.
+///
+/// Where all of it has to be zero, it was read before, in the background; here its ends, samples
+/// and all places of signatures are read again, and that nobody wrote since is proven by the
+/// kernel's counts, while nobody else can hold it (docs/decisions/blank-disks.md).
 fn recheck(
+    whole: &WholeReads,
     facts: &DiskFacts,
     id: &DiskId,
     judged: &Identity,
@@ -69,13 +75,18 @@ fn recheck(
     if let Some(use_of_it) = rules::used_by_the_host(facts, &host()) {
         return Err(changed(use_of_it.to_string()));
     }
+    // What others wrote and the kernel has in memory only is written now, and so counted.
+    held.direct().sync_all().map_err(|e| changed(chain(&e)))?;
+    let reads = Untouched::now(&facts.name).map_or(u64::MAX, |(_, reads)| reads);
+    let mut from = 0;
     let mut now = content::read(held.direct(), id.as_str(), zeroes).map_err(&changed)?;
     let differs = now.report.not_zeroed_at.is_some() || now.fingerprint != judged.fingerprint;
     if begun
         && differs
         && now.report.signatures.is_empty()
-        && content::holds_only_an_empty_header(held.direct(), zeroes).map_err(&changed)?
+        && content::holds_only_an_empty_header(held.direct()).map_err(&changed)?
     {
+        from = content::DATA_START;
         now.report.not_zeroed_at = None;
         now.fingerprint.clone_from(&judged.fingerprint);
     }
@@ -87,6 +98,12 @@ fn recheck(
     }
     if let Some(at) = now.report.not_zeroed_at {
         return Err(changed(format!("it is no longer blank: byte {at}")));
+    }
+    if zeroes == RequireZeroed::Full
+        && let found = content::all_now(whole, held.direct(), facts, from, reads)
+        && let Some(error) = ApplyError::unless_blank(id, found)
+    {
+        return Err(error);
     }
     identity::same(
         held.direct(),
@@ -129,6 +146,7 @@ fn current_part(facts: &DiskFacts, part: &Part) -> Result<DiskId, String> {
 /// Writes our label: checks the disk once more, then pvcreate, then looks.
 pub async fn label<R: Runner + Clone>(
     node: &NodeReader<R>,
+    whole: &WholeReads,
     journal: &mut Journal,
     class: &DiskClass,
     claim: &Claim,
@@ -153,7 +171,7 @@ pub async fn label<R: Runner + Clone>(
         device,
         fingerprint: claim.fingerprint.clone(),
     };
-    recheck(facts, &claim.disk, &judged, claim.zeroes, true)?;
+    recheck(whole, facts, &claim.disk, &judged, claim.zeroes, true)?;
     let said = run(node, class, &commands::pvcreate(&path, &claim.pv_uuid)).await;
     match read_label(&path) {
         Ok(Some((label, _))) if label.pv_uuid == claim.pv_uuid => {

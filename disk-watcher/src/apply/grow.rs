@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use lvmd::cmd::Runner;
 use lvmd::lvm::devices::read_label;
 use lvmd::lvm::snapshot::VgView;
+use lvmd::units::Bytes;
 use tracing::info;
 
 use super::disk::current_id;
 use super::{ApplyError, not_done, run, words};
 use crate::commands;
-use crate::config::DiskClass;
-use crate::content;
+use crate::config::{DiskClass, RequireZeroed};
+use crate::content::{self, Whole, WholeReads};
 use crate::facts::DiskFacts;
 use crate::identity::Device;
 use crate::journal::{Claim, Journal};
@@ -29,6 +30,7 @@ const STEP: &str = "pvresize";
 /// the old size until the new one was seen.
 pub async fn grow<R: Runner + Clone>(
     node: &NodeReader<R>,
+    whole: &WholeReads,
     journal: &mut Journal,
     class: &DiskClass,
     claim: &Claim,
@@ -49,7 +51,13 @@ pub async fn grow<R: Runner + Clone>(
     // Of extents that LVM gave out already, by a pvresize that was cut off, nobody asks that
     // they are blank.
     let begin = claim.size.0.max(before.end());
-    let size = look(&path, claim, class, begin).map_err(&changed)?;
+    let (size, zeroes) = look(&path, claim, class, begin).map_err(&changed)?;
+    if zeroes == RequireZeroed::Full && begin < size {
+        match whole.ask_unused_part(facts, begin) {
+            Whole::NotZero(at) => return Err(changed(not_blank(claim, size, at))),
+            found => ApplyError::unless_blank(&claim.disk, found).map_or(Ok(()), Err)?,
+        }
+    }
     let mut after = before.clone();
     if !after.fills(size) {
         let call = commands::pvresize(&before.devices, &path);
@@ -126,19 +134,33 @@ fn may_change(view: &VgView, journal: &Journal, claim: &Claim) -> bool {
         && Some(&view.vg.uuid) == claim.vg_uuid.as_ref()
 }
 
-/// The disk's size, when all of it behind `begin` is blank.
-fn look(path: &Path, claim: &Claim, class: &DiskClass, begin: u64) -> Result<u64, String> {
+/// The disk's size, when its samples behind `begin` are blank, and how much of it has to be.
+fn look(
+    path: &Path,
+    claim: &Claim,
+    class: &DiskClass,
+    begin: u64,
+) -> Result<(u64, RequireZeroed), String> {
     let reader = DirectReader::open(path).map_err(|e| e.to_string())?;
     let device = Device::of(reader.get_ref()).map_err(|e| e.to_string())?;
-    let zeroes = class.safety.zeroes_required(device.size);
-    if begin >= device.size.0 {
-        return Ok(device.size.0);
+    let (size, zeroes) = (device.size.0, class.safety.zeroes_required(device.size));
+    if begin >= size {
+        return Ok((size, zeroes));
     }
-    match content::first_byte_behind(reader.get_ref(), begin, zeroes)? {
-        None => Ok(device.size.0),
-        Some(at) => Err(format!(
-            "it grew from {} to {} and is not blank behind that: byte {at} is not zero, so the PV stays as it is",
-            claim.size, device.size
-        )),
+    match content::first_byte_behind(
+        reader.get_ref(),
+        begin,
+        zeroes.min(RequireZeroed::HeadAndTail),
+    )? {
+        None => Ok((size, zeroes)),
+        Some(at) => Err(not_blank(claim, size, at)),
     }
+}
+
+fn not_blank(claim: &Claim, size: u64, at: u64) -> String {
+    format!(
+        "it grew from {} to {} and is not blank behind that: byte {at} is not zero, so the PV stays as it is",
+        claim.size,
+        Bytes(size)
+    )
 }

@@ -11,7 +11,8 @@ use tracing::warn;
 
 use super::{ApplyError, advance};
 use crate::busy;
-use crate::content::{self, DATA_START};
+use crate::config::RequireZeroed;
+use crate::content::{self, DATA_START, Untouched, WholeReads};
 use crate::facts::{DiskFacts, Root};
 use crate::journal::{Claim, Journal, Leaving, Stage};
 use crate::node::{NodeReader, chain};
@@ -28,6 +29,7 @@ const SIZE_CHANGED: &str = "its size is not what it was";
 /// the journal before.
 pub async fn clean_wreck<R: Runner + Clone>(
     node: &NodeReader<R>,
+    whole: &WholeReads,
     journal: &mut Journal,
     claim: &Claim,
     facts: &DiskFacts,
@@ -46,7 +48,15 @@ pub async fn clean_wreck<R: Runner + Clone>(
         }
         Some(_) => return Err(changed("its group is frozen or not ours".into())),
     };
+    file.sync_all().map_err(|e| changed(e.to_string()))?;
+    let reads = Untouched::now(&facts.name).map_or(u64::MAX, |(_, reads)| reads);
     proven(&file, claim, journal, joining).map_err(&changed)?;
+    if claim.zeroes == RequireZeroed::Full
+        && let found = content::all_now(whole, &file, facts, DATA_START, reads)
+        && let Some(error) = ApplyError::unless_blank(&claim.disk, found)
+    {
+        return Err(error);
+    }
     let kept = keep_head(&file, journal, claim)?;
     // Before the first byte: once the label is gone, nothing on the disk says what it was.
     advance(journal, claim, Stage::Claimed, None)?;
@@ -80,12 +90,8 @@ pub(super) async fn erase_label<R: Runner + Clone>(
         return no("the journal does not say that it was on its way out");
     }
     let file = hold_alone(facts).map_err(&changed)?;
-    let reading = content::read(
-        &file,
-        claim.disk.as_str(),
-        crate::config::RequireZeroed::None,
-    )
-    .map_err(&changed)?;
+    let reading =
+        content::read(&file, claim.disk.as_str(), RequireZeroed::None).map_err(&changed)?;
     if reading.device.size != claim.size {
         return no(SIZE_CHANGED);
     }
@@ -104,7 +110,7 @@ pub(super) async fn erase_label<R: Runner + Clone>(
     Ok(())
 }
 
-/// All proofs that the disk itself and the journal can give.
+/// All proofs that the disk itself and the journal can give without reading all of it.
 ///
 /// # Errors
 /// The one that is missing.
@@ -114,11 +120,7 @@ pub(crate) fn proven(
     journal: &Journal,
     joining: Option<Joining>,
 ) -> Result<(), String> {
-    let reading = content::read(
-        file,
-        claim.disk.as_str(),
-        crate::config::RequireZeroed::None,
-    )?;
+    let reading = content::read(file, claim.disk.as_str(), RequireZeroed::None)?;
     let label = reading.label.ok_or("it has no label, or several")?;
     if reading.device.size != claim.size {
         return Err(SIZE_CHANGED.into());
@@ -137,7 +139,7 @@ pub(crate) fn proven(
     file.read_exact_at(head.bytes(), 0)
         .map_err(|e| e.to_string())?;
     wreck::proven(claim, &making, &label, head.bytes())?;
-    if content::is_blank_behind(file, DATA_START, wreck::zeroes(claim))? {
+    if content::is_blank_behind(file, DATA_START, RequireZeroed::HeadAndTail)? {
         Ok(())
     } else {
         Err("its data area is not blank".into())

@@ -82,6 +82,7 @@ impl Loop {
                 },
                 () = tokio::time::sleep(wait) => {}
                 () = self.source.touched() => {}
+                () = self.watcher.read_whole() => {}
                 () = stop.cancelled() => return,
             }
             if self.events.is_none() {
@@ -100,7 +101,15 @@ impl Loop {
                 config = Arc::new(changed);
                 self.config.send_replace(config.clone());
             }
-            match self.watcher.pass(&config).await {
+            let (source, held, mut news) = (&mut self.source, self.watcher.held(), None);
+            let mut is_still = || {
+                news = news
+                    .take()
+                    .or_else(|| source.changed(&config, held.clone()));
+                news.is_none()
+            };
+            let passed = self.watcher.pass_while(&config, &mut is_still).await;
+            match passed {
                 Ok(node) => {
                     let disks = &node.disks;
                     log_changes(&last, disks);
@@ -126,6 +135,10 @@ impl Loop {
                     error!(%error, "the disks cannot be listed");
                     wait = AGAIN;
                 }
+            }
+            if let Some(changed) = news {
+                self.config.send_replace(Arc::new(changed));
+                wait = Duration::ZERO;
             }
         }
     }
@@ -155,17 +168,21 @@ pub(super) fn listen() -> Option<Events> {
 
 /// Whether a disk is on its way, or the host is not fit yet, so that it is looked at soon.
 fn unfinished(disk: &NodeDisk) -> bool {
-    let waits_for_host = disk.reasons.iter().any(|r| r.code == Code::HostNotReady);
-    waits_for_host
-        || matches!(
-            disk.state,
-            DiskState::Draining
-                | DiskState::Wiping
-                | DiskState::Candidate
-                | DiskState::Claimed
-                | DiskState::Labelled
-                | DiskState::Grouped
-        )
+    let has = |code| disk.reasons.iter().any(|reason| reason.code == code);
+    // The end of its reading is told.
+    let waits = |code: &Code| code.only_waits() && *code != Code::NotSettled;
+    let is_only_read = has(Code::BeingRead) && disk.reasons.iter().all(|r| waits(&r.code));
+    has(Code::HostNotReady)
+        || !is_only_read
+            && matches!(
+                disk.state,
+                DiskState::Draining
+                    | DiskState::Wiping
+                    | DiskState::Candidate
+                    | DiskState::Claimed
+                    | DiskState::Labelled
+                    | DiskState::Grouped
+            )
 }
 
 /// One line for each disk whose state or reasons changed.

@@ -6,11 +6,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 /// What may change with each look, and is written once a minute at most.
-const RESTLESS: [&str; 8] = [
+const RESTLESS: [&str; 10] = [
     "used",
     "usedBytes",
     "metadataUsedBytes",
     "timeToFullSeconds",
+    "doneBytes",
+    "percent",
     "summary",
     "detail",
     "message",

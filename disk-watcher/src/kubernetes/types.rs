@@ -186,6 +186,21 @@ pub struct RequestStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// How far the reading of a whole disk is, in steps of a percent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WholeReading {
+    /// How much of it was read, in bytes.
+    #[schemars(with = "i64")]
+    pub done_bytes: u64,
+    /// How much of it has to be, in bytes.
+    #[schemars(with = "i64")]
+    pub total_bytes: u64,
+    /// The same as a share.
+    #[schemars(with = "i32")]
+    pub percent: u8,
+}
+
 /// A reason why a disk is not taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Why {
@@ -234,6 +249,9 @@ pub struct NodeDiskStatus {
     /// Everything that speaks against it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<Why>,
+    /// How far the reading of all of it is, while that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reading: Option<WholeReading>,
     /// The UUID of its PV, where it is ours.
     #[serde(rename = "pvUUID", skip_serializing_if = "Option::is_none")]
     pub pv_uuid: Option<String>,

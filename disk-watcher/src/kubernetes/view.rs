@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::types::{Extension, NodeDiskStatus, NodeThinPoolStatus, NodeVolumeGroupStatus, Pv, Why};
+use super::types::{
+    Extension, NodeDiskStatus, NodeThinPoolStatus, NodeVolumeGroupStatus, Pv, WholeReading, Why,
+};
 use crate::status::{
     Condition as Said, DiskState, NodeDisk, NodeStatus, NodeThinPool, NodeVolumeGroup,
 };
@@ -95,7 +97,7 @@ fn of_disk(disk: &NodeDisk) -> NodeDiskStatus {
         }),
         class: disk.class.clone(),
         state: format!("{:?}", disk.state),
-        summary: disk.summary(),
+        summary: disk.why(),
         reasons: disk
             .reasons
             .iter()
@@ -104,6 +106,11 @@ fn of_disk(disk: &NodeDisk) -> NodeDiskStatus {
                 detail: reason.detail.clone(),
             })
             .collect(),
+        reading: disk.reading.map(|progress| WholeReading {
+            done_bytes: progress.done.0,
+            total_bytes: progress.total.0,
+            percent: progress.percent,
+        }),
         pv_uuid: disk.pv_uuid.clone(),
         volume_group: disk.volume_group.clone(),
         plan: disk.plan.clone(),
@@ -252,6 +259,7 @@ mod tests {
             class: Some("fast".to_owned()),
             state,
             reasons: Vec::new(),
+            reading: None,
             selection: Vec::new(),
             pv_uuid: None,
             volume_group: None,

@@ -9,9 +9,9 @@ use tracing::{error, info, warn};
 
 use super::found::{begun_on, found, id_of, is_abandoned, is_disk_of};
 use super::{Judged, Watcher};
-use crate::apply;
-use crate::config::{Config, DiskClass};
-use crate::content::Readings;
+use crate::apply::{self, ApplyError};
+use crate::config::{Config, DiskClass, RequireZeroed};
+use crate::content::{DATA_START, Readings, Whole, WholeReads};
 use crate::identity::Identity;
 use crate::journal::{Claim, Journal, Stage};
 use crate::node;
@@ -28,9 +28,13 @@ impl<R: Runner + Clone> Watcher<R> {
         class: &DiskClass,
         config: &Config,
         judged: &[Judged],
+        is_still: &mut (dyn FnMut() -> bool + Send),
     ) -> (bool, Option<String>) {
         let mut acted = false;
         for _ in 0..STEPS {
+            if !is_still() {
+                return (acted, Some("the configuration changed".to_owned()));
+            }
             match self.step(class, config, judged).await {
                 Ok(Step::Done) => acted = true,
                 Ok(Step::Nothing) => return (acted, None),
@@ -65,6 +69,14 @@ impl<R: Runner + Clone> Watcher<R> {
             if let Some(disk) = begun_on(claim, &claims, judged)
                 && let Some(id) = id_of(&disk.facts)
             {
+                if claim.zeroes == RequireZeroed::Full
+                    && let Whole::Reading(progress) = self.whole.ask(&disk.facts, DATA_START)
+                {
+                    let name = &disk.facts.name;
+                    return Ok(Step::Held(format!(
+                        "a claim of an earlier boot is decided on once all of {name} was read: {progress}"
+                    )));
+                }
                 info!(was = %claim.disk, disk = %id, pv_uuid = %claim.pv_uuid, "the pvcreate of an earlier boot goes on");
                 let claim = Claim {
                     disk: id,
@@ -98,7 +110,12 @@ impl<R: Runner + Clone> Watcher<R> {
         let group = apply::group(&self.node, class, journal).await?;
         let found: Vec<(&Claim, Found)> = claims
             .iter()
-            .map(|claim| (claim, found(claim, judged, journal, group.as_ref())))
+            .map(|claim| {
+                (
+                    claim,
+                    found(claim, judged, journal, group.as_ref(), &self.whole),
+                )
+            })
             .collect();
         let next = resume::next(class, &found, group.as_ref());
         let by_uuid = |uuid: &str| {
@@ -126,7 +143,14 @@ impl<R: Runner + Clone> Watcher<R> {
             .as_ref()
             .is_none_or(|group| resume::may_grow(group, &claims))
             && matches!(next, Next::Nothing | Next::Wait(_) | Next::MakeGroup(_))
-            && claim_new(journal, &mut self.readings, class, judged, &claims)?
+            && claim_new(
+                &self.whole,
+                journal,
+                &mut self.readings,
+                class,
+                judged,
+                &claims,
+            )?
         {
             return Ok(Step::Done);
         }
@@ -156,17 +180,16 @@ impl<R: Runner + Clone> Watcher<R> {
                     let disk = &claim.disk;
                     return Ok(Step::Held(format!("the claimed disk {disk} waits: {why}")));
                 }
-                let done = apply::label(&self.node, journal, class, &claim, facts).await;
+                let whole = &self.whole;
+                let done = apply::label(&self.node, whole, journal, class, &claim, facts).await;
                 self.readings.forget(&facts.name);
-                done.map(|()| Step::Done).map_err(|e| node::chain(&e))
+                done_or_held(done)
             }
             Next::CleanWreck(uuid) => {
                 let (claim, facts) = by_uuid(&uuid)?;
                 self.readings.forget(&facts.name);
-                apply::clean_wreck(&self.node, journal, &claim, facts)
-                    .await
-                    .map(|()| Step::Done)
-                    .map_err(|e| node::chain(&e))
+                let whole = &self.whole;
+                done_or_held(apply::clean_wreck(&self.node, whole, journal, &claim, facts).await)
             }
             Next::MakeGroup(uuids) => {
                 let members = members(&uuids)?;
@@ -196,12 +219,11 @@ impl<R: Runner + Clone> Watcher<R> {
                     )));
                 }
                 let begun = Instant::now();
-                let done = apply::grow(&self.node, journal, class, &claim, facts).await;
+                let whole = &self.whole;
+                let done = apply::grow(&self.node, whole, journal, class, &claim, facts).await;
                 self.readings.forget(&facts.name);
-                done.map(|()| Step::Done).map_err(|error| {
-                    let why = node::chain(&error);
-                    self.refusals.refused(uuid, begun, Instant::now(), &why);
-                    why
+                done_or_held(done).inspect_err(|why| {
+                    self.refusals.refused(uuid, begun, Instant::now(), why);
                 })
             }
             Next::Rewrite => {
@@ -245,8 +267,18 @@ pub(super) enum Step {
     Held(String),
 }
 
+/// A disk that is still being read is waited for.
+fn done_or_held(done: Result<(), ApplyError>) -> Result<Step, String> {
+    match done {
+        Ok(()) => Ok(Step::Done),
+        Err(error @ ApplyError::Reads { .. }) => Ok(Step::Held(error.to_string())),
+        Err(error) => Err(node::chain(&error)),
+    }
+}
+
 /// Writes claims on all disks the class may have now. Says whether there was one.
 fn claim_new(
+    whole: &WholeReads,
     journal: &mut Journal,
     readings: &mut Readings,
     class: &DiskClass,
@@ -279,17 +311,21 @@ fn claim_new(
             device: reading.device,
             fingerprint: reading.fingerprint.clone(),
         };
-        match apply::claim(journal, class, &judged.facts, id, &identity) {
+        match apply::claim(whole, journal, class, &judged.facts, id, &identity) {
             Ok(_) => {
                 claimed = true;
                 count += 1;
                 total += size.0;
             }
-            Err(apply::ApplyError::Changed { disk, why }) => {
+            Err(ApplyError::Changed { disk, why }) => {
                 warn!(%disk, %why, "left alone; it is judged again");
                 // Of a partition the kernel does not count what is written through its disk.
                 readings.forget(&judged.facts.name);
+                if judged.facts.part.is_some() {
+                    whole.forget(Some(&judged.facts.name));
+                }
             }
+            Err(error @ ApplyError::Reads { .. }) => info!(%error, "left alone for now"),
             Err(error) => return Err(node::chain(&error)),
         }
     }

@@ -7,7 +7,7 @@ use lvmd::lvm::devices::read_label;
 use super::Judged;
 use crate::apply;
 use crate::config::RequireZeroed;
-use crate::content;
+use crate::content::{self, DATA_START, Whole, WholeReads};
 use crate::facts::{DiskFacts, DiskId, Identified};
 use crate::journal::{Claim, Journal, Stage};
 use crate::probe::aligned::DirectReader;
@@ -61,8 +61,7 @@ pub(super) fn begun_on<'a>(
             && disk.judgement.selection == Selection::Class(claim.class.clone())
             && disk.facts.size == Some(claim.size)
             && DirectReader::open(Path::new(&disk.facts.node())).is_ok_and(|reader| {
-                content::holds_only_an_empty_header(reader.get_ref(), claim.zeroes)
-                    .is_ok_and(|only| only)
+                content::holds_only_an_empty_header(reader.get_ref()).is_ok_and(|only| only)
             })
     });
     let disk = begun.next();
@@ -90,6 +89,7 @@ pub(super) fn found(
     judged: &[Judged],
     journal: &Journal,
     group: Option<&Group>,
+    whole: &WholeReads,
 ) -> Found {
     let mut disks = judged.iter().filter(|j| is_disk_of(claim, j));
     let Some(disk) = disks.next() else {
@@ -144,10 +144,24 @@ pub(super) fn found(
             seqno: group.seqno,
         });
         apply::proven(reader.get_ref(), claim, journal, joining)
+            .and_then(|()| behind_the_label(claim, &disk.facts, whole))
     } else {
         Err("the disk's id is not the one that was claimed".into())
     };
     Found::Wreck {
         lacks: proofs.err(),
+    }
+}
+
+/// Whether the data of the wreck of a claim, all of which had to be blank, speaks against erasing
+/// the label. While it is being read nothing does; it is asked again before the first byte.
+fn behind_the_label(claim: &Claim, facts: &DiskFacts, whole: &WholeReads) -> Result<(), String> {
+    if claim.zeroes != RequireZeroed::Full {
+        return Ok(());
+    }
+    match whole.ask(facts, DATA_START) {
+        Whole::Blank | Whole::Reading(_) => Ok(()),
+        Whole::NotZero(at) => Err(format!("its data area is not blank: byte {at}")),
+        Whole::Unknown(why) => Err(why),
     }
 }

@@ -143,7 +143,7 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         let journal = self.journal.as_ref().ok_or("the journal vanished")?;
         let world = World {
-            found: match found(claim, judged, journal, None) {
+            found: match found(claim, judged, journal, None, &self.whole) {
                 Found::Gone if is_lost(claim, judged) => Found::NoLabel,
                 found => found,
             },
@@ -161,7 +161,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let next = match (request.filter(|_| asked == Asked::Yes), claim.leaving) {
             (Some(request), _) if request.lost => {
                 let group = world.group.filter(|group| is_the_one(claim, &group.uuid));
-                let found = found(claim, judged, journal, None);
+                let found = found(claim, judged, journal, None, &self.whole);
                 removal::given_up(&World { found, group }, bearer(claim, judged).as_deref())
             }
             (Some(_), None) if claim.stage < Stage::Ready => {

@@ -42,6 +42,7 @@ impl<R: Runner + Clone> Watcher<R> {
                     class: Some(claim.class.clone()),
                     state: self.absent(claim, judged),
                     reasons: vec![],
+                    reading: None,
                     selection: vec![],
                     pv_uuid: Some(claim.pv_uuid.clone()),
                     volume_group: Some(claim.volume_group.clone()),
@@ -85,6 +86,7 @@ impl<R: Runner + Clone> Watcher<R> {
             );
         }
         disk.wipe = self.wipe_offer(judged, groups);
+        disk.reading = judged.reading.as_ref().and_then(|r| r.report.reading);
         let id = id_of(&judged.facts);
         if self
             .wiping

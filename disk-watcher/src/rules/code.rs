@@ -57,6 +57,10 @@ pub enum Code {
     /// Bytes that are not zero were found, or not enough of it was read. Way out: wipe
     /// it, or loosen `spec.safety.requireZeroed`.
     NotZeroed,
+    /// All of it has to be zero, and it is being read in the background; status shows how far
+    /// that is. A write to it, or an event for it, has it begin anew. Way out: wait, or loosen
+    /// `spec.safety.requireZeroed`.
+    BeingRead,
     /// multipath has taken it. Way out: use the map, or `multipath -w` the disk.
     MultipathMember,
     /// Two devices have one WWID: two paths to one disk. Way out: set up multipath, or
@@ -157,6 +161,7 @@ impl Code {
             Self::BackingLoop => "BackingLoop",
             Self::Signature(_) => "Signature",
             Self::NotZeroed => "NotZeroed",
+            Self::BeingRead => "BeingRead",
             Self::MultipathMember => "MultipathMember",
             Self::MultipathSuspect => "MultipathSuspect",
             Self::DuplicateId => "DuplicateId",
@@ -192,7 +197,7 @@ impl Code {
                 Some("spec.select.transport and spec.safety.allowRemovable")
             }
             Self::TooSmall | Self::TooLarge => Some("spec.select.size"),
-            Self::NotZeroed => Some("spec.safety.requireZeroed"),
+            Self::NotZeroed | Self::BeingRead => Some("spec.safety.requireZeroed"),
             Self::NoId => Some("spec.safety.allowUniqueIdMissing"),
             Self::LimitReached => Some("spec.limits"),
             Self::NotSettled => Some("spec.limits.settle"),
@@ -211,7 +216,11 @@ impl Code {
     pub fn only_waits(&self) -> bool {
         matches!(
             self,
-            Self::LimitReached | Self::NotSettled | Self::AwaitingApproval | Self::ClassNotInForce
+            Self::BeingRead
+                | Self::LimitReached
+                | Self::NotSettled
+                | Self::AwaitingApproval
+                | Self::ClassNotInForce
         )
     }
 
@@ -229,6 +238,7 @@ impl Code {
                 | Self::SystemDisk
                 | Self::NoId
                 | Self::NotZeroed
+                | Self::BeingRead
                 | Self::TooSmall
                 | Self::TooLarge
                 | Self::TransportNotAllowed

@@ -250,6 +250,9 @@ fn zeroes(
     }
     if let Some(offset) = content.not_zeroed_at {
         reasons.add(Code::NotZeroed, format!("byte {offset} is not zero"));
+    } else if content.reading.is_some() {
+        // How far it is stands beside the reasons: they stay the same until it has ended.
+        reasons.add(Code::BeingRead, "all of it is read before it is taken");
     } else if content.zeroes_checked < needed {
         reasons.add(
             Code::NotZeroed,

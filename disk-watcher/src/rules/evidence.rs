@@ -4,10 +4,12 @@
 //! depend on no prober and no reader of metadata.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use lvmd::names::{TAG_OWNER, tag_value};
 use lvmd::units::Bytes;
+use serde::Serialize;
 
 use super::Consent;
 use crate::config::RequireZeroed;
@@ -78,6 +80,39 @@ pub struct ContentReport {
     pub zeroes_checked: RequireZeroed,
     /// The first byte found that is not zero, the metadata of `pv` left aside.
     pub not_zeroed_at: Option<u64>,
+    /// How far the reading of all of it is, where that goes on.
+    pub reading: Option<Progress>,
+}
+
+/// How far the reading of a whole disk is, in steps of a percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// How much of it was read, in bytes.
+    pub done: Bytes,
+    /// How much of it has to be, in bytes.
+    pub total: Bytes,
+    /// The same as a share.
+    pub percent: u8,
+}
+
+impl Progress {
+    /// A reading that came to `done` of `total`.
+    pub fn new(done: Bytes, total: Bytes) -> Self {
+        let percent = (u128::from(done.0) * 100 / u128::from(total.0.max(1))).min(100);
+        let done = percent * u128::from(total.0) / 100;
+        Self {
+            done: Bytes(u64::try_from(done).unwrap_or(u64::MAX)),
+            total,
+            percent: u8::try_from(percent).unwrap_or(100),
+        }
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} ({}%)", self.done, self.total, self.percent)
+    }
 }
 
 impl ContentReport {

@@ -160,6 +160,7 @@ fn blank() -> ContentReport {
         pv: None,
         zeroes_checked: RequireZeroed::HeadAndTail,
         not_zeroed_at: None,
+        reading: None,
     }
 }
 
@@ -473,6 +474,13 @@ fn table() -> Vec<(&'static str, Case)> {
         ),
         ("NotZeroed", case(|c| c.replace("HeadAndTail", "Full"))),
         (
+            "BeingRead",
+            case(|c| {
+                c.content().reading = Some(Progress::new(Bytes(0), Bytes(1 << 30)));
+                c.replace("HeadAndTail", "Full");
+            }),
+        ),
+        (
             "MultipathMember",
             case(|c| {
                 c.tree.block("virtual/block/dm-0", "252:0");
@@ -771,7 +779,7 @@ fn every_code_has_a_case() {
         .filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => \""))
         .map(|(_, rest)| rest.trim_end_matches("\","))
         .collect();
-    assert_eq!(names.len(), 45, "{names:?}");
+    assert_eq!(names.len(), 46, "{names:?}");
     let cases = table();
     let tried: BTreeSet<&str> = cases
         .iter()

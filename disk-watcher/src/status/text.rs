@@ -28,7 +28,7 @@ pub fn table(status: &NodeStatus, width: Option<u16>, details: bool) -> String {
             disk.model.clone().unwrap_or_else(|| "-".to_owned()),
             disk.class.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{:?}", disk.state),
-            disk.summary(),
+            disk.why(),
         ]);
     }
     let mut text = lines(&table);
@@ -129,7 +129,7 @@ pub fn json(status: &NodeStatus) -> serde_json::Result<String> {
 mod tests {
     use super::*;
     use crate::facts::Transport;
-    use crate::rules::{Code, Reason};
+    use crate::rules::{Code, Progress, Reason};
     use crate::select::{Explanation, Miss};
     use crate::status::DiskState;
     use lvmd::units::{Bytes, GIB};
@@ -146,6 +146,7 @@ mod tests {
             class: Some("fast".to_owned()),
             state,
             reasons,
+            reading: None,
             selection: Vec::new(),
             pv_uuid: None,
             volume_group: None,
@@ -183,6 +184,12 @@ mod tests {
         );
         loop0.class = None;
         loop0.model = None;
+        let mut sdd = disk(
+            "sdd",
+            DiskState::Candidate,
+            vec![reason(Code::BeingRead, "all of it is read first")],
+        );
+        sdd.reading = Some(Progress::new(Bytes(7 * GIB), Bytes(20 * GIB)));
         let disks = [
             disk("sda", DiskState::Planned, Vec::new()),
             disk(
@@ -200,6 +207,7 @@ mod tests {
                 ],
             ),
             loop0,
+            sdd,
         ];
         let text = table(&node(disks.to_vec()), Some(120), false);
         assert_eq!(
@@ -208,7 +216,8 @@ mod tests {
               sda    20Gi  TEST DISK  fast   Planned\n \
               sdb    20Gi  TEST DISK  fast   Rejected    Signature:ext4: at byte 1080\n \
               sdc    20Gi  TEST DISK  fast   Rejected    Mounted, Busy\n \
-              loop0  20Gi  -          -      Discovered  no class picks it; NotADisk\n"
+              loop0  20Gi  -          -      Discovered  no class picks it; NotADisk\n \
+              sdd    20Gi  TEST DISK  fast   Candidate   BeingRead: all of it is read first; 7Gi of 20Gi (35%)\n"
         );
     }
 

@@ -48,6 +48,7 @@ fn case() -> Case {
                 pv: None,
                 zeroes_checked: RequireZeroed::None,
                 not_zeroed_at: None,
+                reading: None,
             },
             fingerprint: "ab".into(),
             members: vec![],

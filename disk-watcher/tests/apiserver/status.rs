@@ -35,6 +35,7 @@ fn disk(name: &str, state: DiskState) -> disk_watcher::status::NodeDisk {
         class: Some("fast".to_owned()),
         state,
         reasons: Vec::new(),
+        reading: None,
         selection: Vec::new(),
         pv_uuid: None,
         volume_group: None,

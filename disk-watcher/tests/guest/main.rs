@@ -21,4 +21,5 @@ mod scsi;
 mod signatures;
 mod states;
 mod tools;
+mod whole;
 mod wipe;
