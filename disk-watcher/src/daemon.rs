@@ -49,6 +49,9 @@ use crate::thin_check::ThinCheck;
 /// How long pools are cared for after the loop over the disks broke, before the program ends to
 /// begin anew.
 const BROKEN: Duration = Duration::from_secs(300);
+/// How long what is under way on a disk may take once we are to end, before pools, which may have to be
+/// deactivated then, do not wait for it: a hung disk hangs its command. Half of what the chart gives us.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How soon an address that cannot be listened at is tried again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 
@@ -154,13 +157,22 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         passed,
         board,
     };
-    let ended = tokio::spawn(disks.run(stop.clone())).await;
-    if let Err(error) = &ended {
+    let mut disks = tokio::spawn(disks.run(stop.clone()));
+    let ended = tokio::select! {
+        ended = &mut disks => Some(ended),
+        () = late(&stop) => None,
+    };
+    if let Some(Err(error)) = &ended {
         error!(%error, "the loop over the disks broke; pools are cared for, and in five minutes it begins anew");
         tokio::select! {
             () = tokio::time::sleep(BROKEN) => {}
             () = stop.cancelled() => {}
         }
+    }
+    if ended.is_none() {
+        error!(
+            "the loop over the disks does not end; pools are left without waiting for it any longer"
+        );
     }
     // What is under way on a pool is finished.
     stop.cancel();
@@ -173,7 +185,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
     let _ = tokio::join!(door, socket);
     info!("ending");
-    ended.context("the loop over the disks broke")
+    match ended {
+        Some(ended) => ended,
+        None => disks.await,
+    }
+    .context("the loop over the disks broke")
+}
+
+/// When a loop that was told to stop should have ended.
+async fn late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(PATIENCE).await;
 }
 
 /// Serves metrics and health as soon as the address can be had.
