@@ -30,14 +30,14 @@ impl Cluster {
             None => find_workspace(&std::env::current_dir()?).context("no workspace here")?,
         };
         if self.build_only {
-            cluster::prepare(&workspace)?;
+            cluster::prepare(&workspace, cluster::Minor::Newest)?;
             return Ok(ExitCode::SUCCESS);
         }
         let dir = workspace.join("target/cluster");
         if dir.exists() {
             fs::remove_dir_all(&dir).with_context(|| format!("cannot empty {}", dir.display()))?;
         }
-        let binaries = cluster::prepare(&workspace)?;
+        let binaries = cluster::prepare(&workspace, cluster::Minor::Newest)?;
         cluster::within(|| {
             let cluster = Running::start(&workspace, binaries, &dir)?;
             let mut nodes = Vec::new();

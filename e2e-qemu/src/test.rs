@@ -100,7 +100,7 @@ impl Test {
             .iter()
             .any(|job| job.name().starts_with("scenario::cluster"))
         {
-            e2e_qemu::cluster::prepare(&options.workspace)?;
+            e2e_qemu::cluster::prepare(&options.workspace, e2e_qemu::cluster::Minor::Newest)?;
         }
         e2e_qemu::prepare(&options.workspace, backend)?;
         let report = Pool::new(&options, jobs, record).run();

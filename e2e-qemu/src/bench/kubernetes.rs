@@ -48,7 +48,7 @@ const CASES: [(&str, &str); 12] = [
 /// Measures, prints the table and writes `target/bench/kubernetes.json`.
 pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
     let programs = programs(workspace)?;
-    let binaries = cluster::prepare(workspace)?;
+    let binaries = cluster::prepare(workspace, cluster::Minor::Newest)?;
     let crds = snapshots::crds(workspace)?;
     let dir = workspace.join("target/bench/kubernetes");
     if dir.exists() {

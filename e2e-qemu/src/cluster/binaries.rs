@@ -10,8 +10,6 @@ use crate::peer::Module;
 /// Kubernetes: API server, controller manager, scheduler, kubelet, kubectl.
 pub const CONTROL: Module = Module {
     name: "control",
-    suite: "cluster",
-    what: "Kubernetes",
     files: &[
         ("go.mod", include_str!("../../kubernetes/control/go.mod")),
         ("go.sum", include_str!("../../kubernetes/control/go.sum")),
@@ -20,6 +18,35 @@ pub const CONTROL: Module = Module {
             include_str!("../../kubernetes/control/tools.go"),
         ),
     ],
+    ..KUBERNETES
+};
+
+/// The minor version before it.
+pub const OLDER_CONTROL: Module = Module {
+    name: "control-1.34",
+    files: &[
+        (
+            "go.mod",
+            include_str!("../../kubernetes/control-1.34/go.mod"),
+        ),
+        (
+            "go.sum",
+            include_str!("../../kubernetes/control-1.34/go.sum"),
+        ),
+        (
+            "tools.go",
+            include_str!("../../kubernetes/control-1.34/tools.go"),
+        ),
+    ],
+    ..KUBERNETES
+};
+
+/// What all versions of Kubernetes have in common.
+const KUBERNETES: Module = Module {
+    name: "",
+    suite: "cluster",
+    what: "Kubernetes",
+    files: &[],
     packages: &[
         "k8s.io/kubernetes/cmd/kube-apiserver",
         "k8s.io/kubernetes/cmd/kube-controller-manager",
@@ -173,7 +200,7 @@ pub const STANDINS: Module = Module {
     version_in: &[],
 };
 
-/// All of them.
+/// All of a cluster of the newest version.
 pub const MODULES: [Module; 7] = [
     CONTROL,
     ETCD,
@@ -184,10 +211,21 @@ pub const MODULES: [Module; 7] = [
     STANDINS,
 ];
 
+/// The version of Kubernetes that a cluster has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Minor {
+    /// The newest one.
+    #[default]
+    Newest,
+    /// The one before it.
+    Older,
+}
+
 /// The programs, built.
 #[derive(Debug, Clone)]
 pub struct Binaries {
     cache: PathBuf,
+    modules: [Module; 7],
 }
 
 impl Binaries {
@@ -195,12 +233,17 @@ impl Binaries {
     ///
     /// # Errors
     /// Go is not installed or fails; `cache` cannot be written.
-    pub fn build(cache: &Path, command: impl Fn(&str) -> Command) -> Result<Self> {
-        for module in MODULES {
+    pub fn build(cache: &Path, minor: Minor, command: impl Fn(&str) -> Command) -> Result<Self> {
+        let mut modules = MODULES;
+        if minor == Minor::Older {
+            modules[0] = OLDER_CONTROL;
+        }
+        for module in modules {
             module.build(cache, &command)?;
         }
         Ok(Self {
             cache: cache.to_owned(),
+            modules,
         })
     }
 
@@ -211,7 +254,7 @@ impl Binaries {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         let name = if name == "etcd" { "server" } else { name };
-        let module = MODULES.iter().find(|m| m.binaries.contains(&name));
+        let module = self.modules.iter().find(|m| m.binaries.contains(&name));
         let module = module.unwrap_or_else(|| panic!("no module makes {name}"));
         module.current(&self.cache).join(name)
     }

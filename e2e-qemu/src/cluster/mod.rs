@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::host;
 use crate::spec::Spec;
 use binaries::Binaries;
+pub use binaries::Minor;
 pub use control::Control;
 use extension::progress::Step;
 use extension::{Cache, Recipe};
@@ -43,8 +44,9 @@ pub struct Cluster {
 ///
 /// # Errors
 /// Something cannot be built.
-pub fn prepare(workspace: &Path) -> Result<Binaries> {
-    let binaries = Binaries::build(&workspace.join(".cache"), |name| host::command(name))?;
+pub fn prepare(workspace: &Path, minor: Minor) -> Result<Binaries> {
+    let cache = workspace.join(".cache");
+    let binaries = Binaries::build(&cache, minor, |name| host::command(name))?;
     let trees = Cache::of_workspace(workspace);
     for recipe in [Recipe::node(), Recipe::guest()] {
         trees.tree(&recipe)?;

@@ -21,7 +21,7 @@ pub(super) const GUIDE: &str = "e2e-qemu/tests/charts/values/guide.yaml";
 /// See the module.
 pub(super) fn taken(context: &Context) -> Result<()> {
     let dir = context.empty_artifacts()?;
-    let binaries = cluster::prepare(&context.workspace)?;
+    let binaries = cluster::prepare(&context.workspace, cluster::Minor::Newest)?;
     let older = upstream::module(&context.workspace, OLDER)?;
     cluster::within(|| {
         let bench = Bench {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Context;
-use crate::cluster::{self, Cluster, Node, images};
+use crate::cluster::{self, Cluster, Minor, Node, images};
 use crate::spec::Backend;
 
 /// What topolvm's chart runs.
@@ -72,8 +72,17 @@ fn in_cluster(
     context: &Context,
     work: impl FnOnce(&mut Cluster) -> Result<()> + Send,
 ) -> Result<()> {
+    in_cluster_of(context, Minor::Newest, work)
+}
+
+/// The same with that version of Kubernetes.
+fn in_cluster_of(
+    context: &Context,
+    minor: Minor,
+    work: impl FnOnce(&mut Cluster) -> Result<()> + Send,
+) -> Result<()> {
     let dir = context.empty_artifacts()?;
-    let binaries = cluster::prepare(&context.workspace)?;
+    let binaries = cluster::prepare(&context.workspace, minor)?;
     cluster::within(|| {
         let mut cluster = Cluster::start(&context.workspace, binaries, &dir)?;
         let done = work(&mut cluster).inspect_err(|_| diagnose(&cluster));

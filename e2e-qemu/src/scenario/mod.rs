@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::cluster::Minor;
 use crate::spec::{Backend, Spec};
 use crate::suite::Options;
 
@@ -123,7 +124,11 @@ pub fn all() -> Vec<Scenario> {
         }),
         Scenario::short(
             "cluster_keeps_a_pods_data_from_bare_disk_over_a_power_cut_uml",
-            cluster::path::guide,
+            |c| cluster::path::guide(c, Minor::Newest),
+        ),
+        Scenario::slow(
+            "cluster_of_kubernetes_1_34_keeps_a_pods_data_from_bare_disk_over_a_power_cut_uml",
+            |c| cluster::path::guide(c, Minor::Older),
         ),
         Scenario::slow("cluster_takes_a_plugged_disk_by_disk_config_uml", |c| {
             cluster::path::disk(c, cluster::path::Chosen::DiskConfig)
@@ -134,7 +139,11 @@ pub fn all() -> Vec<Scenario> {
         ),
         Scenario::slow(
             "cluster_fills_a_pool_while_the_api_server_is_away_uml",
-            cluster::away::pool_fills,
+            |c| cluster::away::pool_fills(c, Duration::from_mins(5), 3),
+        ),
+        Scenario::slow(
+            "cluster_fills_a_pool_while_the_api_server_is_away_for_an_hour_uml",
+            |c| cluster::away::pool_fills(c, Duration::from_mins(60), 40),
         ),
         Scenario::slow(
             "cluster_places_pods_on_two_nodes_uml",

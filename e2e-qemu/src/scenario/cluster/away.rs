@@ -12,17 +12,17 @@ use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
-/// How long nobody answers.
-const AWAY: Duration = Duration::from_mins(5);
 /// What takes seconds on a machine with nothing else to do.
 const SOON: Duration = Duration::from_mins(3);
-/// Files of 16 MiB that the pod writes, in about as long as the API server is away.
+/// Files of 16 MiB that the pod writes.
 const FILES: u32 = 90;
 
-/// See the module.
-pub(in super::super) fn pool_fills(context: &Context) -> Result<()> {
+/// See the module. Nobody answers for so long, about as long as the pod writes when it rests for `pause` seconds after
+/// each file.
+pub(in super::super) fn pool_fills(context: &Context, away: Duration, pause: u32) -> Result<()> {
+    let limit = 2 * away + Duration::from_mins(20);
     in_cluster(context, |cluster| {
-        let mut node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
+        let mut node = cluster.node(1, context.spec(Backend::Uml, "n1").limit(limit))?;
         let mut watcher = path::values(&node.name(), Chosen::Path);
         // Smaller than what is written.
         let class = &mut watcher["classes"][0]["spec"];
@@ -37,28 +37,34 @@ pub(in super::super) fn pool_fills(context: &Context) -> Result<()> {
             .with_context(|| path::status(cluster))?;
         cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
         cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
-        cluster.apply(&writer())?;
+        cluster.apply(&writer(pause))?;
         ready(cluster, "writer")?;
 
         let before = pool()?;
         let files = written(cluster)?;
         cluster.control.stop_api_server();
-        let away = Instant::now();
-        let grew = cluster::until("the pool grew without the API server", AWAY, || {
+        let stopped = Instant::now();
+        let mut asked = stopped;
+        let grew = cluster::until("the pool grew without the API server", away, || {
+            // Asking is work for the node, which has other work.
+            if asked.elapsed() < away / 60 {
+                return Ok(false);
+            }
+            asked = Instant::now();
             Ok(pool()? > before)
         })?;
-        cluster::until("the API server was away long enough", AWAY, || {
-            Ok(away.elapsed() >= AWAY)
+        cluster::until("the API server was away long enough", away, || {
+            Ok(stopped.elapsed() >= away)
         })?;
         cluster.control.start_api_server()?;
         context.result(format!(
             "{:.0} s without the API server: the pool grew from {before} to {} bytes, first after {:.0} s",
-            away.elapsed().as_secs_f32(),
+            stopped.elapsed().as_secs_f32(),
             pool()?,
             grew.as_secs_f32()
         ));
         node.restart_kubelet(&cluster.control)?;
-        cluster::until("all is written", AWAY, || Ok(written(cluster)? == FILES))?;
+        cluster::until("all is written", away, || Ok(written(cluster)? == FILES))?;
         ensure!(files < FILES, "it had written all before");
         all_kept(cluster, "writer", "data")?;
         context.result(format!(
@@ -105,8 +111,8 @@ fn values() -> Value {
 }
 
 /// It writes all the time, and notes what was written and what could not be.
-fn writer() -> String {
-    let script = writing("data", FILES, 16, "3");
+fn writer(pause: u32) -> String {
+    let script = writing("data", FILES, 16, &pause.to_string());
     list(&[
         claim("data", "thin", "4Gi"),
         pod("writer", &script, &["data"], &[]),

@@ -108,7 +108,7 @@ impl Kinds<'_> {
         let ask = if is_block(name) {
             format!("echo $(($(blockdev --getsize64 /dev/{name}) >> 20))")
         } else {
-            format!("set -- $(df -k /{name} | tail -n 1); echo $(($2 >> 10))")
+            format!("set -- $(df -kP /{name} | tail -n 1); echo $(($2 >> 10))")
         };
         let has: u64 = exec(self.cluster, pod, &ask)?.parse()?;
         Ok(has <= mib && has > mib * 4 / 5)

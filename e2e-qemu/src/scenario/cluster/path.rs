@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::charts::GUIDE;
 use super::workloads::{NAMESPACE, ready};
-use super::{Context, TOPOLVM, in_cluster, runs_again_after_power_cut};
-use crate::cluster::{self, Cluster, Node, images};
+use super::{Context, TOPOLVM, in_cluster, in_cluster_of, runs_again_after_power_cut};
+use crate::cluster::{self, Cluster, Minor, Node, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
@@ -37,8 +37,11 @@ pub(in super::super) fn disk(context: &Context, chosen: Chosen) -> Result<()> {
 
 /// The whole path: disk, pool, the values of TrueCharts' guide, a claim, a pod that writes; then the node loses its
 /// power, and the pod finds its data without anybody's help.
-pub(in super::super) fn guide(context: &Context) -> Result<()> {
-    in_cluster(context, |cluster| {
+pub(in super::super) fn guide(context: &Context, minor: Minor) -> Result<()> {
+    in_cluster_of(context, minor, |cluster| {
+        let version = cluster.control.kubectl(&["version"])?;
+        let version = version.lines().find(|line| line.starts_with("Server"));
+        context.result(format!("Kubernetes, {}", version.unwrap_or("no version")));
         let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
         plug(context, cluster, &node, Chosen::Path)?;
         let control = &cluster.control;

@@ -83,7 +83,7 @@ impl Pods<'_> {
         let size = |name: &str| -> Result<u64> {
             let script = match name {
                 "block" => "blockdev --getsize64 /dev/block".to_owned(),
-                name => format!("set -- $(df -k /{name} | tail -n 1); echo $2"),
+                name => format!("set -- $(df -kP /{name} | tail -n 1); echo $2"),
             };
             Ok(self.exec("writer", &script)?.trim().parse()?)
         };
