@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::filter::{Misfit, fits, wanted};
 use crate::nodes::{Known, Nodes};
 use crate::score::{Divisors, node_score};
-use crate::wire::{FilterAnswer, HostPriority, Metadata, Node, NodeList, Pod, Question};
+use crate::wire::{self, FilterAnswer, HostPriority, Metadata, NodeList, Pod, Question};
 
 /// Why a question is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,9 +61,7 @@ fn complete<'a>(
 }
 
 fn metadata(raw: &RawValue) -> Result<Metadata, Refusal> {
-    let node: Result<Node, _> = serde_json::from_str(raw.get());
-    node.map(|node| node.metadata)
-        .map_err(|error| Refusal::Bad(format!("a node cannot be read: {error}")))
+    wire::metadata(raw).map_err(|error| Refusal::Bad(format!("a node cannot be read: {error}")))
 }
 
 /// The nodes that fit, in the form they came in, and why the others do not.

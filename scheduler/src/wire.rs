@@ -4,10 +4,13 @@
 //! takes either case; older ones wrote `nodes`. Both are read. Nodes are passed through
 //! as the bytes they came as: only their name and annotations are looked at.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use lvmd::names::DRIVER;
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer as _, Serialize};
 use serde_json::value::RawValue;
 
 /// A question: a pod, and the nodes it may go to.
@@ -72,12 +75,40 @@ pub struct NodeList<'a> {
     pub items: Option<Vec<&'a RawValue>>,
 }
 
-/// What is looked at of a node.
-#[derive(Debug, Default, Deserialize)]
-pub struct Node {
-    /// Its metadata.
-    #[serde(default)]
-    pub metadata: Metadata,
+/// A node's metadata, read out of `raw`, which is whole JSON. Reading ends behind it: what
+/// follows, nearly all of a node, was gone through when the list was read.
+///
+/// # Errors
+/// It is no object, or its metadata is none of the expected form.
+pub fn metadata(raw: &RawValue) -> serde_json::Result<Metadata> {
+    let mut found = None;
+    let read = serde_json::Deserializer::from_str(raw.get()).deserialize_map(UpTo(&mut found));
+    match found {
+        Some(metadata) => Ok(metadata),
+        None => read.map(|()| Metadata::default()),
+    }
+}
+
+/// Goes through an object's fields up to `metadata`.
+struct UpTo<'m>(&'m mut Option<Metadata>);
+
+impl<'de> Visitor<'de> for UpTo<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a node")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(field) = fields.next_key::<Cow<'de, str>>()? {
+            if field == "metadata" {
+                *self.0 = Some(fields.next_value()?);
+                break;
+            }
+            fields.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
 
 /// The answer to a filter question.
