@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use lvmd::lvm::devices::read_label;
+
 use crate::config::DiskClass;
 use crate::facts::{self, DiskFacts, Part, PartEntry, Root, UdevDb};
 use crate::identity::Device;
 use crate::journal::Claim;
 use crate::node::chain;
+use crate::pass::id_of;
 use crate::probe::Geometry;
 use crate::probe::aligned::DirectReader;
 use crate::probe::gpt::{self, Trusted};
@@ -45,16 +48,13 @@ impl<'a> Wanted<'a> {
             return true;
         }
         // Ours by its id, or by its label, whatever became of the table.
-        let id = crate::pass::id_of(facts);
-        let is_its_id = |claim: &&Claim| Some(&claim.disk) == id.as_ref();
-        if self.claims.iter().copied().any(|claim| is_its_id(&claim)) {
-            return true;
-        }
-        !self.claims.is_empty()
-            && lvmd::lvm::devices::read_label(Path::new(&facts.node()))
-                .ok()
-                .flatten()
-                .is_some_and(|(label, _)| self.claims.iter().any(|c| c.pv_uuid == label.pv_uuid))
+        let id = id_of(facts);
+        let is_named = || (self.claims.iter()).any(|claim| Some(&claim.disk) == id.as_ref());
+        let is_labelled = || {
+            let label = read_label(Path::new(&facts.node())).ok().flatten();
+            label.is_some_and(|(label, _)| self.claims.iter().any(|c| c.pv_uuid == label.pv_uuid))
+        };
+        !self.claims.is_empty() && (is_named() || is_labelled())
     }
 }
 
@@ -148,6 +148,7 @@ fn describe(part: &mut Part, table: &Result<Trusted, String>) {
         guid: entry.guid.clone(),
         label: entry.name.clone(),
         type_guid: entry.type_guid.clone(),
+        attributes: entry.attributes,
     });
 }
 
@@ -185,6 +186,7 @@ mod tests {
             guid: guid.into(),
             first_lba,
             last_lba,
+            attributes: 0,
         }
     }
 

@@ -111,6 +111,7 @@ mod tests {
             guid: String::new(),
             first_lba,
             last_lba,
+            attributes: 0,
         };
         let table = GptTable {
             copy: Copy::Primary,

@@ -40,6 +40,8 @@ pub struct PartEntry {
     pub label: String,
     /// PartitionTypeGUID, lower case.
     pub type_guid: String,
+    /// Its attributes (UEFI 2.10, table 5.8).
+    pub attributes: u64,
 }
 
 impl Part {
@@ -195,6 +197,7 @@ mod tests {
             guid: "f47ac10b-58cc-4372-a567-0e02b2c3d479".into(),
             label: "r-data".into(),
             type_guid: "0fc63daf-8483-4772-8e79-3d69d8477de4".into(),
+            attributes: 0,
         });
         let id = part.identify();
         let id = id.id().unwrap().as_str();

@@ -52,6 +52,8 @@ pub struct GptPartition {
     pub first_lba: u64,
     /// EndingLBA, inclusive.
     pub last_lba: u64,
+    /// Attributes: bit 0 for what the platform needs, bit 2 for what an old BIOS boots, the upper ones by type.
+    pub attributes: u64,
 }
 
 /// EFI system partition (UEFI 2.10, table 5.7).
@@ -205,6 +207,7 @@ fn partition(number: u32, entry: &[u8]) -> GptPartition {
         guid: guid(bytes(entry, 16)),
         first_lba: le64(entry, 32),
         last_lba: le64(entry, 40),
+        attributes: le64(entry, 48),
     }
 }
 
@@ -221,6 +224,7 @@ mod tests {
             guid: String::new(),
             first_lba: 0,
             last_lba: 0,
+            attributes: 0,
         };
         let linux = "0fc63daf-8483-4772-8e79-3d69d8477de4";
         for name in [

@@ -215,6 +215,7 @@ fn partition() -> DiskFacts {
         guid: "f47ac10b-58cc-4372-a567-0e02b2c3d479".into(),
         label: "r-data".into(),
         type_guid: "e6d6d379-f507-44c2-a23c-238f2a3df928".into(),
+        attributes: 0,
     });
     part
 }

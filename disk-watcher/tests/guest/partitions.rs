@@ -1,8 +1,9 @@
 //! Partitions as PVs: those that a class names, beside whatever else is on their disks.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::faults::status::{codes, commands, entry, looked_twice};
+use crate::faults::status::{codes, commands, entry, looked_twice, status};
 use crate::harness::{Watcher, make_data, no_force, output, run, stages, sum, wait_for};
 use crate::scsi::{Bench, Disk};
 
@@ -163,6 +164,32 @@ fn a_raw_volume_beside_a_system_in_use_becomes_a_pool_and_nothing_else_is_touche
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
 
+/// The last sector of the disk, where the second copy of its table begins, is lost and comes back.
+fn a_damaged_copy_of_the_table_ends_nothing(dir: &Path, disk: &Disk) {
+    let (whole, part) = (disk.node(), name(disk, 2));
+    let file = std::fs::File::options().read(true).write(true).open(whole);
+    let file = file.unwrap();
+    let mut kept = vec![0; 4096];
+    let at = (64 << 20) - 4096;
+    file.read_exact_at(&mut kept, at).unwrap();
+    file.write_all_at(&[0; 4096], at).unwrap();
+    file.sync_all().unwrap();
+    wait_for(dir, "it is Degraded", || {
+        entry(dir, &part)["state"] == "Degraded"
+    });
+    assert!(codes(dir, &part).iter().any(|code| code == "ProbeFailed"));
+    let volume = ["lvcreate", "-q", "-l1", "-Zn", "-Wn", "-n", "v", "fast"];
+    run("lvm", &volume);
+    run("lvm", &["lvremove", "-q", "-y", "fast/v"]);
+    file.write_all_at(&kept, at).unwrap();
+    file.sync_all().unwrap();
+    drop(file);
+    wait_for(dir, "it is Ready again", || is_ready(dir, &part));
+    println!(
+        "\nresult: {part} was Degraded while a copy of its table was damaged, and its group in use"
+    );
+}
+
 #[test]
 fn partitions_of_one_name_on_two_disks_make_one_group() {
     for sector in [512, 4096] {
@@ -174,10 +201,39 @@ fn partitions_of_one_name_on_two_disks_make_one_group() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         let config = class("r-data", 2).replace("maxDisks: 2", "minDisks: 2, maxDisks: 2");
-        let watcher = Watcher::start(dir, &config);
+        let watcher = Watcher::with(dir, &config, &["--node-name", "n1"]);
         wait_for(dir, "both are Ready", || {
             disks.iter().all(|disk| is_ready(dir, &name(disk, 2)))
         });
+        a_damaged_copy_of_the_table_ends_nothing(dir, &disks[1]);
+        // It goes and comes back with its disk.
+        let id = entry(dir, &name(&disks[1], 2))["id"].clone();
+        disks[1].pull();
+        wait_for(dir, "it is Missing", || {
+            let disks = status(dir)["disks"].as_array().cloned().unwrap_or_default();
+            disks
+                .iter()
+                .any(|disk| disk["id"] == id && disk["state"] == "Missing")
+        });
+        disks[1].plug();
+        wait_for(dir, "both are Ready again", || {
+            disks.iter().all(|disk| is_ready(dir, &name(disk, 2)))
+        });
+        // One leaves on request, as a disk does.
+        let id = entry(dir, &name(&disks[0], 2))["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let request = format!(
+            "{config}---\napiVersion: basalt.storage/v1alpha1\nkind: DiskRemovalRequest\nmetadata: {{name: out}}\n\
+             spec: {{node: n1, diskId: {id}}}\n"
+        );
+        std::fs::write(dir.join("next"), request).unwrap();
+        std::fs::rename(dir.join("next"), dir.join("config.yaml")).unwrap();
+        wait_for(dir, "it has left", || {
+            status(dir)["requests"][0]["state"] == "Done"
+        });
+        println!("result: {id} left on request");
         drop(watcher);
         let pvs = run(
             "lvm",
@@ -189,7 +245,7 @@ fn partitions_of_one_name_on_two_disks_make_one_group() {
                 "fast",
             ],
         );
-        assert_eq!(pvs.split_whitespace().collect::<Vec<_>>(), ["2", "0"]);
+        assert_eq!(pvs.split_whitespace().collect::<Vec<_>>(), ["1", "0"]);
         println!("\nresult: two partitions of disks with sectors of {sector} bytes are one group");
         run("lvm", &["vgremove", "-q", "-y", "fast"]);
     }

@@ -132,6 +132,7 @@ mod tests {
             guid: format!("g{number}"),
             first_lba,
             last_lba,
+            attributes: 0,
         }
     }
 

@@ -9,12 +9,27 @@ use crate::facts::Part;
 /// Names of partitions that Talos makes a file system or swap on (UserVolumeConfig,
 /// SwapVolumeConfig): for a moment they are blank. Its raw volumes begin with `r-`.
 const TALOS: [&str; 2] = ["u-", "s-"];
+/// Attributes of what a machine boots from: required by the platform, bootable by an old BIOS (UEFI
+/// 2.10, table 5.8).
+const SYSTEM_ATTRIBUTES: u64 = 0b101;
+/// The attribute read-only of the partitions of several systems.
+const READ_ONLY: u64 = 1 << 60;
 /// The signatures that the disk of a partition has.
 const TABLES: [&str; 3] = ["gpt", "gpt-backup", "pmbr"];
 
 pub(super) fn it_is_nobodys(part: &Part, disk: Option<&Content>, reasons: &mut Reasons) {
     if let Some(entry) = &part.entry {
         system_partition(&entry.label, &entry.type_guid, reasons);
+        if entry.attributes & SYSTEM_ATTRIBUTES != 0 {
+            let what = format!(
+                "the GPT says that it is booted from ({:#x})",
+                entry.attributes
+            );
+            reasons.add(Code::SystemDisk, what);
+        }
+        if entry.attributes & READ_ONLY != 0 {
+            reasons.add(Code::ReadOnly, "the GPT says that it is not written to");
+        }
         if TALOS.iter().any(|prefix| entry.label.starts_with(prefix)) {
             reasons.add(
                 Code::NativeOwner,

@@ -32,6 +32,7 @@ fn clean() -> Case {
             guid: "f47ac10b-58cc-4372-a567-0e02b2c3d479".into(),
             label: "r-data".into(),
             type_guid: LINUX.into(),
+            attributes: 0,
         }),
         doubts: Vec::new(),
         taken: vec![1 << 30..2 << 30, 2 << 30..3 << 30],
@@ -121,6 +122,9 @@ fn table() -> Vec<(&'static str, Case)> {
             "SystemDisk",
             case(|c| c.entry().type_guid = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b".into()),
         ),
+        ("SystemDisk", case(|c| c.entry().attributes = 1)),
+        ("SystemDisk", case(|c| c.entry().attributes = 1 << 2)),
+        ("ReadOnly", case(|c| c.entry().attributes = 1 << 60)),
         (
             "NativeOwner",
             case(|c| {
