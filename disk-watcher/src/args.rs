@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lvmd::cmd::Host;
 use lvmd::runtime::{Bind, Format, LogSettings};
 
-use crate::backup::{self, Backups};
+use crate::backup::{self, Backup, Backups};
 use crate::config::Sources;
 use crate::daemon;
 use crate::pass::Watcher;
@@ -57,10 +57,6 @@ pub struct RunArgs {
     /// Address of /metrics, /healthz and /readyz; 0 is off
     #[arg(long, env = "METRICS_BIND_ADDRESS", default_value = ":8080")]
     pub metrics_bind_address: Bind,
-    /// Also do what DiskClasses and requests of a cluster say, and show there what is seen;
-    /// the cluster is that of the pod, or of $KUBECONFIG
-    #[arg(long)]
-    pub kubernetes: bool,
     /// How many seconds thin_check may take before a pool is activated
     #[arg(long, default_value_t = 600)]
     pub thin_check_limit: u64,
@@ -96,6 +92,9 @@ struct PlanArgs {
     /// Where claims and descriptions of groups are recorded
     #[arg(long, default_value = "/var/lib/disk-watcher")]
     journal: PathBuf,
+    /// One description instead, such as one that was kept in a Secret
+    #[arg(long, value_name = "FILE", conflicts_with = "journal")]
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -158,10 +157,16 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::from(OLD));
             }
         }
-        Command::RestorePlan(PlanArgs { journal }) => {
-            let newest = Backups::of(&journal).newest();
-            let newest =
-                newest.with_context(|| format!("no group is kept in {}", journal.display()))?;
+        Command::RestorePlan(PlanArgs { journal, file }) => {
+            let newest = match file {
+                Some(file) => vec![
+                    Backup::read(file.clone())
+                        .with_context(|| format!("no plan from {}", file.display()))?,
+                ],
+                None => Backups::of(&journal)
+                    .newest()
+                    .with_context(|| format!("no group is kept in {}", journal.display()))?,
+            };
             let plans: Vec<String> = newest.iter().map(backup::restore_plan).collect();
             print!("{}", plans.join("\n"));
         }

@@ -17,7 +17,7 @@ use crate::journal::{self, JournalError};
 use crate::probe::lvm::{VgText, describe};
 
 /// How many changes of a group are kept.
-const KEPT: usize = 10;
+pub const KEPT: usize = 10;
 
 /// The backups in a journal.
 #[derive(Debug, Clone)]
@@ -90,6 +90,22 @@ impl Backups {
         seqnos.max()
     }
 
+    /// The last changes of the group with this UUID that are kept, newest first and at most so
+    /// many, each with its number. What cannot be read is left out.
+    pub fn last(&self, uuid: &str, count: usize) -> Vec<(u64, Vec<u8>)> {
+        let mut kept = files(&self.dir.join(uuid));
+        kept.sort();
+        let read = |path: PathBuf| {
+            let seqno = path.file_stem()?.to_str()?.parse().ok()?;
+            Some((seqno, fs::read(&path).ok()?))
+        };
+        kept.into_iter()
+            .rev()
+            .take(count)
+            .filter_map(read)
+            .collect()
+    }
+
     /// The newest description of each group, by name.
     ///
     /// # Errors
@@ -100,12 +116,8 @@ impl Backups {
         for group in fs::read_dir(&self.dir)? {
             let mut kept = files(&group?.path());
             kept.sort();
-            let read = |path: PathBuf| {
-                let text = fs::read_to_string(&path).ok()?;
-                let vg = describe(&text)?;
-                Some(Backup { path, vg })
-            };
-            newest.extend(kept.into_iter().rev().find_map(read));
+            let mut whole = kept.into_iter().rev().map(Backup::read);
+            newest.extend(whole.find_map(Result::ok));
         }
         newest.sort_by(|a, b| a.vg.name.cmp(&b.vg.name));
         Ok(newest)
@@ -123,6 +135,21 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     paths
         .filter(|path| path.extension().is_some_and(|x| x == "vg"))
         .collect()
+}
+
+impl Backup {
+    /// A description that a person took out of where it was kept.
+    ///
+    /// # Errors
+    /// When it cannot be read or describes no group.
+    pub fn read(path: PathBuf) -> io::Result<Self> {
+        let text = fs::read_to_string(&path)?;
+        let vg = describe(&text).ok_or_else(|| {
+            let what = format!("{} does not describe a volume group", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })?;
+        Ok(Self { path, vg })
+    }
 }
 
 /// The committed text on this device, when it is the one that LVM shows.
@@ -190,6 +217,8 @@ mod tests {
         }
         assert_eq!(files(&backups.dir.join(UUID)).len(), KEPT);
         assert_eq!(backups.newest().unwrap()[0].vg.seqno, 12);
+        let last = backups.last(UUID, 2);
+        assert_eq!(last, [12, 11].map(|n| (n, text(n).into_bytes())));
         backups.store(UUID, 13, b"fast { torn").unwrap();
         assert_eq!(backups.newest().unwrap()[0].vg.seqno, 12);
     }

@@ -37,6 +37,7 @@ pub use self::sources::{Sources, Stamp, Texts};
 pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
 use crate::files::WantedFile;
+use crate::labels::{LabelSelector, Labels};
 use crate::pattern::Pattern;
 use crate::select::Cel;
 
@@ -72,7 +73,12 @@ pub struct Config {
     /// Whether a cluster may ask for more, or no longer for all of this: its API server has
     /// not told yet.
     pub unheard: bool,
+    /// The labels of the NodeDisk objects of this node, by their names.
+    pub disk_labels: DiskLabels,
 }
+
+/// Labels of NodeDisk objects, by the names of the objects.
+pub type DiskLabels = BTreeMap<String, Labels>;
 
 impl Config {
     /// Reads one or more YAML documents.
@@ -92,6 +98,7 @@ impl Config {
                 wipes,
                 held: None,
                 unheard: false,
+                disk_labels: DiskLabels::new(),
             }),
             Ok(_) => Err(ConfigError::new(problems)),
             Err(mut all) => {
@@ -111,6 +118,28 @@ impl Config {
             Ok(())
         } else {
             Err(ConfigError::new(problems))
+        }
+    }
+
+    /// That no class asks for what only a cluster has.
+    ///
+    /// # Errors
+    /// All that do.
+    pub fn check_without_cluster(&self) -> Result<(), ConfigError> {
+        let classes = self.classes.iter();
+        let labelled = classes.filter(|class| class.select.disk_labels.is_some());
+        let problems: Vec<Problem> = labelled
+            .map(|class| Problem::Value {
+                class: class.name.clone(),
+                field: "spec.select.diskLabels".to_owned(),
+                what: "labels stand on the NodeDisk objects of a cluster, and without one no disk has any; \
+                       run disk-watcher with --kubernetes, or take it out"
+                    .to_owned(),
+            })
+            .collect();
+        match problems.is_empty() {
+            true => Ok(()),
+            false => Err(ConfigError::new(problems)),
         }
     }
 
@@ -164,6 +193,8 @@ pub struct DiskClass {
     pub safety: Safety,
     /// What others made and may become ours.
     pub existing: Existing,
+    /// How many changes of its group are kept in a Secret, where there is a cluster; 0: none.
+    pub secret_changes: usize,
     /// The volume group the disks go into.
     pub volume_group: VolumeGroup,
     /// The thin pool in it; `None` makes a group for thick volumes only.
@@ -340,6 +371,8 @@ pub struct Select {
     pub partition_label: Vec<Pattern>,
     /// Types of a partition in the GPT: GUIDs in lower case.
     pub partition_type: Vec<String>,
+    /// Labels of its NodeDisk object; `None`: any.
+    pub disk_labels: Option<LabelSelector>,
     /// An expression in Talos' words.
     pub cel: Option<Cel>,
     /// Files to make as disks, beside what the others select.

@@ -64,8 +64,7 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 /// What leaves nothing to be done: no name of the node, no thread. And a loop that broke.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let RunArgs {
-        mut sources,
-        kubernetes,
+        sources,
         journal,
         accept_journal,
         status_dir,
@@ -76,14 +75,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     } = args;
     let stop = signals::stop_token()?;
     let node_name = sources.node()?;
-    sources.may_be_missing = kubernetes;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let work = WorkMetrics::register(&mut registry);
     let pool_metrics = PoolMetrics::register(&mut registry);
     let groups = GroupMetrics::register(&mut registry, journal.clone());
     let io = IoMetrics::register(&mut registry, Root::host());
-    let heard = kubernetes.then(|| WatchMetrics::register(&mut registry));
+    let heard = sources
+        .kubernetes
+        .then(|| WatchMetrics::register(&mut registry));
     let (passed, last_pass) = watch::channel(Passed::none());
     let passed = Arc::new(passed);
     let page = Page::new(registry);
@@ -230,6 +230,7 @@ fn cluster(
     let (tell, told) = watch::channel(Arc::default());
     let (verdicts, judged) = watch::channel(Arc::default());
     let (node, stop, heard) = (node.to_owned(), stop.clone(), told.clone());
+    let kept = journal.to_owned();
     tokio::spawn(async move {
         let Some(client) = connect::client(Client::try_default, &stop).await else {
             return;
@@ -241,6 +242,7 @@ fn cluster(
             verdicts: judged,
             told: heard,
             objects,
+            journal: kept,
         };
         Writing::start(&client, &node, shown, &stop).run().await;
     });

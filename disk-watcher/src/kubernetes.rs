@@ -12,6 +12,7 @@ mod events;
 pub mod node_selector;
 mod object;
 mod requests;
+mod secrets;
 mod seen;
 pub mod show;
 pub mod types;

@@ -39,6 +39,7 @@ pub mod geometry;
 pub mod identity;
 pub mod journal;
 pub mod kubernetes;
+pub mod labels;
 pub mod leftover;
 pub mod metrics;
 pub mod native;

@@ -2,6 +2,7 @@
 
 mod enforce;
 mod found;
+mod labels;
 mod leave;
 mod member;
 mod names;
@@ -290,7 +291,8 @@ impl<R: Runner + Clone> Watcher<R> {
         let files = self.journal.as_ref().map_or(&none, Journal::files);
         let claims = self.journal.iter().flat_map(Journal::claims);
         let parts = Wanted::new(&config.classes, claims);
-        let node = self.node.read(&wanted, needs_thin, files, &parts).await?;
+        let mut node = self.node.read(&wanted, needs_thin, files, &parts).await?;
+        labels::put(&mut node.disks, &config.disk_labels, &self.node_name);
         self.preflight.clone_from(&node.preflight);
         let open = OpenDevices::read(&Root::host());
         let mut looked = Vec::new();

@@ -161,6 +161,7 @@ pub fn ask(class: &DiskClass, disk: &DiskFacts) -> Answer {
             },
         });
     }
+    misses.extend(labels(class, disk));
     if let Some(cel) = &select.cel {
         let detail = match cel.picks(disk.whole(), select.allow_unstable_names) {
             Ok(true) => None,
@@ -216,6 +217,20 @@ pub(crate) fn names_partition(class: &DiskClass, entry: &PartEntry) -> bool {
     let named = labels.is_empty() || labels.iter().any(|p| p.matches_text(&entry.label));
     let typed = types.is_empty() || types.contains(&entry.type_guid);
     class.select.takes_partitions() && named && typed
+}
+
+/// Labels that are not known are not taken for none: a class may ask that one is missing.
+fn labels(class: &DiskClass, disk: &DiskFacts) -> Option<Miss> {
+    let selector = class.select.disk_labels.as_ref()?;
+    let detail = match &disk.labels {
+        None => "the labels of its NodeDisk object are not known; it needs an id, and the API server has to tell of it".to_owned(),
+        Some(labels) if selector.selects(labels) => return None,
+        Some(_) => format!("its NodeDisk object does not have {selector}"),
+    };
+    Some(Miss {
+        field: "spec.select.diskLabels",
+        detail,
+    })
 }
 
 /// A file of ours is the disk of the class that lists it and of no other, and a class that only

@@ -12,6 +12,10 @@
 {{- if and .Values.compat.diskConfig (dig "disk-config" "data" "disk-config" "" (.Values.configmap | default dict)) -}}
 {{- fail "\n\ncompat.diskConfig and configmap.disk-config are both given. Keep one." -}}
 {{- end -}}
+{{- $surge := dig "rollingUpdate" "maxSurge" 0 (.Values.updateStrategy | default dict) | toString -}}
+{{- if not (has $surge (list "0" "0%" "<nil>")) -}}
+{{- fail (printf "\n\nupdateStrategy.rollingUpdate.maxSurge=%s starts the next disk-watcher beside the one before, and one acts on a node: it would wait, not be ready, and the update with it. Take maxSurge out; maxUnavailable says how many nodes are updated at a time." $surge) -}}
+{{- end -}}
 {{- $groups := include "disk-watcher.groups" . | fromYamlArray -}}
 {{- range $a, $one := $groups -}}
 {{- range $b, $other := $groups -}}

@@ -17,6 +17,8 @@ use super::{
     Activation, DEFAULT_MIN_SIZE, DiskClass, Exclude, Limits, RequireZeroed, Safety, Select,
     VolumeGroup, lvm_name,
 };
+use crate::backup::KEPT;
+use crate::labels::LabelSelector;
 use crate::pattern::Pattern;
 use crate::select::Cel;
 
@@ -144,6 +146,7 @@ impl Check<'_> {
             discovery: spec.discovery,
             approved: self.approved(spec.approved),
             existing: self.existing(spec.existing),
+            secret_changes: self.secret_changes(&spec.metadata_backup),
             exclude: self.exclude(spec.exclude, select.allow_unstable_names),
             safety: self.safety(&spec.safety),
             volume_group: self.volume_group(spec.volume_group, thin_pool.is_some()),
@@ -189,6 +192,10 @@ impl Check<'_> {
         let given = !raw.transport.is_empty()
             || cel.as_ref().is_some_and(Cel::tells_disks_apart)
             || !raw.media.is_empty()
+            || raw
+                .disk_labels
+                .as_ref()
+                .is_some_and(LabelSelector::wants_a_label)
             || [&raw.paths, &raw.model, &raw.vendor, &raw.serial, &raw.wwid]
                 .iter()
                 .any(|list| !list.is_empty())
@@ -199,10 +206,16 @@ impl Check<'_> {
             self.fault(
                 "spec.select",
                 "selects every disk of the node; give at least one of paths, model, vendor, \
-                 serial, wwid, transport, media, partitionLabel, partitionType, files, or cel over such a field (size alone does not count)",
+                 serial, wwid, transport, media, partitionLabel, partitionType, files, diskLabels with a label that a disk must have, or cel over such a field \
+                 (size alone does not count)",
             );
         }
+        if let Some(labels) = &raw.disk_labels {
+            let checked = labels.check();
+            self.rule("spec.select.diskLabels", checked);
+        }
         let select = Select {
+            disk_labels: raw.disk_labels,
             paths: self.paths("spec.select.paths", &raw.paths, raw.allow_unstable_names),
             named: None,
             allow_unstable_names: raw.allow_unstable_names,
@@ -320,6 +333,20 @@ impl Check<'_> {
             max_disks: raw.max_disks,
             max_total: raw.max_total,
             settle: raw.settle.map_or(DEFAULT_SETTLE, |d| d.0),
+        }
+    }
+
+    fn secret_changes(&mut self, raw: &raw::MetadataBackup) -> usize {
+        let keep = raw.keep.map_or(KEPT, |keep| keep as usize);
+        if !(1..=KEPT).contains(&keep) {
+            self.fault(
+                "spec.metadataBackup.keep",
+                format!("{keep} is not from 1 to {KEPT}, which is what the node itself keeps; to keep none in a Secret write to: None"),
+            );
+        }
+        match raw.to {
+            raw::BackupTo::Secret => keep,
+            raw::BackupTo::None => 0,
         }
     }
 

@@ -15,6 +15,7 @@ use super::schema::{Share, Size, Time};
 use super::values::{DurationText, PoolSize, SizeOr};
 use super::{API_VERSION, Activation, Discovery, Media, Mode, WipeMethod};
 use crate::facts::Transport;
+use crate::labels::LabelSelector;
 
 /// A field that is known and does nothing yet; only its place is kept.
 pub(super) type Later = Option<Spanned<IgnoredAny>>;
@@ -77,8 +78,27 @@ pub(super) struct Spec {
     pub(super) volume_group: VolumeGroup,
     /// The thin pool in it; without one the group serves thick volumes only.
     pub(super) thin_pool: Option<ThinPool>,
-    #[schemars(skip)]
-    metadata_backup: Later,
+    /// Where LVM's description of the group is kept besides the node itself.
+    #[serde(default)]
+    pub(super) metadata_backup: MetadataBackup,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct MetadataBackup {
+    /// Secret (unless written): one in the namespace of disk-watcher, where it runs with a cluster. None: nowhere else.
+    pub(super) to: BackupTo,
+    /// How many changes of the group are kept there: 1 to 10, and 10 unless written.
+    pub(super) keep: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum BackupTo {
+    /// A Secret.
+    #[default]
+    Secret,
+    /// Nowhere.
+    None,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -128,8 +148,8 @@ pub(super) struct Select {
     pub(super) partition_label: Vec<String>,
     /// Types of a partition in the GPT, GUIDs; the class takes partitions then, not disks.
     pub(super) partition_type: Vec<String>,
-    #[schemars(skip)]
-    disk_labels: Later,
+    /// Labels that people put on the disk's NodeDisk object, where disk-watcher runs with a cluster.
+    pub(super) disk_labels: Option<LabelSelector>,
     /// An expression in the words of Talos' diskSelector.
     pub(super) cel: Option<String>,
     /// Files to make as disks, to try things out.
@@ -330,11 +350,10 @@ pub(super) enum MetadataPolicy {
 impl Spec {
     /// The fields that do nothing yet, by name.
     pub(super) fn later(&self) -> Vec<Named<'_>> {
-        let (select, group) = (&self.select, &self.volume_group);
+        let group = &self.volume_group;
         let mut named = vec![
             ("spec.nodeSelector", &self.node_selector),
             ("spec.priority", &self.priority),
-            ("spec.select.diskLabels", &select.disk_labels),
             (
                 "spec.safety.allowRAIDMembers",
                 &self.safety.allow_raid_members,
@@ -342,7 +361,6 @@ impl Spec {
             ("spec.existing.adoptOwnedVG", &self.existing.adopt_owned_vg),
             ("spec.volumeGroup.nameTemplate", &group.name_template),
             ("spec.volumeGroup.metadataCopies", &group.metadata_copies),
-            ("spec.metadataBackup", &self.metadata_backup),
         ];
         if let Some(pool) = &self.thin_pool {
             named.extend([

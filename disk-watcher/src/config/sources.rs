@@ -26,9 +26,10 @@ pub struct Sources {
     /// The name of this node; the host's name unless given
     #[arg(long, env = "NODE_NAME")]
     pub node_name: Option<String>,
-    /// Whether the documents may be missing, because there is another source.
-    #[arg(skip)]
-    pub may_be_missing: bool,
+    /// There is a cluster: `run` also does what its DiskClasses and requests say, and shows there what is
+    /// seen; --config may be missing. The cluster is that of the pod, or of $KUBECONFIG
+    #[arg(long)]
+    pub kubernetes: bool,
 }
 
 /// What tells that a file changed. ConfigMaps swap a symlink, so it is followed. The time is that
@@ -50,7 +51,7 @@ impl Sources {
             compat_disk_config: None,
             compat_mode: Mode::Plan,
             node_name: None,
-            may_be_missing: false,
+            kubernetes: false,
         }
     }
 
@@ -71,7 +72,7 @@ impl Sources {
             let text = std::fs::read_to_string(path);
             text.with_context(|| format!("cannot read {}", path.display()))
         };
-        let may_be_missing = self.may_be_missing || self.compat_disk_config.is_some();
+        let may_be_missing = self.kubernetes || self.compat_disk_config.is_some();
         let missing =
             std::fs::metadata(&self.config).is_err_and(|e| e.kind() == ErrorKind::NotFound);
         Ok(Texts {
@@ -93,6 +94,11 @@ impl Sources {
             Some(text) => Config::load(text).with_context(|| unused(&self.config))?,
             None => Config::default(),
         };
+        if !self.kubernetes {
+            config
+                .check_without_cluster()
+                .with_context(|| unused(&self.config))?;
+        }
         if let (Some(path), Some(text)) = (&self.compat_disk_config, &texts.disk_config) {
             let file = path.display().to_string();
             let class = compat::class(&file, text, &self.node()?, self.compat_mode);

@@ -99,10 +99,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             "  existing: {adoptOwnedVG: true}\n",
         ),
         (
-            "spec.metadataBackup",
-            "  metadataBackup: {to: Secret, keep: 10}\n",
-        ),
-        (
             "spec.safety.allowRAIDMembers",
             "  safety: {allowRAIDMembers: false}\n",
         ),
@@ -153,12 +149,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             format!("class \"fast\": not supported yet: {field} (line 7), remove it")
         );
     }
-    let labels = "diskLabels: {matchLabels: {a: b}}";
-    let spec = format!("  select: {{model: [X], {labels}}}\n  volumeGroup: {{name: fast}}\n");
-    assert_eq!(
-        refusal(load(&spec)),
-        "class \"fast\": not supported yet: spec.select.diskLabels (line 5), remove it"
-    );
     for (field, group) in [
         ("spec.volumeGroup.metadataCopies", "metadataCopies: All"),
         ("spec.volumeGroup.nameTemplate", "nameTemplate: x"),
@@ -183,12 +173,49 @@ fn every_problem_is_reported_at_once() {
 }
 
 #[test]
+fn labels_of_disks_are_for_where_there_is_a_cluster() {
+    let select =
+        "  select: {diskLabels: {matchLabels: {tier: fast}}}\n  volumeGroup: {name: fast}\n";
+    let config = |spec: &str| Config::load(&format!("{HEAD}spec:\n{spec}")).unwrap();
+    let error = config(select)
+        .check_without_cluster()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("spec.select.diskLabels") && error.contains("--kubernetes"),
+        "{error}"
+    );
+    let without = config("  select: {model: [X]}\n  volumeGroup: {name: fast}\n");
+    without.check_without_cluster().unwrap();
+    let slip = "  select: {diskLabels: {matchExpressions: [{key: a, operator: In}]}}\n  volumeGroup: {name: fast}\n";
+    assert!(
+        refusal(load(slip)).contains("spec.select.diskLabels: matchExpressions: a In needs values")
+    );
+}
+
+#[test]
+fn how_many_changes_of_a_group_are_kept_elsewhere_is_said_within_bounds() {
+    let changes = |text: &str| with(text).unwrap().secret_changes;
+    assert_eq!(changes(""), 10);
+    assert_eq!(changes("  metadataBackup: {keep: 3}\n"), 3);
+    assert_eq!(changes("  metadataBackup: {to: None}\n"), 0);
+    for keep in [0, 11] {
+        let text = refusal(with(&format!(
+            "  metadataBackup: {{to: Secret, keep: {keep}}}\n"
+        )));
+        assert!(text.contains("spec.metadataBackup.keep"), "{text}");
+    }
+}
+
+#[test]
 fn a_class_must_say_which_disks_it_means() {
     for select in [
         "{}",
         "{size: {min: 1Gi}}",
         "{model: []}",
         "{allowUnstableNames: true}",
+        "{diskLabels: {}}",
+        "{diskLabels: {matchExpressions: [{key: a, operator: DoesNotExist}]}}",
     ] {
         let text = refusal(load(&format!(
             "  select: {select}\n  volumeGroup: {{name: fast}}\n"

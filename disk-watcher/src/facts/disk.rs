@@ -14,6 +14,7 @@ use super::part::Part;
 use super::udev::UdevRecord;
 use super::{DevNo, Transport};
 use crate::files::MadeFile;
+use crate::labels::Labels;
 
 /// What is known about one whole block device, or about a partition that is to be one. `None` where
 /// the kernel says nothing.
@@ -61,6 +62,8 @@ pub struct DiskFacts {
     pub file: Option<MadeFile>,
     /// Where it is a partition: of which disk, and which.
     pub part: Option<Box<Part>>,
+    /// The labels that people put on its NodeDisk object; `None`: they are not known.
+    pub labels: Option<Labels>,
     /// How it is attached; `None` when the bus is not one we know.
     pub transport: Option<Transport>,
     /// Its directory, from `/sys` on.

@@ -10,10 +10,10 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::node_selector::Labels;
 use super::written::{Kept, Kind, Written};
-use crate::config::{Config, DiskClass, Recalled, Standing};
+use crate::config::{Config, DiskClass, DiskLabels, Recalled, Standing};
 use crate::journal::Held;
+use crate::labels::Labels;
 
 /// What the API server told. `None`: nothing yet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Told {
     pub classes: Option<Vec<Written>>,
     /// The removal requests for this node.
     pub removals: Option<Vec<Written>>,
+    /// The labels of its NodeDisk objects.
+    pub disk_labels: Option<DiskLabels>,
     /// The wipe requests for this node.
     pub wipes: Vec<Wipe>,
 }
@@ -34,7 +36,10 @@ impl Told {
     /// Whether it told all by which disks are taken and given back. Until then what was in
     /// force before may be out of date.
     pub fn is_complete(&self) -> bool {
-        self.labels.is_some() && self.classes.is_some() && self.removals.is_some()
+        self.labels.is_some()
+            && self.classes.is_some()
+            && self.removals.is_some()
+            && self.disk_labels.is_some()
     }
 }
 
@@ -101,13 +106,25 @@ pub struct Composed {
 pub fn compose(file: &Config, told: &Told, kept: &Kept, held: Option<&Held>) -> Composed {
     let mut config = file.clone();
     config.unheard = !told.is_complete();
+    let disk_labels = told.disk_labels.as_ref().unwrap_or(&kept.disk_labels);
+    config.disk_labels.clone_from(disk_labels);
+    if config.unheard {
+        // What a label of before says may have been taken back.
+        let classes = config.classes.iter_mut();
+        for class in classes.filter(|class| class.select.disk_labels.is_some()) {
+            class.recalled = Some(Recalled::Unheard);
+        }
+    }
     let mut composing = Composing {
         told,
         kept,
         held,
         composed: Composed {
             config,
-            kept: Kept::default(),
+            kept: Kept {
+                disk_labels: disk_labels.clone(),
+                ..Kept::default()
+            },
             verdicts: Vec::new(),
         },
     };

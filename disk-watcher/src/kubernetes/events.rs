@@ -185,6 +185,17 @@ fn said(kind: Kind, was: &Value, is: &Value) -> Vec<(bool, String, String)> {
                 let reason = if frozen { "VGFrozen" } else { "VGReady" };
                 all.push((frozen, reason.to_owned(), why));
             }
+            let backup = |status: &Value| {
+                let conditions = status["conditions"].as_array().into_iter().flatten();
+                let mut backup = conditions.filter(|c| c["type"] == "BackedUp");
+                backup.next().cloned().unwrap_or_default()
+            };
+            let (before, now) = (backup(was), backup(is));
+            if now.is_object() && before["status"] != now["status"] {
+                let kept = now["status"] == "True";
+                let reason = if kept { "BackupStored" } else { "BackupFailed" };
+                all.push((!kept, reason.to_owned(), text(&now["message"])));
+            }
         }
         Kind::Pool => {
             if was["state"] != is["state"] {
@@ -261,6 +272,20 @@ mod tests {
         assert_eq!(
             reasons(Kind::Group, &group("True"), &group("False")),
             ["VGFrozen"]
+        );
+        let with = |more: Value| {
+            let ready = json!({"type": "Ready", "status": "True"});
+            json!({"class": "a", "conditions": [ready, more]})
+        };
+        let backup = |is: &str| with(json!({"type": "BackedUp", "status": is}));
+        let none = with(json!({"type": "Complete", "status": "True"}));
+        let steps = [("True", "BackupStored"), ("False", "BackupFailed")];
+        for (status, event) in steps {
+            assert_eq!(reasons(Kind::Group, &none, &backup(status)), [event]);
+        }
+        assert_eq!(
+            reasons(Kind::Group, &backup("True"), &backup("True")),
+            [""; 0]
         );
     }
 

@@ -1,40 +1,13 @@
-//! Which nodes a class is for: `spec.nodeSelector`, in Kubernetes' words. Pure.
-//!
-//! Nothing in it is ignored: a key that is not understood might be what kept the class from
-//! a node.
-
-use std::collections::BTreeMap;
+//! Which nodes a class is for: `spec.nodeSelector`. Pure.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A node's labels.
-pub type Labels = BTreeMap<String, String>;
+use crate::labels::{LabelSelector, Labels};
 
-/// See the module. All that is given must hold; without anything it holds for every node.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct NodeSelector {
-    match_labels: Labels,
-    match_expressions: Vec<Expression>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expression {
-    key: String,
-    operator: Operator,
-    #[serde(default)]
-    values: Vec<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-enum Operator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-}
+/// See the module. Without one a class is for every node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeSelector(LabelSelector);
 
 impl NodeSelector {
     /// Takes it out of a class' spec, whose other fields are the same in a file.
@@ -48,45 +21,17 @@ impl NodeSelector {
         let Some(selector) = selector else {
             return Ok(Self::default());
         };
-        let read = Self::deserialize(selector).map_err(|error| {
+        let read = LabelSelector::deserialize(selector).map_err(|error| {
             format!("spec.nodeSelector: {error}; write matchLabels or matchExpressions")
         })?;
-        for expression in &read.match_expressions {
-            let wants = matches!(expression.operator, Operator::In | Operator::NotIn);
-            if wants == expression.values.is_empty() {
-                return Err(format!(
-                    "spec.nodeSelector.matchExpressions: {} {:?} {}",
-                    expression.key,
-                    expression.operator,
-                    if wants {
-                        "needs values"
-                    } else {
-                        "takes no values, remove them"
-                    }
-                ));
-            }
-        }
-        Ok(read)
+        read.check()
+            .map_err(|why| format!("spec.nodeSelector.{why}"))?;
+        Ok(Self(read))
     }
 
     /// Whether a node with these labels is meant.
     pub fn selects(&self, labels: &Labels) -> bool {
-        let mut wanted = self.match_labels.iter();
-        wanted.all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(|e| e.holds(labels))
-    }
-}
-
-impl Expression {
-    fn holds(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
-        let named = || value.is_some_and(|value| self.values.contains(value));
-        match self.operator {
-            Operator::In => named(),
-            Operator::NotIn => !named(),
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-        }
+        self.0.selects(labels)
     }
 }
 
@@ -100,50 +45,12 @@ mod tests {
     }
 
     #[test]
-    fn it_means_what_it_means_elsewhere_in_kubernetes() {
-        let labels = Labels::from([("a".to_owned(), "1".to_owned())]);
-        for (selector, wanted) in [
-            (json!({}), true),
-            (json!({"matchLabels": {"a": "1"}}), true),
-            (json!({"matchLabels": {"a": "1", "b": "1"}}), false),
-            (json!({"matchLabels": {"a": ""}}), false),
-            (
-                json!({"matchExpressions": [{"key": "a", "operator": "In", "values": ["0", "1"]}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "b", "operator": "In", "values": ["1"]}]}),
-                false,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["1"]}]}),
-                false,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["1"]}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]}),
-                true,
-            ),
-            (
-                json!({"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}),
-                false,
-            ),
-        ] {
-            assert_eq!(
-                take(selector.clone()).unwrap().selects(&labels),
-                wanted,
-                "{selector}"
-            );
-        }
+    fn without_one_every_node_is_meant() {
         let mut without = json!({"mode": "Plan"});
-        assert!(
-            NodeSelector::take(&mut without)
-                .unwrap()
-                .selects(&Labels::new())
-        );
+        let all = NodeSelector::take(&mut without).unwrap();
+        assert!(all.selects(&Labels::new()));
+        let one = take(json!({"matchLabels": {"a": "1"}})).unwrap();
+        assert!(!one.selects(&Labels::new()));
     }
 
     #[test]

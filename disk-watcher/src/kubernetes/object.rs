@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::labels::Labels;
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(super) struct Object {
@@ -47,6 +49,7 @@ struct Meta {
     generation: Option<i64>,
     resource_version: Option<String>,
     deletion_timestamp: Option<Time>,
+    labels: Option<Labels>,
     owner_references: Option<Vec<OwnerReference>>,
 }
 
@@ -59,6 +62,7 @@ impl From<Meta> for ObjectMeta {
             generation: meta.generation,
             resource_version: meta.resource_version,
             deletion_timestamp: meta.deletion_timestamp,
+            labels: meta.labels,
             owner_references: meta.owner_references,
             ..Self::default()
         }

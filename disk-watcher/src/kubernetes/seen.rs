@@ -20,7 +20,7 @@ use super::object::Object;
 use crate::metrics::WatchMetrics;
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) api: Api<Object>,
     pub(super) resource: ApiResource,

@@ -5,6 +5,7 @@
 //! nothing here; what is true when it is back is written then.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,9 +22,10 @@ use super::compose::{Told, Verdict};
 use super::difference::{due, set_times};
 use super::events::Events;
 use super::requests::{self, Target};
+use super::secrets::Secrets;
 use super::seen::{Follower, Seen};
-use super::types::{NodeDisk, NodeThinPool, NodeVolumeGroup};
-use super::view::{Kind, Wanted, wanted};
+use super::types::{NodeThinPool, NodeVolumeGroup};
+use super::view::{self, Kind, Wanted, wanted};
 use super::watch::Objects;
 use super::written;
 use crate::status::NodeStatus;
@@ -48,6 +50,8 @@ pub struct Shown {
     pub told: watch::Receiver<Arc<Told>>,
     /// The classes and requests.
     pub objects: Arc<Objects>,
+    /// The journal's folder, with the descriptions of groups.
+    pub journal: PathBuf,
 }
 
 /// See the module.
@@ -63,6 +67,7 @@ pub struct Writing {
     /// Moves with each change of an object of ours.
     own: watch::Receiver<()>,
     events: Events,
+    secrets: Secrets,
     /// When each object was last written.
     last: HashMap<String, Instant>,
     /// Since when nothing wants an object.
@@ -85,17 +90,17 @@ impl Writing {
         let fields = format!("spec.nodeName={node}");
         let all = |resource: ApiResource| follower.kind(resource, false, &fields);
         let objects = BTreeMap::from([
-            (Kind::Disk, all(ApiResource::erase::<NodeDisk>(&()))),
+            (Kind::Disk, shown.objects.disks().clone()),
             (Kind::Group, all(ApiResource::erase::<NodeVolumeGroup>(&()))),
             (Kind::Pool, all(ApiResource::erase::<NodeThinPool>(&()))),
         ]);
         own.mark_unchanged();
+        // The API server takes 128 bytes.
+        let short: String = node.chars().take(110).collect();
+        let manager = format!("disk-watcher/{short}");
         Self {
-            // The API server takes 128 bytes.
-            manager: format!(
-                "disk-watcher/{}",
-                node.chars().take(110).collect::<String>()
-            ),
+            secrets: Secrets::new(client, node, &manager, shown.journal.clone()),
+            manager,
             node: node.to_owned(),
             shown,
             objects,
@@ -144,7 +149,16 @@ impl Writing {
         let (Some(uid), true) = (uid, status.looks > 0) else {
             return;
         };
-        let all = wanted(&self.node, &status);
+        let mut all = wanted(&self.node, &status);
+        for group in &status.groups {
+            let Some(kept) = self.secrets.keep(group).await else {
+                continue;
+            };
+            let mut shown = all.iter_mut().filter(|one| one.kind == Kind::Group);
+            if let Some(one) = shown.find(|one| one.status["uuid"] == group.uuid.as_str()) {
+                one.add_condition(&view::said(&kept));
+            }
+        }
         for one in &all {
             self.show(one, &uid).await;
         }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::schema;
+use crate::labels::LabelSelector;
 
 /// The group of all kinds.
 pub const GROUP: &str = "basalt.storage";
@@ -315,6 +316,7 @@ pub struct NodeVolumeGroupStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopt: Option<String>,
     /// Ready: it may be changed. Complete: all its disks are there. ClassInForce: somebody says how it is cared for.
+    /// BackedUp: its description is in a Secret.
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,
 }
@@ -429,29 +431,12 @@ fn rule(rule: &str, message: &str) -> Value {
 
 fn class(generator: &mut SchemaGenerator) -> Schema {
     let mut schema = schema::class(generator);
-    let strings = json!({"type": "object", "additionalProperties": {"type": "string"}});
-    let expression = json!({
-        "type": "object",
-        "required": ["key", "operator"],
-        "properties": {
-            "key": {"type": "string"},
-            "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
-            "values": {"type": "array", "items": {"type": "string"}},
-        },
-    });
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        properties.insert(
-            "nodeSelector".into(),
-            json!({
-                "type": "object",
-                "description": "The nodes it is for, by their labels; all that run disk-watcher unless written.",
-                "x-kubernetes-preserve-unknown-fields": true,
-                "properties": {
-                    "matchLabels": strings,
-                    "matchExpressions": {"type": "array", "items": expression},
-                },
-            }),
-        );
+        let what =
+            "The nodes it is for, by their labels; all that run disk-watcher unless written.";
+        let mut selector = LabelSelector::json_schema(generator);
+        selector.insert("description".into(), json!(what));
+        properties.insert("nodeSelector".into(), selector.to_value());
     }
     schema
 }
@@ -477,7 +462,7 @@ written_by_people!(
     json!([
         rule(
             &format!(
-                "has(self.select) && ({})",
+                "has(self.select) && (has(self.select.diskLabels) || {})",
                 TELLS_APART
                     .map(|field| format!(
                         "has(self.select.{field}) && size(self.select.{field}) > 0"
@@ -485,7 +470,7 @@ written_by_people!(
                     .join(" || ")
             ),
             "select would take every disk: give at least one of paths, model, vendor, serial, wwid, \
-             transport, media, partitionLabel, partitionType, cel, files",
+             transport, media, partitionLabel, partitionType, cel, files, diskLabels",
         ),
         rule(
             "has(self.volumeGroup.name) && size(self.volumeGroup.name) > 0",

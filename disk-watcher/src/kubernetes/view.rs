@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::types::{
     Extension, NodeDiskStatus, NodeThinPoolStatus, NodeVolumeGroupStatus, Pv, WholeReading, Why,
 };
+use crate::facts::DiskId;
 use crate::status::{
     Condition as Said, DiskState, NodeDisk, NodeStatus, NodeThinPool, NodeVolumeGroup,
 };
@@ -35,6 +36,15 @@ pub struct Wanted {
     pub status: Value,
 }
 
+impl Wanted {
+    /// Says one thing more.
+    pub(super) fn add_condition(&mut self, condition: &Condition) {
+        if let Some(all) = self.status["conditions"].as_array_mut() {
+            all.push(value(condition));
+        }
+    }
+}
+
 /// All that a node shows.
 pub fn wanted(node: &str, status: &NodeStatus) -> Vec<Wanted> {
     let disks = status.disks.iter().map(|disk| Wanted {
@@ -55,6 +65,11 @@ pub fn wanted(node: &str, status: &NodeStatus) -> Vec<Wanted> {
     disks.chain(groups).chain(pools).collect()
 }
 
+/// The name of the NodeDisk object of a disk whose id is its own.
+pub fn disk_object(node: &str, id: &DiskId) -> String {
+    name(node, id.as_str())
+}
+
 /// What tells a disk from the others: its id, where that is its own.
 fn key(disk: &NodeDisk, all: &[NodeDisk]) -> String {
     let name = disk.name.clone();
@@ -67,7 +82,7 @@ fn key(disk: &NodeDisk, all: &[NodeDisk]) -> String {
 }
 
 /// A name that is allowed whatever is in the key, and another for each node and key.
-fn name(node: &str, key: &str) -> String {
+pub(super) fn name(node: &str, key: &str) -> String {
     let digest = Sha256::digest(format!("{node}\0{key}"));
     let digest: String = digest[..6]
         .iter()
@@ -226,7 +241,8 @@ fn of_pool(pool: &NodeThinPool) -> NodeThinPoolStatus {
     }
 }
 
-fn said(said: &Said) -> Condition {
+/// A condition of ours, as of now.
+pub(super) fn said(said: &Said) -> Condition {
     condition(said.kind, said.status, &said.reason, &said.message)
 }
 
@@ -245,7 +261,6 @@ pub(super) fn condition(kind: &str, status: bool, reason: &str, message: &str) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::DiskId;
 
     fn disk(name: &str, id: Option<&str>, state: DiskState) -> NodeDisk {
         NodeDisk {
@@ -282,6 +297,8 @@ mod tests {
         let of = |name, id| names("n1", &[disk(name, id, DiskState::Ready)]).remove(0);
         assert_eq!(of("sda", Some("naa.1")), of("sdb", Some("naa.1")));
         assert_ne!(of("sda", Some("naa.1")), of("sda", Some("naa.2")));
+        let named = disk_object("n1", &DiskId::from("naa.1".to_owned()));
+        assert_eq!(of("sda", Some("naa.1")), named);
         assert_ne!(of("sda", None), of("sdb", None));
         assert_ne!(
             names("n1", &[disk("sda", Some("x"), DiskState::Ready)]),

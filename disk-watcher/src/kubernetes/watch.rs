@@ -19,8 +19,9 @@ use tracing::warn;
 use super::compose::{Told, Wipe};
 use super::object::Object;
 use super::seen::{Follower, Seen};
-use super::types::{DiskClass, DiskRemovalRequest, DiskWipeRequest};
+use super::types::{DiskClass, DiskRemovalRequest, DiskWipeRequest, NodeDisk};
 use super::written::{Kind, Written};
+use crate::config::DiskLabels;
 use crate::metrics::WatchMetrics;
 use crate::status::RequestState;
 
@@ -40,6 +41,7 @@ pub struct Objects {
     classes: Seen,
     removals: Seen,
     wipes: Seen,
+    disks: Seen,
     tick: watch::Sender<()>,
     metrics: WatchMetrics,
 }
@@ -63,11 +65,13 @@ impl Objects {
         let own = format!("metadata.name={node}");
         let removals = ApiResource::erase::<DiskRemovalRequest>(&());
         let wipes = ApiResource::erase::<DiskWipeRequest>(&());
+        let disks = ApiResource::erase::<NodeDisk>(&());
         Arc::new(Self {
             node: follower.store(Api::all(client.clone()), (), &own),
             classes: follower.kind(ApiResource::erase::<DiskClass>(&()), false, ""),
             removals: follower.kind(removals, true, &mine),
             wipes: follower.kind(wipes, true, &mine),
+            disks: follower.kind(disks, false, &format!("spec.nodeName={node}")),
             tick,
             metrics: metrics.clone(),
         })
@@ -80,6 +84,11 @@ impl Objects {
             Kind::Removal => &self.removals,
             Kind::Wipe => &self.wipes,
         }
+    }
+
+    /// The NodeDisk objects of this node.
+    pub(super) fn disks(&self) -> &Seen {
+        &self.disks
     }
 
     pub(super) fn metrics(&self) -> &WatchMetrics {
@@ -125,6 +134,7 @@ impl Objects {
             labels: node.as_ref().map(|node| node.labels().clone()),
             classes: self.written(Kind::Class),
             removals: self.written(Kind::Removal),
+            disk_labels: self.disk_labels(),
             wipes,
         }
     }
@@ -144,6 +154,19 @@ impl Objects {
         let unreadable = all.iter().filter(|object| object.unreadable.is_some());
         self.metrics.unreadable(kind.name(), unreadable.count());
         Some(all)
+    }
+
+    /// The labels of the NodeDisk objects; `None` until all were told once. One that is being
+    /// deleted is gone, and its labels with it.
+    fn disk_labels(&self) -> Option<DiskLabels> {
+        if !self.disks.is_filled() {
+            return None;
+        }
+        let objects = self.disks.store.state();
+        let stay = objects
+            .iter()
+            .filter(|o| o.metadata.deletion_timestamp.is_none());
+        Some(stay.map(|o| (o.name_any(), o.labels().clone())).collect())
     }
 
     /// Asks whether a wipe is still confirmed, if it may have to begin.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tracing::warn;
 
 use super::node_selector::NodeSelector;
-use crate::config::{API_VERSION, Config, DiskClass};
+use crate::config::{API_VERSION, Config, DiskClass, DiskLabels};
 use crate::journal::{recall, remember};
 
 /// The kinds that people write.
@@ -104,6 +104,9 @@ pub struct Kept {
     /// Removal requests. Wipes are not kept: none begins without the API server.
     #[serde(default)]
     pub removals: Vec<Written>,
+    /// The labels of the NodeDisk objects of this node.
+    #[serde(default, skip_serializing_if = "DiskLabels::is_empty")]
+    pub disk_labels: DiskLabels,
 }
 
 impl Kept {
@@ -197,6 +200,7 @@ mod tests {
                 unreadable: None,
             }],
             removals: Vec::new(),
+            disk_labels: [("d".to_owned(), [("a".to_owned(), "1".to_owned())].into())].into(),
         };
         kept.store(dir.path()).unwrap();
         assert_eq!(Kept::load(dir.path()), kept);

@@ -135,6 +135,7 @@ mod tests {
             pools: vec![],
             frozen: vec!["a PV is missing".to_owned()],
             class_in_force: Some(Condition::yes("ClassInForce", "InForce")),
+            secret_changes: 0,
             adopt: None,
         };
         let mut foreign = group.clone();

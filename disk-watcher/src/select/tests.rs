@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::Config;
 use crate::facts::fixture::Tree;
+use crate::labels::Labels;
 
 fn classes(specs: &[&str]) -> Vec<DiskClass> {
     let text: Vec<String> = specs
@@ -71,6 +72,34 @@ fn every_predicate_picks_and_passes() {
             panic!("{spec}")
         };
         assert_eq!(misses[0].field, field, "{spec}");
+    }
+}
+
+#[test]
+fn labels_that_are_not_known_are_not_taken_for_none() {
+    let fast = "select: {diskLabels: {matchLabels: {tier: fast}}}";
+    let not_slow = "select: {model: ['TEST*'], diskLabels: {matchExpressions: [{key: tier, operator: NotIn, values: [slow]}]}}";
+    for (labels, takes_fast, takes_not_slow) in [
+        (None, false, false),
+        (Some(""), false, true),
+        (Some("fast"), true, true),
+        (Some("slow"), false, false),
+    ] {
+        let mut disk = disk();
+        disk.labels = labels.map(|tier| match tier {
+            "" => Labels::new(),
+            tier => Labels::from([("tier".to_owned(), tier.to_owned())]),
+        });
+        for (spec, takes) in [(fast, takes_fast), (not_slow, takes_not_slow)] {
+            match ask(&classes(&[spec])[0], &disk) {
+                Answer::Selected => assert!(takes, "{labels:?} {spec}"),
+                Answer::Missed(misses) => {
+                    assert!(!takes, "{labels:?} {spec}");
+                    assert_eq!(misses[0].field, "spec.select.diskLabels");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
 

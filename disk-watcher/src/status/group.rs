@@ -9,6 +9,7 @@ use lvmd::names::{self, TAG_CLASS};
 use lvmd::units::Bytes;
 use serde::Serialize;
 
+use crate::backup::KEPT;
 use crate::compat;
 use crate::config::{Config, DiskClass, Recalled};
 use crate::status::Condition;
@@ -39,6 +40,9 @@ pub struct NodeVolumeGroup {
     pub frozen: Vec<String>,
     /// Whether the class it was made for is in force here; `None` where it is not ours.
     pub class_in_force: Option<Condition>,
+    /// How many changes of it are kept in a Secret, where there is a cluster; 0 where it is not ours.
+    #[serde(skip)]
+    pub secret_changes: usize,
     /// Where to write its UUID so that it is adopted, where it is not ours.
     pub adopt: Option<String>,
 }
@@ -116,6 +120,11 @@ fn group(view: &VgView, config: &Config, owner: Option<&str>) -> NodeVolumeGroup
             .collect(),
         frozen: view.frozen.iter().map(ToString::to_string).collect(),
         class_in_force: made_for.map(|made_for| in_force(made_for, class, config.unheard)),
+        secret_changes: made_for.map_or(0, |made_for| {
+            // Nobody said that it is not wanted.
+            let class = class.filter(|class| class.name == made_for);
+            class.map_or(KEPT, |class| class.secret_changes)
+        }),
         adopt: (!ours).then(|| adopt(&vg.name, &vg.uuid, class)),
     }
 }
@@ -277,6 +286,9 @@ mod tests {
         assert_eq!(said(&Config::default()), "NoClass");
         let mut config = Config::load(&class).unwrap();
         assert_eq!(said(&config), "InForce");
+        assert_eq!(ours(&Config::default()).secret_changes, KEPT);
+        config.classes[0].secret_changes = 3;
+        assert_eq!(ours(&config).secret_changes, 3);
         config.classes[0].recalled = Some(Recalled::NotSelected);
         assert_eq!(said(&config), "NotSelected");
         config.classes[0].name = "other".into();

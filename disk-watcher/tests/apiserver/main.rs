@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod crds;
+mod labels;
 mod objects;
+mod secrets;
 #[allow(dead_code, reason = "the CSI driver's tests use all of it")]
 #[path = "../../../csi/tests/apiserver/server.rs"]
 mod server;

@@ -1,5 +1,6 @@
 //! What a node shows in objects, and says of classes and requests.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, eventually};
 
-fn disk(name: &str, state: DiskState) -> disk_watcher::status::NodeDisk {
+pub fn disk(name: &str, state: DiskState) -> disk_watcher::status::NodeDisk {
     disk_watcher::status::NodeDisk {
         name: Some(name.to_owned()),
         id: Some(DiskId::from(format!("naa.{name}"))),
@@ -45,7 +46,7 @@ fn disk(name: &str, state: DiskState) -> disk_watcher::status::NodeDisk {
     }
 }
 
-fn status(looks: u64, disks: &[disk_watcher::status::NodeDisk]) -> Arc<NodeStatus> {
+pub fn status(looks: u64, disks: &[disk_watcher::status::NodeDisk]) -> Arc<NodeStatus> {
     Arc::new(NodeStatus {
         looks,
         disks: disks.to_vec(),
@@ -54,15 +55,19 @@ fn status(looks: u64, disks: &[disk_watcher::status::NodeDisk]) -> Arc<NodeStatu
 }
 
 /// A node that shows what it is told to.
-struct Playing {
-    status: watch::Sender<Arc<NodeStatus>>,
+pub struct Playing {
+    pub status: watch::Sender<Arc<NodeStatus>>,
     verdicts: watch::Sender<Arc<Vec<Verdict>>>,
-    _told: watch::Receiver<Arc<Told>>,
+    pub told: watch::Receiver<Arc<Told>>,
     stop: CancellationToken,
 }
 
 impl Playing {
-    fn start(server: &Server, node: &str) -> Self {
+    pub fn start(server: &Server, node: &str) -> Self {
+        Self::with_journal(server, node, Path::new("/nonexistent"))
+    }
+
+    pub fn with_journal(server: &Server, node: &str, journal: &Path) -> Self {
         let stop = CancellationToken::new();
         let (status, shown) = watch::channel(Arc::default());
         let (verdicts, judged) = watch::channel(Arc::default());
@@ -74,12 +79,13 @@ impl Playing {
             verdicts: judged,
             told: told.clone(),
             objects,
+            journal: journal.to_owned(),
         };
         tokio::spawn(Writing::start(&server.client, node, shown, &stop).run());
         Self {
             status,
             verdicts,
-            _told: told,
+            told,
             stop,
         }
     }

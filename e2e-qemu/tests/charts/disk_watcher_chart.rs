@@ -35,6 +35,11 @@ fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
             "Keep one",
         ),
         (
+            "updateStrategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}"
+                .to_owned(),
+            "Take maxSurge out",
+        ),
+        (
             "nodeSelector: {a: b}\nnodeGroups: [{name: x, nodeSelector: {c: d}}]".to_owned(),
             "may be on one node",
         ),
@@ -98,11 +103,20 @@ fn with_the_clusters_objects_it_gets_a_token_and_crds_that_stay() {
     for (kind, count) in [
         ("ClusterRole", 1),
         ("Role", 1),
+        ("RoleBinding", 1),
         ("ValidatingAdmissionPolicy", 1),
         ("ValidatingAdmissionPolicyBinding", 1),
     ] {
         assert_eq!(objects.count(kind), count, "{kind}");
     }
+    let may_write_secrets = |values: &str| {
+        let objects = disk_watcher(values).objects();
+        let rules = objects.one("Role", "disk-watcher")["rules"].to_string();
+        rules.contains("secrets")
+    };
+    assert!(may_write_secrets("kubernetes: {enabled: true}"));
+    let unbound = "kubernetes: {enabled: true, admissionPolicy: false}";
+    assert!(!may_write_secrets(unbound), "nothing would say which");
     let without = disk_watcher("{}").objects();
     assert_eq!(without.count("CustomResourceDefinition"), 0);
     assert_eq!(without.count("ClusterRole"), 0);

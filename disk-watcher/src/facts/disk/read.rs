@@ -58,6 +58,7 @@ pub(in crate::facts) fn read(
         modalias: dir.optional("device/modalias"),
         file: None,
         part: None,
+        labels: None,
         transport,
         sysfs_path: sysfs_path.to_string_lossy().into_owned(),
         scsi_type: dir

@@ -43,6 +43,7 @@ fn told(classes: Vec<Written>) -> Told {
         labels: Some([("disks".to_owned(), "fast".to_owned())].into()),
         classes: Some(classes),
         removals: Some(Vec::new()),
+        disk_labels: Some(DiskLabels::new()),
         wipes: Vec::new(),
     }
 }
@@ -417,4 +418,40 @@ fn a_class_of_a_file_that_takes_no_disk_gives_way_to_an_object() {
         let again = compose(&idle, &told(vec![object.clone()]), &composed.kept);
         assert_eq!(names(&again), [object.name.as_str()], "in force already");
     }
+}
+
+#[test]
+fn labels_of_disks_are_the_last_that_were_told_and_nothing_is_taken_by_old_ones() {
+    let labels: DiskLabels = [(
+        "n1-1".to_owned(),
+        [("tier".to_owned(), "fast".to_owned())].into(),
+    )]
+    .into();
+    let mut file = file("a", "g");
+    let heard = Told {
+        disk_labels: Some(labels.clone()),
+        ..told(Vec::new())
+    };
+    let before = compose(&file, &heard, &Kept::default());
+    assert_eq!(before.config.disk_labels, labels);
+    assert_eq!(before.kept.disk_labels, labels);
+    let away = compose(&file, &Told::default(), &before.kept);
+    assert_eq!(
+        (&away.config.disk_labels, &away.kept),
+        (&labels, &before.kept)
+    );
+    assert!(away.config.unheard);
+    assert_eq!(
+        recalled(&away),
+        [("a", None)],
+        "a file's class needs nobody"
+    );
+    let selector = serde_json::from_value(json!({"matchLabels": {"tier": "fast"}})).unwrap();
+    file.classes[0].select.disk_labels = Some(selector);
+    let away = compose(&file, &Told::default(), &before.kept);
+    assert_eq!(recalled(&away), [("a", Some(Recalled::Unheard))]);
+    assert_eq!(
+        recalled(&compose(&file, &heard, &before.kept)),
+        [("a", None)]
+    );
 }

@@ -147,6 +147,56 @@ impl Bench<'_> {
             Ok(refused.is_err())
         })?;
         make(&ours).context("n1 cannot show its disk")?;
+        let secret = |name: &str, kind: &str| -> Result<()> {
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": kind,
+                "metadata": {"name": name, "namespace": namespace, "annotations": {"kubernetes.io/service-account.name": account}}});
+            let file = self.write("secret.json", &secret.to_string())?;
+            let apply = [
+                "apply",
+                "--server-side",
+                "--force-conflicts",
+                "--field-manager=disk-watcher/n1",
+                "-f",
+            ];
+            self.as_token(&token, &[&apply[..], &[&file, "--validate=false"]].concat())?;
+            Ok(())
+        };
+        let ours_alone = "basalt.storage/volume-group";
+        for _ in 0..2 {
+            secret("vg-n1-0123456789ab", ours_alone).context("n1 cannot keep a description")?;
+        }
+        // One that is not its own, another's whose name begins like its own, and what would be a token.
+        self.kubectl(&[
+            "create",
+            "secret",
+            "generic",
+            "theirs",
+            "-n",
+            namespace,
+            "--from-literal=a=b",
+        ])?;
+        for (name, kind) in [
+            ("theirs", "Opaque"),
+            ("vg-n2-0123456789ab", ours_alone),
+            ("vg-n1-x-0123456789ab", ours_alone),
+            ("vg-n1-ba9876543210", "kubernetes.io/service-account-token"),
+        ] {
+            let refused = secret(name, kind)
+                .err()
+                .with_context(|| format!("n1's token may write {name}"))?;
+            let refused = format!("{refused:#}");
+            ensure!(
+                refused.contains("of groups of that node only"),
+                "{name}: {refused}"
+            );
+        }
+        for verb in ["get", "delete"] {
+            let done = self.as_token(
+                &token,
+                &[verb, "secret", "vg-n1-0123456789ab", "-n", namespace],
+            );
+            ensure!(done.is_err(), "n1's token may {verb} Secrets");
+        }
         let status = ["diskclass", "fast", "--subresource=status"];
         let on = |node: &str| format!(r#"{{"status": {{"nodes": [{{"name": "{node}"}}]}}}}"#);
         self.patch(&token, &status, &on("n1"))?;
@@ -179,7 +229,7 @@ impl Bench<'_> {
         }
         self.as_token(&token, &["delete", "nodedisk", "n1"])?;
         self.context
-            .result("a watcher's token: 3 things of its own node allowed, 4 others refused");
+            .result("a watcher's token: 4 things of its own node allowed, 10 others refused");
         Ok(())
     }
 
