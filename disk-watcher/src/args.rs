@@ -57,6 +57,9 @@ pub struct RunArgs {
     /// Address of /metrics, /healthz and /readyz; 0 is off
     #[arg(long, env = "METRICS_BIND_ADDRESS", default_value = ":8080")]
     pub metrics_bind_address: Bind,
+    /// Who this is in the node's Lease, where there is a cluster; the machine unless given
+    #[arg(long, env = "LEASE_HOLDER", value_name = "NAME")]
+    pub lease_holder: Option<String>,
     /// How many seconds thin_check may take before a pool is activated
     #[arg(long, default_value_t = 600)]
     pub thin_check_limit: u64,

@@ -70,6 +70,8 @@ pub struct Config {
     /// Why nothing of it is begun: the files cannot be used as they are now, and this is what
     /// they said before. Pools are cared for, and what is under way goes on.
     pub held: Option<String>,
+    /// Why nothing is begun although it could be: another disk-watcher has the node's Lease.
+    pub other_acts: Option<String>,
     /// Whether a cluster may ask for more, or no longer for all of this: its API server has
     /// not told yet.
     pub unheard: bool,
@@ -97,6 +99,7 @@ impl Config {
                 removals,
                 wipes,
                 held: None,
+                other_acts: None,
                 unheard: false,
                 disk_labels: DiskLabels::new(),
             }),
@@ -119,6 +122,11 @@ impl Config {
         } else {
             Err(ConfigError::new(problems))
         }
+    }
+
+    /// Why nothing of it is begun; `None`: it may be.
+    pub fn why_held(&self) -> Option<&str> {
+        self.held.as_deref().or(self.other_acts.as_deref())
     }
 
     /// That no class asks for what only a cluster has.

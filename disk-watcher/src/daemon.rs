@@ -35,8 +35,9 @@ use self::source::{Cluster, Source};
 use crate::args::RunArgs;
 use crate::events::Quiet;
 use crate::facts::Root;
-use crate::journal::{Home, Journal};
+use crate::journal::{Home, Journal, Machine};
 use crate::kubernetes::connect;
+use crate::kubernetes::lease::{self, Standing};
 use crate::kubernetes::show::{Shown, Writing};
 use crate::kubernetes::watch::Objects;
 use crate::metrics::{
@@ -69,6 +70,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         accept_journal,
         status_dir,
         metrics_bind_address,
+        lease_holder,
         thin_check_limit,
         log: _,
         log_json: _,
@@ -132,7 +134,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     // Listens before the first look, so that nothing falls between the two.
     let events = disks::listen();
-    let cluster = heard.map(|heard| cluster(&node_name, &journal, board.told(), heard, &stop));
+    // The Lease is kept until nothing of ours is under way any more.
+    let let_go = CancellationToken::new();
+    let me = lease_holder.filter(|me| !me.is_empty());
+    let me = me.unwrap_or_else(|| format!("{node_name}_{}", Machine::here(&node_name).code()));
+    let (cluster, lease) = heard
+        .map(|heard| {
+            let status = board.told();
+            cluster(&node_name, me, &journal, status, heard, &stop, &let_go)
+        })
+        .unzip();
     let held = opened.as_ref().ok().map(Journal::held);
     let (source, composed) = Source::new(file, written, cluster, held);
     config.send_replace(Arc::new(composed));
@@ -184,6 +195,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         error!("the thread of the pools broke");
     }
     let _ = tokio::join!(door, socket);
+    let_go.cancel();
+    if let Some(lease) = lease {
+        let _ = lease.await;
+    }
     info!("ending");
     match ended {
         Some(ended) => ended,
@@ -219,19 +234,22 @@ fn serve(bind: Bind, page: Page, health: Alive, stop: CancellationToken) -> Join
 }
 
 /// Starts to follow the cluster's objects, and to show there what the node has, as soon as its
-/// API server can be asked.
+/// API server can be asked; and keeps the node's Lease for `me` until `let_go`.
 fn cluster(
     node: &str,
+    me: String,
     journal: &Path,
     status: watch::Receiver<Arc<NodeStatus>>,
     metrics: WatchMetrics,
     stop: &CancellationToken,
-) -> Cluster {
+    let_go: &CancellationToken,
+) -> (Cluster, JoinHandle<()>) {
     let (tell, told) = watch::channel(Arc::default());
     let (verdicts, judged) = watch::channel(Arc::default());
+    let (stands, lease) = watch::channel(Standing::default());
     let (node, stop, heard) = (node.to_owned(), stop.clone(), told.clone());
-    let kept = journal.to_owned();
-    tokio::spawn(async move {
+    let (kept, let_go) = (journal.to_owned(), let_go.clone());
+    let task = tokio::spawn(async move {
         let Some(client) = connect::client(Client::try_default, &stop).await else {
             return;
         };
@@ -244,7 +262,10 @@ fn cluster(
             objects,
             journal: kept,
         };
-        Writing::start(&client, &node, shown, &stop).run().await;
+        let writing = Writing::start(&client, &node, shown, &stop).run();
+        let holding = lease::hold(client, &node, &me, stands, let_go);
+        tokio::join!(writing, holding);
     });
-    Cluster::new(told, journal.to_owned(), verdicts)
+    let cluster = Cluster::new(told, journal.to_owned(), verdicts, lease);
+    (cluster, task)
 }

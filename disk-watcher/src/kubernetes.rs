@@ -9,6 +9,7 @@ pub mod compose;
 pub mod connect;
 mod difference;
 mod events;
+pub mod lease;
 pub mod node_selector;
 mod object;
 mod requests;

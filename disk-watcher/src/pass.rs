@@ -199,7 +199,7 @@ impl<R: Runner + Clone> Watcher<R> {
             let why = class.recalled.map(|why| why.to_string());
             remarks.extend(why.map(|why| (class.name.clone(), why)));
         }
-        if self.journal.is_some() && config.held.is_none() {
+        if self.journal.is_some() && config.why_held().is_none() {
             let mut acted = false;
             for class in config
                 .classes
@@ -231,6 +231,9 @@ impl<R: Runner + Clone> Watcher<R> {
         let mut checks = self.preflight.clone();
         let held = config.held.clone();
         checks.push(NodeCheck::new(NodeCheck::CONFIGURATION, held));
+        if let Some(other) = &config.other_acts {
+            checks.push(NodeCheck::new(NodeCheck::ACTS, Some(other.clone())));
+        }
         if self.journal.is_some() || self.no_journal.is_some() {
             let why = self.no_journal.clone();
             checks.push(NodeCheck::new(NodeCheck::JOURNAL, why));
@@ -243,7 +246,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let Some(journal) = &mut self.journal else {
             return;
         };
-        let files = match config.held {
+        let files = match config.why_held() {
             None => crate::files::keep(config, journal),
             Some(_) => crate::files::keep_made(journal),
         };

@@ -12,6 +12,7 @@ use super::reload::ConfigFile;
 use crate::config::Config;
 use crate::journal::Held;
 use crate::kubernetes::compose::{Told, Verdict, compose};
+use crate::kubernetes::lease::Standing;
 use crate::kubernetes::written::Keeper;
 
 /// How long the first look at the disks waits for the API server.
@@ -36,6 +37,10 @@ pub(super) struct Cluster {
     held: Option<Held>,
     keeper: Keeper,
     verdicts: watch::Sender<Arc<Vec<Verdict>>>,
+    /// Whose the node's Lease is.
+    lease: watch::Receiver<Standing>,
+    /// Why the configuration in use is held for it.
+    other_acts: Option<String>,
 }
 
 impl Cluster {
@@ -44,6 +49,7 @@ impl Cluster {
         told: watch::Receiver<Arc<Told>>,
         journal: PathBuf,
         verdicts: watch::Sender<Arc<Vec<Verdict>>>,
+        lease: watch::Receiver<Standing>,
     ) -> Self {
         Self {
             told,
@@ -51,16 +57,21 @@ impl Cluster {
             held: None,
             keeper: Keeper::open(journal),
             verdicts,
+            lease,
+            other_acts: None,
         }
     }
 
     fn has_news(&self, held: Option<&Held>) -> bool {
-        !Arc::ptr_eq(&self.used, &self.told.borrow()) || self.held.as_ref() != held
+        !Arc::ptr_eq(&self.used, &self.told.borrow())
+            || self.held.as_ref() != held
+            || self.lease.borrow().against() != self.other_acts.as_deref()
     }
 
     fn compose(&mut self, written: &Config, held: Option<Held>) -> Config {
         self.used = self.told.borrow_and_update().clone();
         self.held = held;
+        self.other_acts = self.lease.borrow_and_update().against().map(str::to_owned);
         let composed = compose(written, &self.used, self.keeper.kept(), self.held.as_ref());
         self.keeper.keep(composed.kept);
         let verdicts = Arc::new(composed.verdicts);
@@ -72,7 +83,10 @@ impl Cluster {
             *before = verdicts;
             true
         });
-        composed.config
+        Config {
+            other_acts: self.other_acts.clone(),
+            ..composed.config
+        }
     }
 }
 
@@ -106,8 +120,13 @@ impl Source {
         let Some(cluster) = &mut self.cluster else {
             return;
         };
-        let mut told = cluster.told.clone();
-        let all = told.wait_for(|told| told.is_complete());
+        let (mut told, mut lease) = (cluster.told.clone(), cluster.lease.clone());
+        let all = async {
+            let _ = told.wait_for(|told| told.is_complete()).await;
+            let _ = lease
+                .wait_for(|standing| *standing != Standing::Unknown)
+                .await;
+        };
         if tokio::time::timeout(FIRST_ANSWER, all).await.is_err() {
             warn!(
                 classes = cluster.keeper.kept().classes.len(),
@@ -124,6 +143,9 @@ impl Source {
                 () = self.file.touched() => {}
                 changed = cluster.told.changed() => if changed.is_err() {
                     // Nobody tells any more: the program ends.
+                    std::future::pending::<()>().await;
+                },
+                changed = cluster.lease.changed() => if changed.is_err() {
                     std::future::pending::<()>().await;
                 },
             },
@@ -158,6 +180,43 @@ fn log_refusals(before: &[Verdict], now: &[Verdict]) {
                 warn!(kind, name, reason = why.reason, message = %why.message, "refused");
             }
             None => info!(kind, name, generation = verdict.generation, "in use"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sources;
+
+    const CLASS: &str = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: a}\nspec:\n  mode: Enforce\n  select: {model: [x]}\n  volumeGroup: {name: g}\n";
+
+    #[tokio::test]
+    async fn while_another_has_the_lease_nothing_is_begun_and_without_an_answer_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sources = Sources::documents(dir.path().join("config.yaml"));
+        sources.kubernetes = true;
+        std::fs::write(&sources.config, CLASS).unwrap();
+        let (file, written) = ConfigFile::open(sources, dir.path());
+        let (lease, standing) = watch::channel(Standing::Unknown);
+        let (_tell, told) = watch::channel(Arc::default());
+        let verdicts = watch::Sender::default();
+        let cluster = Cluster::new(told, dir.path().to_owned(), verdicts, standing);
+        let (mut source, mut config) = Source::new(file, written, Some(cluster), None);
+        let class = config.clone();
+        for (standing, held) in [
+            (Standing::Ours { token: 1 }, None),
+            (Standing::Denied("b has it".into()), Some("b has it")),
+            (Standing::Denied("c has it".into()), Some("c has it")),
+            (Standing::Unknown, None),
+        ] {
+            lease.send_replace(standing.clone());
+            config = source.changed(&config, None).unwrap_or(config);
+            assert_eq!(config.other_acts.as_deref(), held, "{standing:?}");
+            assert_eq!(
+                config.classes, class.classes,
+                "pools are cared for as before"
+            );
         }
     }
 }

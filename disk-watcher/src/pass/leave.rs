@@ -337,7 +337,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 Some(_) if !request.certain => (RequestState::Waiting, removal::UNHEARD.to_owned()),
                 Some(claim) => (
                     RequestState::Waiting,
-                    match &config.held {
+                    match config.why_held() {
                         Some(why) => format!("nothing is begun: {why}"),
                         None => format!(
                             "class {} is not in mode Enforce, or did not get to it yet",

@@ -39,7 +39,7 @@ impl<R> Watcher<R> {
     /// name out of the file and putting it back is how a person binds it anew. While the file
     /// cannot be used all stay as they are.
     pub(super) fn bind_names(&mut self, config: &Config, judged: &[Judged]) {
-        let (Some(journal), None) = (&mut self.journal, &config.held) else {
+        let (Some(journal), None) = (&mut self.journal, config.why_held()) else {
             return;
         };
         let written: Vec<&str> = config

@@ -60,7 +60,7 @@ impl<R: Runner + Clone> Watcher<R> {
         self.end_wipe(config).await;
         let node = self.node_name.clone();
         for request in config.wipes.iter().filter(|request| request.node == node) {
-            let (state, message) = self.wipe_one(request, config.held.as_deref(), judged, groups);
+            let (state, message) = self.wipe_one(request, config.why_held(), judged, groups);
             self.requests.push(NodeRequest {
                 kind: "DiskWipeRequest",
                 name: request.name.clone(),

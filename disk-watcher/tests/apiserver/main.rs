@@ -6,6 +6,7 @@
 
 mod crds;
 mod labels;
+mod lease;
 mod objects;
 mod secrets;
 #[allow(dead_code, reason = "the CSI driver's tests use all of it")]

@@ -197,6 +197,21 @@ impl Bench<'_> {
             );
             ensure!(done.is_err(), "n1's token may {verb} Secrets");
         }
+        let lease = |node: &str| -> Result<()> {
+            let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": format!("disk-watcher-{node}"), "namespace": namespace}, "spec": {"holderIdentity": "on-n1"}});
+            let file = self.write("lease.json", &lease.to_string())?;
+            self.as_token(&token, &["create", "-f", &file, "--validate=false"])?;
+            Ok(())
+        };
+        lease("n1").context("n1 cannot take its Lease")?;
+        let refused = lease("n2")
+            .err()
+            .context("n1's token may take n2's Lease")?;
+        ensure!(
+            format!("{refused:#}").contains("the Lease of that node only"),
+            "{refused:#}"
+        );
         let status = ["diskclass", "fast", "--subresource=status"];
         let on = |node: &str| format!(r#"{{"status": {{"nodes": [{{"name": "{node}"}}]}}}}"#);
         self.patch(&token, &status, &on("n1"))?;
@@ -229,7 +244,7 @@ impl Bench<'_> {
         }
         self.as_token(&token, &["delete", "nodedisk", "n1"])?;
         self.context
-            .result("a watcher's token: 4 things of its own node allowed, 10 others refused");
+            .result("a watcher's token: 5 things of its own node allowed, 11 others refused");
         Ok(())
     }
 
