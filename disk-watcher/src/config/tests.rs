@@ -18,6 +18,33 @@ fn refusal(result: Result<DiskClass, ConfigError>) -> String {
     result.unwrap_err().to_string()
 }
 
+/// Readers copy these: each is whole, and changes nothing unless its page says so.
+#[test]
+fn the_documents_in_docs_are_valid_and_classes_are_in_mode_plan() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let (mut classes, mut requests) = (0, 0);
+    for page in std::fs::read_dir(docs).unwrap() {
+        let page = page.unwrap().path();
+        if page.extension().is_none_or(|x| x != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&page).unwrap();
+        for mark in ["```yaml class\n", "```yaml request\n"] {
+            for block in text.split(mark).skip(1) {
+                let (block, _) = block.split_once("\n```").unwrap();
+                let config = Config::load(&format!("{block}\n"));
+                let config = config.unwrap_or_else(|e| panic!("{}: {e}\n{block}", page.display()));
+                let plans = config.classes.iter().all(|class| class.mode == Mode::Plan);
+                assert!(plans, "{}:\n{block}", page.display());
+                classes += config.classes.len();
+                requests += config.removals.len();
+            }
+        }
+    }
+    assert!(classes > 9, "{classes} classes");
+    assert!(requests > 1, "{requests} requests");
+}
+
 #[test]
 fn the_example_is_valid_and_says_what_it_shows() {
     let config = Config::load(include_str!("../../examples/config.yaml")).unwrap();

@@ -16,7 +16,7 @@ const NAMESPACE: &str = "topolvm-system";
 /// A release of TopoLVM's chart before the one that the cluster's images are of: 15.5.2.
 const OLDER: &str = "github.com/topolvm/topolvm@v0.36.3";
 /// The values of TrueCharts' guide, in the workspace.
-pub(super) const GUIDE: &str = "e2e-qemu/tests/charts/values/guide.yaml";
+pub(super) const GUIDE: &str = "charts/topolvm/examples/truecharts.yaml";
 
 /// See the module.
 pub(super) fn taken(context: &Context) -> Result<()> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::helm::{argv, container, pod, topolvm, workspace};
 use crate::inventory::facts;
 
-const GUIDE: &str = include_str!("values/guide.yaml");
+const GUIDE: &str = include_str!("../../../charts/topolvm/examples/truecharts.yaml");
 
 fn words(value: &Value, key: &str) -> Vec<String> {
     let list = value.as_array().into_iter().flatten();

@@ -12,7 +12,7 @@ const SETS: [(&str, &str, &str); 4] = [
     ("defaults", "{}", include_str!("upstream/defaults.json")),
     (
         "seed000",
-        include_str!("values/guide.yaml"),
+        include_str!("../../../charts/topolvm/examples/truecharts.yaml"),
         include_str!("upstream/seed000.json"),
     ),
     (

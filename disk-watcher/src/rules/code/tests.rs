@@ -33,6 +33,23 @@ fn every_code_is_documented_in_its_own_words() {
 }
 
 #[test]
+fn every_code_is_in_one_section_of_troubleshooting() {
+    const PAGE: &str = include_str!("../../../../docs/troubleshooting.md");
+    let lists: Vec<&str> = PAGE.split("\n## ").skip(1).collect();
+    let lists: Vec<&str> = lists
+        .iter()
+        .filter_map(|text| text.split("\n\n").nth(1))
+        .collect();
+    for row in rows() {
+        let name = row.split(' ').nth(1).unwrap();
+        let found = lists
+            .iter()
+            .filter(|list| list.starts_with('`') && list.contains(name));
+        assert_eq!(found.count(), 1, "docs/troubleshooting.md, {name}");
+    }
+}
+
+#[test]
 fn every_reason_why_a_pool_does_not_grow_is_documented() {
     let (_, body) = include_str!("../../extend.rs")
         .split_once("pub fn code(&self)")
