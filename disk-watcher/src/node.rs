@@ -291,6 +291,7 @@ pub fn ours(journal: Option<&crate::journal::Journal>) -> Ours {
                 .claims()
                 .map(|claim| claim.pv_uuid.clone())
                 .collect::<BTreeSet<_>>(),
+            disks: (journal.claims()).map(|claim| claim.disk.clone()).collect(),
         },
     }
 }

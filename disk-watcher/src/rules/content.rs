@@ -70,6 +70,7 @@ pub(super) fn it_is_blank(
         let (label, kind) = (partition.label.as_deref(), partition.type_guid.as_deref());
         system_partition(label.unwrap_or_default(), kind.unwrap_or_default(), reasons);
     }
+    partition::none_of_it_is_ours(evidence, reasons);
     if let Some(part) = &evidence.facts.part {
         partition::it_is_nobodys(part, evidence.around, reasons);
     }

@@ -55,6 +55,8 @@ pub struct Ours {
     pub owner: Option<String>,
     /// The UUIDs of the PVs in the journal.
     pub pv_uuids: BTreeSet<String>,
+    /// The ids of their disks and partitions.
+    pub disks: BTreeSet<DiskId>,
 }
 
 /// What stands on a disk.

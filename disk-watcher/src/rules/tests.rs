@@ -49,7 +49,7 @@ impl Case {
             preflight: Vec::new(),
             ours: Ours {
                 owner: Some("me".to_owned()),
-                pv_uuids: BTreeSet::new(),
+                ..Ours::default()
             },
             lvm: Ok(LvmView::default()),
             content: Content::Probed(blank()),

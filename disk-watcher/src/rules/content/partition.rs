@@ -2,9 +2,9 @@
 //! it, and nothing covers the whole disk that it is on. What the partitions beside it are for does not
 //! matter.
 
-use super::super::{Code, Content, Reasons};
+use super::super::{Code, Content, Evidence, Reasons};
 use super::system_partition;
-use crate::facts::Part;
+use crate::facts::{DiskId, Part};
 
 /// Names of partitions that Talos makes a file system or swap on (UserVolumeConfig,
 /// SwapVolumeConfig): for a moment they are blank. Its raw volumes begin with `r-`.
@@ -16,6 +16,16 @@ const SYSTEM_ATTRIBUTES: u64 = 0b101;
 const READ_ONLY: u64 = 1 << 60;
 /// The signatures that the disk of a partition has.
 const TABLES: [&str; 3] = ["gpt", "gpt-backup", "pmbr"];
+
+/// A disk of which a partition is ours is not free when its table was lost: what stands on that is
+/// far from the places that are read of a disk.
+pub(super) fn none_of_it_is_ours(evidence: &Evidence<'_>, reasons: &mut Reasons) {
+    let id = evidence.facts.identify();
+    let is_on_it = |part: &&DiskId| id.id().is_some_and(|disk| part.is_part_of(disk));
+    for part in evidence.ours.disks.iter().filter(is_on_it) {
+        reasons.add(Code::HasPartitions, format!("{part} is ours"));
+    }
+}
 
 pub(super) fn it_is_nobodys(part: &Part, disk: Option<&Content>, reasons: &mut Reasons) {
     if let Some(entry) = &part.entry {

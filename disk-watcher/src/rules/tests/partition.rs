@@ -253,3 +253,19 @@ fn a_class_takes_partitions_or_whole_disks() {
     let unknown = case(|c| c.part().entry = None);
     assert_eq!(unknown.judge().selection, Selection::Nobody);
 }
+
+#[test]
+fn a_disk_whose_table_was_lost_is_not_free_while_a_partition_of_it_is_ours() {
+    let mut whole = Case::clean();
+    let id = whole.tree.disk("sda").identify().id().unwrap().clone();
+    assert_eq!(whole.codes(), BTreeSet::new());
+    let other = crate::facts::DiskId::from("naa.2".to_owned());
+    for (disk, free) in [(other, true), (id, false)] {
+        let part = disk.of_part("f47ac10b-58cc-4372-a567-0e02b2c3d479");
+        whole.ours.disks = BTreeSet::from([part]);
+        let judgement = whole.judge();
+        let cleared = matches!(judgement.verdict, Verdict::Cleared { .. });
+        assert_eq!(cleared, free, "{disk}: {judgement:?}");
+        assert_eq!(whole.codes().contains("HasPartitions"), !free);
+    }
+}
