@@ -13,7 +13,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words
         .filter(|word| {
-            ["topolvm_", "lvmd_", "diskwatcher_"]
+            ["topolvm_", "lvmd_", "diskwatcher_", "basalt_"]
                 .iter()
                 .any(|p| word.starts_with(p))
         })
@@ -24,6 +24,8 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 /// What the programs export, by the names in their sources; the library adds what belongs to a type.
 fn exported(name: &str) -> bool {
     let sources = [
+        "scheduler/src/metrics.rs",
+        "csi/src/webhook/http.rs",
         "lvmd/src/metrics.rs",
         "lvmd/src/metrics/classes.rs",
         "disk-watcher/src/metrics.rs",
