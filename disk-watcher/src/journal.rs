@@ -130,7 +130,10 @@ pub enum JournalError {
         code: String,
     },
     /// A file in it is not what we wrote.
-    #[error("journal {} is damaged: {why}; no disk is acted on until a person has looked", path.display())]
+    #[error(
+        "journal {} is damaged: {why}; no disk is acted on until a person has looked; if a later disk-watcher wrote it, run that one again",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -3,6 +3,9 @@
 //! machine it was made: systemd's machine-id, which Talos keeps with its STATE partition over
 //! reboots and upgrades, and the name of the node, since a clone may have kept its machine-id.
 //! Both are kept as digests.
+//!
+//! Where nobody says how the node is called it has the host's name. When it is given a name later, and machine-id and
+//! host's name are what they were, nothing was renamed: the journal is that of this machine.
 
 use std::path::Path;
 
@@ -21,6 +24,9 @@ pub struct Machine {
     id: Option<String>,
     /// Of the name of the node.
     node: String,
+    /// Of the host's name now, which the node has where nobody says another; `None`: not known.
+    #[serde(skip)]
+    host: Option<String>,
 }
 
 /// How a journal stands to this machine.
@@ -45,6 +51,15 @@ impl Machine {
         Self {
             id: id.map(str::trim).filter(is_id).map(|id| digest("id", id)),
             node: digest("node", node),
+            host: None,
+        }
+    }
+
+    /// The same, where the host's name is known.
+    fn called(self, host: Option<&str>) -> Self {
+        Self {
+            host: host.map(|host| digest("node", host)),
+            ..self
         }
     }
 
@@ -54,7 +69,8 @@ impl Machine {
             crate::facts::HostProof::Proven(_) => lasting_id(Path::new("/proc/1/root")),
             _ => None,
         };
-        Self::new(text.as_deref(), node)
+        let host = nix::unistd::gethostname().ok();
+        Self::new(text.as_deref(), node).called(host.as_deref().and_then(|host| host.to_str()))
     }
 
     /// What a person hands back to say that a journal belongs to this machine. It says so of no
@@ -67,6 +83,10 @@ impl Machine {
     fn kin(&self, made: &Self) -> Kin {
         match (self.id == made.id, self.node == made.node) {
             (true, true) => Kin::Same,
+            // It had the host's name, which is the same still, because it was given none.
+            (true, false) if self.id.is_some() && self.host.as_ref() == Some(&made.node) => {
+                Kin::Same
+            }
             (true, false) if self.id.is_some() => Kin::Renamed,
             // It has got a machine-id since.
             (false, true) if made.id.is_none() => Kin::Same,
@@ -99,7 +119,7 @@ impl Machine {
                 code: self.code(),
             });
         }
-        if made.as_ref() == Some(self) {
+        if made.is_some_and(|made| (made.id, made.node) == (self.id.clone(), self.node.clone())) {
             return Ok(());
         }
         write_json(&path, self)
@@ -181,6 +201,27 @@ mod tests {
         other.check(dir.path(), Some(&other.code())).unwrap();
         other.check(dir.path(), None).unwrap();
         assert!(here.check(dir.path(), None).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_given_later_renames_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let guessed = Machine::new(Some(ONE), "host").called(Some("host"));
+        guessed.check(dir.path(), None).unwrap();
+        let given = |id, host| Machine::new(id, "n1").called(Some(host));
+        for (other, kin) in [
+            (given(Some(ONE), "clone"), Kin::Renamed),
+            (given(Some(TWO), "host"), Kin::Other),
+            (given(None, "host"), Kin::Other),
+        ] {
+            assert_eq!(other.kin_of(dir.path()).unwrap(), kin, "{other:?}");
+            assert!(other.check(dir.path(), None).is_err());
+        }
+        let given = given(Some(ONE), "host");
+        given.check(dir.path(), None).unwrap();
+        given.check(dir.path(), None).unwrap();
+        // Which name a host has says nothing of a journal that was made under a given one.
+        assert_eq!(guessed.kin_of(dir.path()).unwrap(), Kin::Renamed);
     }
 
     #[test]
