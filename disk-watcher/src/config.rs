@@ -17,6 +17,7 @@ mod recalled;
 mod request;
 pub(crate) mod schema;
 mod sources;
+mod unsupported;
 mod values;
 
 use std::collections::BTreeMap;
@@ -508,16 +509,51 @@ pub struct ThinPool {
     pub name: String,
     /// The size of its data volume.
     pub size: PoolSize,
+    /// The size it is expected to grow to, for which chunk and metadata are chosen; `None`: four
+    /// times its first size.
+    pub expected_max_size: Option<Bytes>,
     /// The size of a chunk; `None`: chosen for the size of the pool.
     pub chunk_size: Option<Bytes>,
     /// The size of its metadata volume.
     pub metadata: Metadata,
     /// Whether the group keeps a spare as large as the metadata, for repair.
     pub spare: bool,
+    /// Whether what nobody wrote reads as zeroes; else as what was there before.
+    pub zero: bool,
+    /// What it does with discards.
+    pub discards: Discards,
+    /// Whether it grows to its share of the group when that grows.
+    pub follow_vg: bool,
     /// What it does with writes when it is full.
     pub when_full: WhenFull,
     /// How it grows as it fills.
     pub auto_extend: AutoExtend,
+}
+
+/// What a thin pool does with discards (lvmthin(7)).
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, Serialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Discards {
+    /// Its chunks become free, and its disks are told.
+    #[default]
+    Passdown,
+    /// Its chunks become free.
+    Nopassdown,
+    /// Nothing.
+    Ignore,
+}
+
+impl Discards {
+    /// As lvm has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passdown => "passdown",
+            Self::Nopassdown => "nopassdown",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 /// How large the metadata volume is.
@@ -529,6 +565,8 @@ pub enum Metadata {
         min: Option<Bytes>,
         /// Never larger.
         max: Bytes,
+        /// Times what the data takes when each chunk is mapped once.
+        snapshot_factor: u32,
     },
     /// Exactly this.
     Fixed(Bytes),
@@ -541,7 +579,7 @@ impl Metadata {
         match *self {
             Self::Fixed(size) => size,
             Self::Auto { min: Some(min), .. } => min,
-            Self::Auto { min: None, max } => Bytes(group.0 / 50)
+            Self::Auto { min: None, max, .. } => Bytes(group.0 / 50)
                 .min(Bytes(GIB))
                 .max(METADATA_MIN)
                 .min(max),

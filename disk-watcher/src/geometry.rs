@@ -58,15 +58,20 @@ pub fn pool(
 ) -> Result<PoolGeometry, DoesNotFit> {
     let group = Bytes(extents.saturating_mul(extent_size.0));
     let data = wanted.size.within(group).round_down(extent_size.0).0 / extent_size.0.max(1);
-    let expected = data
-        .saturating_mul(extent_size.0)
-        .saturating_mul(EXPECTED_GROWTH);
-    let chunk = wanted
-        .chunk_size
-        .unwrap_or_else(|| Bytes(chunk_for(expected)));
+    let bytes = data.saturating_mul(extent_size.0);
+    let expected = match wanted.expected_max_size {
+        Some(expected) => expected.0.max(bytes),
+        None => bytes.saturating_mul(EXPECTED_GROWTH),
+    };
+    let chunk = wanted.chunk_size.unwrap_or_else(|| chunk_for(expected));
     let estimate = expected.div_ceil(chunk.0.max(1)).saturating_mul(PER_CHUNK);
     let metadata = match wanted.metadata {
-        Metadata::Auto { max, .. } => {
+        Metadata::Auto {
+            max,
+            snapshot_factor,
+            ..
+        } => {
+            let estimate = estimate.saturating_mul(snapshot_factor.into());
             Bytes(estimate.max(wanted.metadata.floor(group).0).min(max.0))
         }
         Metadata::Fixed(size) => size,
@@ -89,13 +94,18 @@ pub fn pool(
     })
 }
 
+/// How much data a pool with this chunk can ever have, with so much metadata.
+pub fn addressable(chunk: Bytes, metadata: Bytes) -> Bytes {
+    Bytes((metadata.0 / PER_CHUNK).saturating_mul(chunk.0))
+}
+
 /// The smallest chunk with which the metadata of `bytes` stays within its goal.
-fn chunk_for(bytes: u64) -> u64 {
+pub fn chunk_for(bytes: u64) -> Bytes {
     let mut chunk = CHUNKS.0;
     while chunk < CHUNKS.1 && bytes.div_ceil(chunk).saturating_mul(PER_CHUNK) > METADATA_GOAL {
         chunk *= 2;
     }
-    chunk
+    Bytes(chunk)
 }
 
 impl PoolGeometry {
@@ -107,6 +117,8 @@ impl PoolGeometry {
             chunk_bytes: self.chunk.0,
             metadata_bytes: self.metadata_extents * extent_size.0,
             spare: wanted.spare,
+            zero: wanted.zero,
+            discards: wanted.discards.as_str(),
             tags,
         }
     }
@@ -123,12 +135,17 @@ mod tests {
         ThinPool {
             name: "pool0".into(),
             size,
+            expected_max_size: None,
             chunk_size: None,
             metadata: Metadata::Auto {
                 min: None,
                 max: Bytes(15 * GIB),
+                snapshot_factor: 1,
             },
             spare: true,
+            zero: true,
+            discards: crate::config::Discards::Passdown,
+            follow_vg: false,
             when_full: crate::config::WhenFull::Queue,
             auto_extend: crate::config::AutoExtend::default(),
         }
@@ -142,6 +159,38 @@ mod tests {
             assert_eq!(geometry.chunk, Bytes(chunk), "{}", Bytes(size));
             assert!(geometry.metadata_extents * extent.0 <= GIB + extent.0);
         }
+    }
+
+    #[test]
+    fn chunk_and_metadata_are_those_of_the_size_a_person_expects() {
+        let extent = Bytes(4 * MIB);
+        let made = |change: fn(&mut ThinPool)| {
+            let mut wanted = wanted("50%");
+            change(&mut wanted);
+            pool(&wanted, 10 * TIB / extent.0, extent).unwrap()
+        };
+        // Else 20 TiB, four times its first size.
+        let small = made(|pool| pool.expected_max_size = Some(Bytes(6 * TIB)));
+        assert_eq!(small.chunk, Bytes(512 * KIB));
+        assert_eq!(small.metadata_extents * extent.0, GIB);
+        let large = made(|pool| pool.expected_max_size = Some(Bytes(100 * TIB)));
+        assert_eq!(large.chunk, Bytes(8 * MIB));
+        let less = made(|pool| pool.expected_max_size = Some(Bytes(GIB)));
+        assert_eq!(less.chunk, Bytes(512 * KIB), "it is made larger than that");
+        let fixed = made(|pool| {
+            pool.chunk_size = Some(Bytes(256 * KIB));
+            pool.expected_max_size = Some(Bytes(32 * TIB));
+        });
+        assert_eq!(fixed.metadata_extents * extent.0, 8 * GIB);
+        let snapshots = made(|pool| {
+            pool.expected_max_size = Some(Bytes(8 * TIB));
+            pool.metadata = Metadata::Auto {
+                min: None,
+                max: Bytes(15 * GIB),
+                snapshot_factor: 3,
+            };
+        });
+        assert_eq!(snapshots.metadata_extents * extent.0, 3 * GIB);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lvmd::cmd::Runner;
+use lvmd::config::DEFAULT_GATE_PERCENT as GATE;
 use lvmd::dm;
 use lvmd::lvm::lock_dir::{self, Places};
 use lvmd::lvm::model::Lv;
@@ -34,8 +35,6 @@ use crate::node::NodeReader;
 use crate::status::NodeThinPool;
 use crate::thin_check::ThinCheck;
 
-/// The real usage, in percent, from which on lvmd makes no volumes unless told otherwise.
-const GATE: u8 = 95;
 /// How soon something that failed outside an extension is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 

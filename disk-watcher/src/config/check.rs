@@ -15,7 +15,7 @@ use super::raw::{self, Document};
 use super::values::{Percent, PoolSize};
 use super::{
     Activation, DEFAULT_MIN_SIZE, DiskClass, Exclude, Limits, RequireZeroed, Safety, Select,
-    VolumeGroup, lvm_name,
+    VolumeGroup, lvm_name, unsupported,
 };
 use crate::backup::KEPT;
 use crate::labels::LabelSelector;
@@ -115,11 +115,12 @@ impl Check<'_> {
         }
     }
 
-    fn not_yet(&mut self, field: impl Into<String>, line: u64) {
+    fn not_yet(&mut self, field: &str, line: u64) {
         self.problems.push(Problem::NotYet {
             class: self.class.clone(),
-            field: field.into(),
+            field: field.to_owned(),
             line,
+            why: unsupported::why(field),
         });
     }
 

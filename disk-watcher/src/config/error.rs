@@ -32,8 +32,8 @@ pub enum Problem {
         /// What is wrong and what to do.
         what: String,
     },
-    /// A field of the planned API that does nothing yet.
-    #[error("class {class:?}: not supported yet: {field} (line {line}), remove it")]
+    /// A field of the planned API that does nothing.
+    #[error("class {class:?}: not supported: {field} (line {line}), remove it: {why}")]
     NotYet {
         /// The class.
         class: String,
@@ -41,6 +41,8 @@ pub enum Problem {
         field: String,
         /// Its line in the file.
         line: u64,
+        /// Why it does nothing, and what does instead.
+        why: &'static str,
     },
     /// A request that cannot be meant.
     #[error("{kind} {name:?}: {what}")]

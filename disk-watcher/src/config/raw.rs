@@ -13,7 +13,7 @@ use super::auto_extend::{AutoExtend, WhenFull};
 use super::error::Problem;
 use super::schema::{Share, Size, Time};
 use super::values::{DurationText, PoolSize, SizeOr};
-use super::{API_VERSION, Activation, Discovery, Media, Mode, WipeMethod};
+use super::{API_VERSION, Activation, Discards, Discovery, Media, Mode, WipeMethod};
 use crate::facts::Transport;
 use crate::labels::LabelSelector;
 
@@ -269,8 +269,10 @@ pub(super) struct ThinPool {
     /// The size of its data: a share of the group, or a size.
     #[schemars(with = "Option<Share>")]
     pub(super) size: Option<PoolSize>,
-    #[schemars(skip)]
-    expected_max_size: Later,
+    /// The size it is expected to grow to, for which chunk and metadata are chosen when it is made; four times its first
+    /// size unless written.
+    #[schemars(with = "Option<Size>")]
+    pub(super) expected_max_size: Option<Bytes>,
     /// The size of a chunk.
     pub(super) chunk_size: Option<SizeOr<Chunk>>,
     /// The size of its metadata.
@@ -279,10 +281,11 @@ pub(super) struct ThinPool {
     metadata_device: Later,
     /// Whether the group keeps room to repair the metadata; true unless written.
     pub(super) spare: Option<bool>,
-    #[schemars(skip)]
-    zero: Later,
-    #[schemars(skip)]
-    discards: Later,
+    /// Whether what nobody wrote reads as zeroes; true unless written. Without it a volume shows what others left.
+    pub(super) zero: Option<bool>,
+    /// What it does with discards; passdown unless written.
+    #[serde(default)]
+    pub(super) discards: Discards,
     /// What it does with writes when it is full; queue unless written.
     #[serde(default)]
     pub(super) when_full: WhenFull,
@@ -290,9 +293,9 @@ pub(super) struct ThinPool {
     stripes: Later,
     #[schemars(skip)]
     raid: Later,
-    #[schemars(skip)]
-    #[serde(rename = "followVG")]
-    follow_vg: Later,
+    /// Whether it grows to its share of the group when disks join; false unless written: it grows as it fills.
+    #[serde(default, rename = "followVG")]
+    pub(super) follow_vg: bool,
     /// How it grows as it fills.
     #[serde(default)]
     pub(super) auto_extend: AutoExtend,
@@ -326,8 +329,9 @@ pub(super) enum ChunkPolicy {
 pub(super) struct PoolMetadata {
     /// Auto.
     pub(super) policy: Option<MetadataPolicy>,
-    #[schemars(skip)]
-    pub(super) snapshot_factor: Later,
+    /// Times what the data takes when each chunk is mapped once; 1 unless written. Snapshots that differ much take more.
+    #[schemars(range(min = 1, max = 16))]
+    pub(super) snapshot_factor: Option<u32>,
     /// The smallest.
     /// Never smaller.
     #[schemars(with = "Option<Size>")]
@@ -364,13 +368,9 @@ impl Spec {
         ];
         if let Some(pool) = &self.thin_pool {
             named.extend([
-                ("spec.thinPool.expectedMaxSize", &pool.expected_max_size),
                 ("spec.thinPool.metadataDevice", &pool.metadata_device),
-                ("spec.thinPool.zero", &pool.zero),
-                ("spec.thinPool.discards", &pool.discards),
                 ("spec.thinPool.stripes", &pool.stripes),
                 ("spec.thinPool.raid", &pool.raid),
-                ("spec.thinPool.followVG", &pool.follow_vg),
                 ("spec.thinPool.onExhaustion", &pool.on_exhaustion),
             ]);
         }

@@ -58,7 +58,8 @@ fn the_example_is_valid_and_says_what_it_shows() {
         pool.metadata,
         Metadata::Auto {
             min: Some(Bytes(GIB)),
-            max: METADATA_MAX
+            max: METADATA_MAX,
+            snapshot_factor: 2
         }
     );
     assert_eq!(config.class("bulk").unwrap().thin_pool, None);
@@ -134,17 +135,8 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             "  safety: {requireZeroed: Trimmed}\n",
         ),
         (
-            "spec.thinPool.expectedMaxSize",
-            "  thinPool: {name: p, expectedMaxSize: 20Ti}\n",
-        ),
-        (
             "spec.thinPool.metadataDevice",
             "  thinPool: {name: p, metadataDevice: {select: {}}}\n",
-        ),
-        ("spec.thinPool.zero", "  thinPool: {name: p, zero: true}\n"),
-        (
-            "spec.thinPool.discards",
-            "  thinPool: {name: p, discards: passdown}\n",
         ),
         (
             "spec.thinPool.stripes",
@@ -155,10 +147,6 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             "  thinPool: {name: p, raid: {data: none}}\n",
         ),
         (
-            "spec.thinPool.followVG",
-            "  thinPool: {name: p, followVG: true}\n",
-        ),
-        (
             "spec.thinPool.onExhaustion",
             "  thinPool: {name: p, onExhaustion: {condition: true}}\n",
         ),
@@ -166,14 +154,13 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
             "spec.thinPool.chunkSize.policy: Performance",
             "  thinPool: {name: p, chunkSize: {policy: Performance}}\n",
         ),
-        (
-            "spec.thinPool.metadata.snapshotFactor",
-            "  thinPool: {name: p, metadata: {policy: Auto, snapshotFactor: 2}}\n",
-        ),
     ] {
         assert_eq!(
             refusal(with(spec)),
-            format!("class \"fast\": not supported yet: {field} (line 7), remove it")
+            format!(
+                "class \"fast\": not supported: {field} (line 7), remove it: {}",
+                unsupported::why(field)
+            )
         );
     }
     for (field, group) in [
@@ -183,8 +170,71 @@ fn a_field_that_does_nothing_yet_is_refused_by_name_and_line() {
         let spec = format!("  select: {{model: [X]}}\n  volumeGroup: {{name: fast, {group}}}\n");
         assert_eq!(
             refusal(load(&spec)),
-            format!("class \"fast\": not supported yet: {field} (line 6), remove it")
+            format!(
+                "class \"fast\": not supported: {field} (line 6), remove it: {}",
+                unsupported::why(field)
+            )
         );
+    }
+}
+
+#[test]
+fn every_field_that_is_refused_is_documented_with_the_reason() {
+    let docs = include_str!("../../../docs/disk-watcher.md");
+    let (_, section) = docs.split_once("## Fields that are refused").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let documented: Vec<&str> = section.lines().filter(|l| l.starts_with("| `")).collect();
+    let rows = unsupported::UNSUPPORTED.map(|(field, why)| format!("| `{field}` | {why} |"));
+    assert_eq!(documented, rows, "docs/disk-watcher.md");
+}
+
+#[test]
+fn what_a_pool_is_made_for_is_checked() {
+    let pool = |fields: &str| with(&format!("  thinPool: {{name: p, {fields}}}\n"));
+    let made =
+        pool("zero: false, discards: nopassdown, followVG: true, expectedMaxSize: 20Ti").unwrap();
+    let made = made.thin_pool.unwrap();
+    assert_eq!(
+        (
+            made.zero,
+            made.discards,
+            made.follow_vg,
+            made.expected_max_size
+        ),
+        (false, Discards::Nopassdown, true, Some(Bytes(20 << 40)))
+    );
+    let plain = pool("size: 80%").unwrap().thin_pool.unwrap();
+    assert_eq!(
+        (
+            plain.zero,
+            plain.discards,
+            plain.follow_vg,
+            plain.expected_max_size
+        ),
+        (true, Discards::Passdown, false, None)
+    );
+    for (fields, words) in [
+        ("size: 1Gi, followVG: true", "1Gi is no share of the group"),
+        (
+            "size: 2Gi, expectedMaxSize: 1Gi",
+            "1Gi is less than size 2Gi",
+        ),
+        (
+            "expectedMaxSize: 20Ti, chunkSize: 64Ki",
+            "a chunk of 64Ki addresses 15.79Ti",
+        ),
+        (
+            "expectedMaxSize: 1Ti, autoExtend: {metadata: {maxSize: 16Mi}}",
+            "with 16Mi of metadata",
+        ),
+        ("metadata: {snapshotFactor: 0}", "from 1 to 16"),
+        (
+            "metadata: {size: 1Gi, snapshotFactor: 2}",
+            "size stands alone",
+        ),
+    ] {
+        let text = refusal(pool(fields));
+        assert!(text.contains(words), "{fields}: {text}");
     }
 }
 
@@ -194,7 +244,7 @@ fn every_problem_is_reported_at_once() {
         "  priority: 1\n  limits: {minDisks: 0}\n  thinPool: {name: p_tmeta, chunkSize: 100Ki}\n",
     ));
     assert!(
-        text.starts_with("4 problems:\n- class \"fast\": not supported yet"),
+        text.starts_with("4 problems:\n- class \"fast\": not supported"),
         "{text}"
     );
 }

@@ -35,6 +35,7 @@ pub fn decide(rules: &Rules, pool: &Pool, memory: &Memory) -> Decision {
             Err(hold) => wanted.push((part, Some(hold))),
         }
     }
+    action = action.or_else(|| follow(rules, pool, memory));
     let data_hold = lasting_hold(rules, pool, memory, Part::Data);
     let wants_data = wanted.iter().any(|(part, _)| *part == Part::Data);
     if action.is_none() {
@@ -54,6 +55,13 @@ pub fn decide(rules: &Rules, pool: &Pool, memory: &Memory) -> Decision {
         metadata_hold: lasting_hold(rules, pool, memory, Part::Metadata),
         time_to_full,
     }
+}
+
+/// Grows the data to its share of a group that grew. It does not need that room, so what is not there is not missed.
+fn follow(rules: &Rules, pool: &Pool, memory: &Memory) -> Option<Action> {
+    let may = rules.follow > pool.data && hold(rules, pool, memory, Part::Data).is_none();
+    let to = may.then(|| grant(rules, pool, Part::Data, rules.follow))?;
+    Some(Action::Extend(Part::Data, to.ok()?))
 }
 
 /// The size the data should have, in extents; `None` while it has enough.

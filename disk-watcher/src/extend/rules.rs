@@ -28,6 +28,8 @@ pub struct Rules {
     pub cooldown: Duration,
     /// What happens to writes when it is full.
     pub when_full: WhenFull,
+    /// The data grows to so many extents, filled or not, as far as it may.
+    pub follow: u64,
 }
 
 /// When and how one part grows.
@@ -83,6 +85,10 @@ impl Rules {
             emergency_for: auto.emergency.use_for.clone(),
             cooldown: auto.cooldown,
             when_full: pool.when_full,
+            follow: match pool.follow_vg {
+                true => in_extents(pool.size.within(group)),
+                false => 0,
+            },
         }
     }
 

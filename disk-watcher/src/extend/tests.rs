@@ -56,6 +56,7 @@ fn rules() -> Rules {
         emergency_for: vec![Part::Metadata],
         cooldown: Duration::from_secs(30),
         when_full: WhenFull::Queue,
+        follow: 0,
     }
 }
 
@@ -72,6 +73,45 @@ fn held(rules: &Rules, pool: &Pool, memory: &Memory) -> Option<Hold> {
     let decision = decide(rules, pool, memory);
     assert_eq!(decision.action, None, "{decision:?}");
     decision.wanted.into_iter().find_map(|(_, hold)| hold)
+}
+
+#[test]
+fn a_pool_that_follows_its_group_takes_its_share_unasked_and_does_not_miss_what_is_not_there() {
+    let rules = |follow| Rules { follow, ..rules() };
+    let extends = |to| Some(Action::Extend(Part::Data, to));
+    assert_eq!(action(&rules(0), &pool(10)), None);
+    assert_eq!(action(&rules(1000), &pool(10)), None, "it has its share");
+    assert_eq!(action(&rules(1500), &pool(10)), extends(1500));
+    let off = Rules {
+        enabled: false,
+        ..rules(1500)
+    };
+    assert_eq!(action(&off, &pool(10)), None);
+    let frozen = Pool {
+        obstacles: vec!["VGPartial".into()],
+        ..pool(10)
+    };
+    assert_eq!(action(&rules(1500), &frozen), None);
+    // Its maximum and the reserve are those of any growth.
+    assert_eq!(action(&rules(5000), &pool(10)), extends(1800));
+    let little = Pool {
+        free: 400,
+        ..pool(10)
+    };
+    let Some(Action::Extend(Part::Data, to)) = action(&rules(1800), &little) else {
+        panic!("{little:?}");
+    };
+    assert!((1001..=1300).contains(&to), "{to}");
+    let none = Pool {
+        free: 110,
+        ..pool(10)
+    };
+    let decision = decide(&rules(1800), &none, &fresh());
+    assert_eq!(
+        (decision.action, decision.wanted),
+        (None, vec![]),
+        "nothing is wrong"
+    );
 }
 
 #[test]

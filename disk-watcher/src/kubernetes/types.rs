@@ -484,6 +484,11 @@ written_by_people!(
             "!has(oldSelf.thinPool) || !has(self.thinPool) || self.thinPool.name == oldSelf.thinPool.name",
             "thinPool.name cannot be changed: delete the class, which leaves its disks as they are, and write another",
         ),
+        rule(
+            "!has(self.thinPool) || !has(self.thinPool.followVG) || !self.thinPool.followVG || !has(self.thinPool.size) \
+             || self.thinPool.size.contains('%')",
+            "thinPool.followVG follows a share of the group: write a size such as 80%",
+        ),
     ])
 );
 

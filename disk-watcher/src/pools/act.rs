@@ -9,10 +9,11 @@ use lvmd::pool;
 use lvmd::units::Bytes;
 use tracing::{error, info};
 
-use super::{AGAIN, Care, Entry, GATE, Seen, observe};
+use super::{AGAIN, Care, Entry, Seen, observe};
 use crate::config::{DiskClass, ThinPool};
 use crate::extend::{Action, Attempt, Part};
 use crate::{apply, commands};
+use lvmd::config::DEFAULT_GATE_PERCENT as GATE;
 
 impl<R: Runner + Clone> Care<R> {
     /// Does it, and notes how it ended.

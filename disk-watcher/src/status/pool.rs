@@ -1,8 +1,9 @@
 //! A thin pool, as status shows it. A view; it decides nothing.
 
+use lvmd::config::DEFAULT_GATE_PERCENT;
 use lvmd::dm::PoolMode;
 use lvmd::lvm::model::{Lv, Vg};
-use lvmd::pool::Active;
+use lvmd::pool::{self, Active, Closed};
 use lvmd::units::{Bytes, SECTOR};
 use serde::Serialize;
 
@@ -11,6 +12,9 @@ use crate::activation::Left;
 use crate::config::{DiskClass, Mode, ThinPool};
 use crate::extend::{Action, Decision, Hold, Part, Rate};
 use crate::pools::Entry;
+
+/// Whether volumes are made in it.
+const TAKES_VOLUMES: &str = "TakesVolumes";
 
 /// Where a pool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -229,6 +233,11 @@ fn conditions(
         (Some(hold), None) => Condition::no("Extendable", hold.code(), format!("metadata: {hold}")),
         (None, None) => Condition::yes("Extendable", "RoomLeft"),
     };
+    // The decision of lvmd, which shows no capacity then, by its own function on the same numbers.
+    let takes = match pool::closed(Some(status), DEFAULT_GATE_PERCENT) {
+        None => Condition::yes(TAKES_VOLUMES, "Open"),
+        Some(closed) => Condition::no(TAKES_VOLUMES, closed_by(closed), closed.to_string()),
+    };
     let extending = match class.mode {
         Mode::Enforce if auto.enabled => Condition::yes("AutoExtendActive", "Enforced"),
         Mode::Enforce => Condition::no(
@@ -277,11 +286,23 @@ fn conditions(
             auto.metadata.threshold,
             decision.metadata_hold.as_ref(),
         ),
+        takes,
         extending,
         extendable,
         check,
         mark,
     ]
+}
+
+/// Why it takes no more volumes, as a stable code.
+fn closed_by(closed: Closed) -> &'static str {
+    match closed {
+        Closed::Unusable(_) => "NotWritable",
+        Closed::NeedsCheck => "NeedsCheck",
+        Closed::OutOfDataSpace => "OutOfDataSpace",
+        Closed::Data(_) => "DataAtGate",
+        Closed::Metadata(_) => "MetadataAtGate",
+    }
 }
 
 fn planned(wanted: &ThinPool, vg: &Vg, action: Action) -> String {
@@ -299,5 +320,65 @@ fn planned(wanted: &ThinPool, vg: &Vg, action: Action) -> String {
             vg.name,
             wanted.name
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use lvmd::dm::{PoolStatus, PoolTable};
+
+    #[test]
+    fn it_takes_volumes_exactly_while_lvmd_makes_them() {
+        let text = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\nspec:\n  \
+                    select: {model: [x]}\n  volumeGroup: {name: vg1}\n  thinPool: {name: pool0}\n";
+        let class = &Config::load(text).unwrap().classes[0];
+        let decision = Decision {
+            action: None,
+            wanted: vec![],
+            data_hold: None,
+            metadata_hold: None,
+            time_to_full: None,
+            soon: false,
+        };
+        for (status, reason) in [
+            (
+                "1 10/1000 949/1000 - rw discard_passdown queue_if_no_space - 256",
+                "Open",
+            ),
+            (
+                "1 10/1000 950/1000 - rw discard_passdown queue_if_no_space - 256",
+                "DataAtGate",
+            ),
+            (
+                "1 950/1000 9/1000 - rw discard_passdown queue_if_no_space - 256",
+                "MetadataAtGate",
+            ),
+            (
+                "1 10/1000 1000/1000 - out_of_data_space discard_passdown queue_if_no_space - 256",
+                "OutOfDataSpace",
+            ),
+            (
+                "1 10/1000 9/1000 - ro discard_passdown queue_if_no_space - 256",
+                "NotWritable",
+            ),
+            (
+                "1 10/1000 9/1000 - rw discard_passdown queue_if_no_space needs_check 256",
+                "NeedsCheck",
+            ),
+            ("Fail", "NotWritable"),
+        ] {
+            let active = Active {
+                status: PoolStatus::parse(status).unwrap(),
+                table: PoolTable::parse("254:0 254:1 128 0 0").unwrap(),
+            };
+            let wanted = class.thin_pool.as_ref().unwrap();
+            let all = conditions(class, wanted, &active, &decision, true);
+            let takes = all.iter().find(|c| c.kind == TAKES_VOLUMES).unwrap();
+            assert_eq!(takes.reason, reason, "{status}");
+            let by_lvmd = pool::closed(Some(&active.status), DEFAULT_GATE_PERCENT);
+            assert_eq!(takes.status, by_lvmd.is_none(), "{status}");
+        }
     }
 }

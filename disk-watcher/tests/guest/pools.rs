@@ -4,6 +4,7 @@
 mod activation;
 mod beside;
 mod fill;
+mod made;
 pub(crate) mod stage;
 mod twin;
 pub(crate) mod writer;

@@ -119,6 +119,10 @@ pub enum Mutation {
         metadata_bytes: u64,
         /// Whether the VG keeps a spare metadata volume for repairs.
         spare: bool,
+        /// Whether a chunk reads as zeroes where nobody wrote to it since it was given out.
+        zero: bool,
+        /// What it does with discards: `passdown`, `nopassdown` or `ignore`.
+        discards: &'static str,
         /// Its tags.
         tags: Vec<String>,
     },
@@ -280,8 +284,11 @@ impl Mutation {
                 chunk_bytes,
                 metadata_bytes,
                 spare,
+                zero,
+                discards,
                 tags,
             } => {
+                let yes = |yes: bool| if yes { "y" } else { "n" };
                 add(&[
                     "--config",
                     &config,
@@ -301,11 +308,11 @@ impl Mutation {
                 ]);
                 add(&[
                     "--poolmetadataspare",
-                    if *spare { "y" } else { "n" },
+                    yes(*spare),
                     "-Z",
-                    "y",
+                    yes(*zero),
                     "--discards",
-                    "passdown",
+                    discards,
                 ]);
                 add(&[
                     "--addtag",

@@ -6,6 +6,7 @@ use super::Check;
 use crate::config::raw::{self, ChunkPolicy};
 use crate::config::values::{Percent, SizeOr};
 use crate::config::{METADATA_MAX, METADATA_MIN, Metadata, PoolSize, ThinPool, lvm_name};
+use crate::geometry;
 
 /// A pool's chunk is a multiple of this (lvmthin(7)).
 const CHUNK_STEP: u64 = 64 * KIB;
@@ -23,15 +24,26 @@ impl Check<'_> {
         let pool = ThinPool {
             name: raw.name,
             size: raw.size.unwrap_or(PoolSize::OfGroup(Percent::whole(80))),
+            expected_max_size: raw.expected_max_size,
             chunk_size: self.chunk_size(raw.chunk_size),
             metadata: self.metadata(raw.metadata),
             spare: raw.spare.unwrap_or(true),
+            zero: raw.zero.unwrap_or(true),
+            discards: raw.discards,
+            follow_vg: raw.follow_vg,
             when_full: raw.when_full,
             auto_extend: raw.auto_extend,
         };
         for (field, what) in pool.auto_extend.faults() {
             self.fault(&format!("spec.thinPool.autoExtend.{field}"), what);
         }
+        if pool.follow_vg && matches!(pool.size, PoolSize::Absolute(_)) {
+            self.fault(
+                "spec.thinPool.followVG",
+                format!("size {} is no share of the group that could be followed; write one such as 80%, or remove followVG", pool.size),
+            );
+        }
+        self.expected_max_size(&pool);
         // The smallest group this class makes; a larger one only has more room.
         let group = Bytes(min_disk.0.saturating_mul(u64::from(min_disks.max(1))));
         let data = pool.size.within(group);
@@ -58,6 +70,35 @@ impl Check<'_> {
         pool
     }
 
+    /// A chunk is for ever, and what it cannot address the pool never gets.
+    fn expected_max_size(&mut self, pool: &ThinPool) {
+        const FIELD: &str = "spec.thinPool.expectedMaxSize";
+        let Some(expected) = pool.expected_max_size else {
+            return;
+        };
+        if let PoolSize::Absolute(size) = pool.size
+            && expected < size
+        {
+            self.fault(FIELD, format!("{expected} is less than size {size}"));
+        }
+        let chunk = (pool.chunk_size).unwrap_or_else(|| geometry::chunk_for(expected.0));
+        let metadata = match pool.metadata {
+            Metadata::Fixed(size) => size,
+            Metadata::Auto { .. } => METADATA_MIN,
+        };
+        let metadata = metadata.max(pool.auto_extend.metadata.max_size);
+        let most = geometry::addressable(chunk, metadata);
+        if most < expected {
+            self.fault(
+                FIELD,
+                format!(
+                    "with {metadata} of metadata, all it may get (autoExtend.metadata.maxSize), a chunk of {chunk} addresses {most}; \
+                     write a larger chunkSize, or leave it out"
+                ),
+            );
+        }
+    }
+
     fn chunk_size(&mut self, raw: Option<SizeOr<raw::Chunk>>) -> Option<Bytes> {
         const FIELD: &str = "spec.thinPool.chunkSize";
         let chunk = match raw? {
@@ -78,7 +119,7 @@ impl Check<'_> {
                 }
                 (ChunkPolicy::Performance, _) => {
                     self.not_yet(
-                        format!("{FIELD}.policy: Performance"),
+                        "spec.thinPool.chunkSize.policy: Performance",
                         policy.referenced.line(),
                     );
                     return None;
@@ -100,34 +141,38 @@ impl Check<'_> {
             None => Metadata::Auto {
                 min: None,
                 max: METADATA_MAX,
+                snapshot_factor: 1,
             },
             Some(SizeOr::Size(size)) => Metadata::Fixed(size),
             Some(SizeOr::Map(raw)) => {
-                if let Some(factor) = &raw.snapshot_factor {
-                    self.not_yet(format!("{FIELD}.snapshotFactor"), factor.referenced.line());
-                }
+                let factor = raw.snapshot_factor;
                 let bounds = raw.min.is_some() || raw.max.is_some() || raw.policy.is_some();
-                if raw.size.is_some() && bounds {
+                if raw.size.is_some() && (bounds || factor.is_some()) {
                     self.fault(
                         FIELD,
-                        "size stands alone; remove it, or remove policy, min and max",
+                        "size stands alone; remove it, or remove policy, min, max and snapshotFactor",
                     );
+                }
+                if factor.is_some_and(|factor| !(1..=16).contains(&factor)) {
+                    self.fault(FIELD, "snapshotFactor is a whole number from 1 to 16");
                 }
                 match raw.size {
                     Some(size) => Metadata::Fixed(size),
                     None => Metadata::Auto {
                         min: raw.min,
                         max: raw.max.unwrap_or(METADATA_MAX),
+                        snapshot_factor: factor.unwrap_or(1),
                     },
                 }
             }
         };
         let bounds: &[Bytes] = match &metadata {
             Metadata::Fixed(size) => &[*size],
-            Metadata::Auto { min: None, max } => &[*max],
+            Metadata::Auto { min: None, max, .. } => &[*max],
             Metadata::Auto {
                 min: Some(min),
                 max,
+                ..
             } => &[*min, *max],
         };
         for bound in bounds

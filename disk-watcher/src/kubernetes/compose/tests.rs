@@ -94,7 +94,7 @@ fn an_object_is_checked_like_a_file_and_names_the_field() {
         ),
         (
             json!({"priority": 1, "select": {"model": ["x"]}, "volumeGroup": {"name": "g"}}),
-            "not supported yet: spec.priority",
+            "not supported: spec.priority",
         ),
         (
             json!({"nodeSelector": {"a": "b"}, "select": {"model": ["x"]}, "volumeGroup": {"name": "g"}}),
