@@ -19,7 +19,7 @@ pub use self::untouched::Untouched;
 pub use self::whole::{Whole, WholeReads};
 use crate::busy::{self, Claim, OpenDevices};
 use crate::config::RequireZeroed;
-use crate::facts::DiskFacts;
+use crate::facts::{DiskFacts, Root};
 use crate::identity::Device;
 use crate::node::chain;
 use crate::probe::aligned::DirectReader;
@@ -147,7 +147,17 @@ fn pv(label: &LvmLabel) -> PvSeen {
 /// What was read of which disk, in which state, and for which question.
 #[derive(Debug, Default)]
 pub struct Readings {
-    known: HashMap<String, (Untouched, RequireZeroed, Reading)>,
+    /// By kernel name.
+    known: HashMap<String, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// The kernel name of the whole disk.
+    disk: String,
+    state: Untouched,
+    zeroes: RequireZeroed,
+    reading: Reading,
 }
 
 /// A disk as it was looked at: who holds it, and what stands on it.
@@ -219,24 +229,30 @@ impl Readings {
     ) -> Result<Reading, String> {
         // Of what was known before it is read: what is written meanwhile is read the next time.
         let state = Untouched::of(facts).map(|(state, _)| state);
-        if let (Some(state), Some((known, asked, reading))) = (&state, self.known.get(&facts.name))
-            && (known, *asked) == (state, zeroes)
+        if let (Some(state), Some(known)) = (&state, self.known.get(&facts.name))
+            && (&known.state, known.zeroes) == (state, zeroes)
         {
-            return Ok(reading.clone());
+            return Ok(known.reading.clone());
         }
         let path = facts.node();
         let reader = DirectReader::open(Path::new(&path)).map_err(|e| chain(&e))?;
         let reading = read(reader.get_ref(), id, zeroes)?;
         if let Some(state) = state {
-            let known = (state, zeroes, reading.clone());
+            let known = Known {
+                disk: facts.whole().name.clone(),
+                state,
+                zeroes,
+                reading: reading.clone(),
+            };
             self.known.insert(facts.name.clone(), known);
         }
         Ok(reading)
     }
 
-    /// Forgets a disk, so that it is read at the next look.
+    /// Forgets a disk and its partitions, so that they are read at the next look.
     pub fn forget(&mut self, name: &str) {
-        self.known.remove(name);
+        self.known
+            .retain(|of, known| of != name && known.disk != name);
     }
 }
 
@@ -312,11 +328,32 @@ pub fn first_byte_behind(
     }
 }
 
+/// The first signature that a disk beginning at `start` of this one would have.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn signature_behind(file: &std::fs::File, start: u64) -> Result<Option<String>, String> {
+    let device = Device::of(file).map_err(|e| e.to_string())?;
+    let rest = Geometry {
+        size_bytes: device.size.0.saturating_sub(start),
+        logical_sector: device.sector,
+    };
+    let shifted = Shifted {
+        reader: DirectReader::new(file.try_clone().map_err(|e| e.to_string())?),
+        by: start,
+    };
+    let findings = probe::scan(shifted, rest).map_err(|e| chain(&e))?;
+    let first = findings.signatures.first();
+    Ok(first.map(|seen| format!("{} at byte {}", seen.kind, start + seen.offset)))
+}
+
 /// What is known of all bytes of an open disk from `start` on, directly before it is changed; see
 /// [`WholeReads::ask_now`].
 ///
 /// What is written to a partition through its disk is counted for the disk alone, and that may be in
-/// use: a partition is read here and now, whatever was read before.
+/// use: a partition that does not take long is read here and now, whatever was read before. Of a
+/// larger one the reading in the background has to do, of the same entry in the GPT and by the
+/// partition's own counts.
 pub fn all_now(
     whole: &WholeReads,
     file: &std::fs::File,
@@ -327,12 +364,23 @@ pub fn all_now(
     if facts.part.is_none() {
         return whole.ask_now(facts, start, reads);
     }
+    if facts.size.is_none_or(|size| size > PART_READ_AT_ONCE) {
+        let udev = crate::events::list().unwrap_or_default();
+        return match crate::partition::again(&Root::host(), facts, &udev) {
+            Some(now) => whole.ask(&now, start),
+            None => Whole::Unknown("it is gone".to_owned()),
+        };
+    }
     match first_byte_behind(file, start, RequireZeroed::Full) {
         Ok(None) => Whole::Blank,
         Ok(Some(at)) => Whole::NotZero(at),
         Err(why) => Whole::Unknown(why),
     }
 }
+
+/// A partition of this size is read in less than a minute by a slow disk, in which nothing else is
+/// done.
+const PART_READ_AT_ONCE: Bytes = Bytes(4 << 30);
 
 fn policy(zeroes: RequireZeroed) -> BlankPolicy {
     match zeroes {

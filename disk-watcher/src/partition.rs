@@ -50,9 +50,11 @@ impl<'a> Wanted<'a> {
         // Ours by its id, or by its label, whatever became of the table.
         let id = id_of(facts);
         let is_named = || (self.claims.iter()).any(|claim| Some(&claim.disk) == id.as_ref());
-        let is_labelled = || {
-            let label = read_label(Path::new(&facts.node())).ok().flatten();
-            label.is_some_and(|(label, _)| self.claims.iter().any(|c| c.pv_uuid == label.pv_uuid))
+        // One that cannot be read may be: what becomes of claims is decided only when all disks were read.
+        let is_labelled = || match read_label(Path::new(&facts.node())) {
+            Ok(None) => false,
+            Ok(Some((label, _))) => self.claims.iter().any(|c| c.pv_uuid == label.pv_uuid),
+            Err(_) => true,
         };
         !self.claims.is_empty() && (is_named() || is_labelled())
     }

@@ -376,6 +376,7 @@ impl<R: Runner + Clone> Watcher<R> {
                         Selection::Class(name) => Some(name),
                         _ => None,
                     };
+                let claimed = self.claimed_otherwise(facts, class.as_deref());
                 let evidence = Evidence {
                     facts,
                     host: &node.host,
@@ -394,6 +395,7 @@ impl<R: Runner + Clone> Watcher<R> {
                             .map_or(Duration::MAX, |q| q.quiet_for(&facts.whole().name, now)),
                     ),
                     native_owner: node.native.owner_of(facts),
+                    claimed,
                     removal: self.removal_of(config, facts, looked.reading.as_ref()),
                     consent: Consent {
                         node: &self.node_name,
@@ -404,6 +406,26 @@ impl<R: Runner + Clone> Watcher<R> {
                 rules::judge(&config.classes, &evidence)
             })
             .collect()
+    }
+
+    /// A claim of the journal that this disk would be taken over, whatever stands on it now: another
+    /// class's on it, or one on the disk that it is a partition of. What was lost of a PV may be
+    /// brought back as long as nobody writes over the rest.
+    fn claimed_otherwise(&self, facts: &DiskFacts, class: Option<&str>) -> Option<String> {
+        let id = id_of(facts)?;
+        let related = |claim: &&Claim| match claim.disk == id {
+            true => class.is_some_and(|class| class != claim.class),
+            false => id.is_part_of(&claim.disk),
+        };
+        let claim = self
+            .journal
+            .iter()
+            .flat_map(Journal::claims)
+            .find(related)?;
+        Some(format!(
+            "{} is claimed for class {} (PV {}); a DiskRemovalRequest with lost: true takes that back",
+            claim.disk, claim.class, claim.pv_uuid
+        ))
     }
 
     /// The name of the DiskRemovalRequest that names this disk.

@@ -65,21 +65,12 @@ fn recheck(
 ) -> Result<(), ApplyError> {
     let changed = ApplyError::changed(id);
     let held = Held::open(Path::new(&facts.node())).map_err(|e| changed(chain(&e)))?;
-    let others = busy::openers(&Root::host(), &facts.family());
-    if let Some(other) = others.iter().find(|o| o.writes) {
-        return Err(changed(format!(
-            "{} (pid {}) has it open for writing",
-            other.name, other.pid
-        )));
-    }
-    if let Some(use_of_it) = rules::used_by_the_host(facts, &host()) {
-        return Err(changed(use_of_it.to_string()));
-    }
-    // What others wrote and the kernel has in memory only is written now, and so counted.
-    held.direct().sync_all().map_err(|e| changed(chain(&e)))?;
+    nobody_else_has_it(&held, facts).map_err(&changed)?;
     let reads = Untouched::now(&facts.name).map_or(u64::MAX, |(_, reads)| reads);
     let mut from = 0;
-    let mut now = content::read(held.direct(), id.as_str(), zeroes).map_err(&changed)?;
+    let read = || content::read(held.direct(), id.as_str(), zeroes).map_err(&changed);
+    let mut now = read()?;
+    let first = (now.fingerprint.clone(), now.report.not_zeroed_at);
     let differs = now.report.not_zeroed_at.is_some() || now.fingerprint != judged.fingerprint;
     if begun
         && differs
@@ -105,6 +96,14 @@ fn recheck(
     {
         return Err(error);
     }
+    // A partition was read meanwhile, and who goes through its disk our hold keeps out of nothing.
+    if zeroes == RequireZeroed::Full && facts.part.is_some() {
+        nobody_else_has_it(&held, facts).map_err(&changed)?;
+        let again = read()?;
+        if (again.fingerprint, again.report.not_zeroed_at) != first {
+            return Err(changed("it changed while it was read".into()));
+        }
+    }
     identity::same(
         held.direct(),
         &current_id(facts, id),
@@ -112,6 +111,26 @@ fn recheck(
         judged,
     )
     .map_err(|e| changed(chain(&e)))
+}
+
+/// Nobody has the disk open for writing or uses it, and what others wrote and the kernel had in memory
+/// only is written, and so counted. A partition and its disk have a memory each.
+fn nobody_else_has_it(held: &Held, facts: &DiskFacts) -> Result<(), String> {
+    let others = busy::openers(&Root::host(), &facts.family());
+    if let Some(other) = others.iter().find(|o| o.writes) {
+        return Err(format!(
+            "{} (pid {}) has it open for writing",
+            other.name, other.pid
+        ));
+    }
+    if let Some(use_of_it) = rules::used_by_the_host(facts, &host()) {
+        return Err(use_of_it.to_string());
+    }
+    if facts.part.is_some() {
+        let whole = File::open(facts.whole().node()).map_err(|e| chain(&e))?;
+        whole.sync_all().map_err(|e| chain(&e))?;
+    }
+    held.direct().sync_all().map_err(|e| chain(&e))
 }
 
 /// The id as sysfs gives it now, for the same session ids as they are.

@@ -134,7 +134,8 @@ fn may_change(view: &VgView, journal: &Journal, claim: &Claim) -> bool {
         && Some(&view.vg.uuid) == claim.vg_uuid.as_ref()
 }
 
-/// The disk's size, when its samples behind `begin` are blank, and how much of it has to be.
+/// The disk's size, when no signature stands behind `begin` and its samples are blank, and how much of it
+/// has to be.
 fn look(
     path: &Path,
     claim: &Claim,
@@ -146,6 +147,13 @@ fn look(
     let (size, zeroes) = (device.size.0, class.safety.zeroes_required(device.size));
     if begin >= size {
         return Ok((size, zeroes));
+    }
+    if let Some(seen) = content::signature_behind(reader.get_ref(), begin)? {
+        return Err(format!(
+            "it grew from {} to {} and behind that stands {seen}, so the PV stays as it is",
+            claim.size,
+            Bytes(size)
+        ));
     }
     match content::first_byte_behind(
         reader.get_ref(),

@@ -102,7 +102,11 @@ impl Loop {
                 self.config.send_replace(config.clone());
             }
             let (source, held, mut news) = (&mut self.source, self.watcher.held(), None);
+            // Nothing begins any more once we are to end: pools are left then.
             let mut is_still = || {
+                if stop.is_cancelled() {
+                    return false;
+                }
                 news = news
                     .take()
                     .or_else(|| source.changed(&config, held.clone()));

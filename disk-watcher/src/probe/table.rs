@@ -66,10 +66,11 @@ fn mbr(first: &[u8]) -> Option<(Kind, String)> {
         .filter(|e| e[4] != 0)
         .map(|e| format!("{:02x}", e[4]))
         .collect();
-    Some(match types.iter().any(|kind| kind == "ee") {
-        true => (Kind::Pmbr, format!("partition types {}", types.join(" "))),
-        false if types.is_empty() => (Kind::Dos, "empty".into()),
-        false => (Kind::Dos, format!("partition types {}", types.join(" "))),
+    Some(match &types[..] {
+        [] => (Kind::Dos, "empty".into()),
+        [one] if one == "ee" => (Kind::Pmbr, "partition types ee".into()),
+        // With others beside ee it is a hybrid one, whose partitions need not be those of the GPT.
+        _ => (Kind::Dos, format!("partition types {}", types.join(" "))),
     })
 }
 
@@ -178,4 +179,27 @@ pub(super) fn fat_parameters(first: &[u8]) -> bool {
         && le16(first, 14) > 0
         && (1..=4).contains(&first[16])
         && (media == 0xF0 || media >= 0xF8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_protects_a_gpt_has_no_other_partition() {
+        let kind = |types: [u8; 4]| {
+            let mut sector = [0; 512];
+            sector[510..].copy_from_slice(&[0x55, 0xAA]);
+            for (at, kind) in types.into_iter().enumerate() {
+                sector[446 + 16 * at + 4] = kind;
+            }
+            mbr(&sector).map(|(kind, _)| kind)
+        };
+        assert_eq!(kind([0xEE, 0, 0, 0]), Some(Kind::Pmbr));
+        assert_eq!(kind([0, 0xEE, 0, 0]), Some(Kind::Pmbr));
+        assert_eq!(kind([0x0C, 0xEE, 0, 0]), Some(Kind::Dos), "a hybrid one");
+        assert_eq!(kind([0xEE, 0xEE, 0, 0]), Some(Kind::Dos));
+        assert_eq!(kind([0x83, 0, 0, 0]), Some(Kind::Dos));
+        assert_eq!(kind([0; 4]), Some(Kind::Dos));
+    }
 }

@@ -44,6 +44,8 @@ pub struct Evidence<'a> {
     pub consent: Consent<'a>,
     /// The storage system that claims it in its own configuration, where one was found.
     pub native_owner: Option<String>,
+    /// A claim of ours that it must not be taken over: another class's on it, or one on its whole disk.
+    pub claimed: Option<String>,
     /// The DiskRemovalRequest that names it.
     pub removal: Option<&'a str>,
 }

@@ -68,6 +68,9 @@ pub(super) fn it_is_wanted_now(
     if let Some(owner) = &evidence.native_owner {
         reasons.add(Code::NativeOwner, format!("{owner} claims it"));
     }
+    if let Some(claim) = &evidence.claimed {
+        reasons.add(Code::ClassConflict, claim.clone());
+    }
     if let Some(request) = evidence.removal {
         reasons.add(
             Code::RemovalRequested,

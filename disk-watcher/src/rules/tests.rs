@@ -24,6 +24,7 @@ struct Case {
     usage: Option<ClassUsage>,
     quiet_for: Option<Duration>,
     native_owner: Option<String>,
+    claimed: Option<String>,
     removal: Option<&'static str>,
     fingerprint: Option<String>,
     bound: Option<String>,
@@ -60,6 +61,7 @@ impl Case {
             }),
             quiet_for: Some(Duration::from_secs(10)),
             native_owner: None,
+            claimed: None,
             removal: None,
             fingerprint: Some("ab".repeat(32)),
             bound: None,
@@ -133,6 +135,7 @@ impl Case {
                 usage: self.usage,
                 quiet_for: self.quiet_for,
                 native_owner: self.native_owner.clone(),
+                claimed: self.claimed.clone(),
                 removal: self.removal,
                 consent: Consent {
                     node: "n1",
@@ -708,6 +711,10 @@ fn table() -> Vec<(&'static str, Case)> {
                     ..ClassUsage::default()
                 });
             }),
+        ),
+        (
+            "ClassConflict",
+            case(|c| c.claimed = Some("it is claimed for class raw".into())),
         ),
         (
             "ClassNotInForce",

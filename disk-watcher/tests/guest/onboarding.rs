@@ -1,11 +1,12 @@
 //! An onboarding goes on wherever it was cut.
 
-use crate::harness::{CLASS, Watcher, clean, is_ready, run, stage, wait_for};
+use crate::harness::{Bystanders, CLASS, Watcher, clean, is_ready, run, stage, wait_for};
 
 #[test]
 fn an_onboarding_killed_after_each_step_goes_on() {
     for cut in ["Claimed", "Labelled", "Grouped"] {
         clean();
+        let others = Bystanders::beside(1);
         let dir = tempfile::tempdir().unwrap();
         let watcher = Watcher::start(dir.path(), CLASS);
         wait_for(dir.path(), &format!("stage {cut}"), || {
@@ -41,5 +42,6 @@ fn an_onboarding_killed_after_each_step_goes_on() {
         drop(watcher);
         println!("  and went on to Ready");
         run("lvm", &["vgremove", "-y", "fast"]);
+        others.check();
     }
 }

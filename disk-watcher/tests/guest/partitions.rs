@@ -8,6 +8,7 @@ use crate::harness::{Watcher, make_data, no_force, output, run, stages, sum, wai
 use crate::scsi::{Bench, Disk};
 
 const GUID: &str = "F47AC10B-58CC-4372-A567-0E02B2C3D479";
+const SAME_GUID: &str = "-u1:F47AC10B-58CC-4372-A567-0E02B2C3D479";
 
 /// Takes partitions by these names.
 fn class(labels: &str, max_disks: u32) -> String {
@@ -205,6 +206,8 @@ fn partitions_of_one_name_on_two_disks_make_one_group() {
         wait_for(dir, "both are Ready", || {
             disks.iter().all(|disk| is_ready(dir, &name(disk, 2)))
         });
+        let count = ["vgs", "--noheadings", "-o", "pv_count", "fast"];
+        assert_eq!(run("lvm", &count), "2");
         a_damaged_copy_of_the_table_ends_nothing(dir, &disks[1]);
         // It goes and comes back with its disk.
         let id = entry(dir, &name(&disks[1], 2))["id"].clone();
@@ -333,14 +336,17 @@ fn a_partition_whose_table_is_rewritten_while_it_is_taken_is_not_labelled() {
     let rewrites: [Rewrite; 3] = [
         ("another GUID", &["-u1:R"]),
         ("another name", &["-c1:EPHEMERAL"]),
-        ("another place", &["-d1", "-n1:16384:0", "-c1:r-data"]),
+        (
+            "another place",
+            &["-d1", "-n1:16384:+48M", "-c1:r-data", SAME_GUID],
+        ),
     ];
     for (what, rewrite) in rewrites {
         let mut stopped = false;
         for _ in 0..20 {
             let bench = Bench::new(64, 512);
             let disk = bench.add();
-            part(&disk, &["-n1:2048:+48M", "-c1:r-data"]);
+            part(&disk, &["-n1:2048:+48M", "-c1:r-data", SAME_GUID]);
             let dir = tempfile::tempdir().unwrap();
             let dir = dir.path();
             let watcher = Watcher::start(dir, &class("r-data", 1));

@@ -163,7 +163,7 @@ pub fn all() -> Vec<Scenario> {
         ),
         Scenario::slow(
             "cluster_migrates_from_topolvm_and_back_under_load_uml",
-            |c| cluster::migration::there_and_back(c, 1),
+            |c| cluster::migration::there_and_back(c, 5),
         ),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),

@@ -8,7 +8,7 @@ use crate::harness::{disks, output, run};
 #[test]
 fn nobody_is_kept_from_a_disk_because_the_watcher_looks_at_it() {
     const TIMES: usize = 20;
-    let stage = Stage::new("size: 20%");
+    let stage = Stage::with_free_disks("size: 20%");
     let taken = run("lvm", &["vgs", "--noheadings", "-o", "pv_name", "fast"]);
     let free: Vec<String> = disks()
         .into_iter()

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::faults::status::status;
-use crate::harness::{self, Watcher, run, wait_for};
+use crate::harness::{self, Bystanders, Watcher, run, wait_for};
 
 /// The class: two disks of 512 MiB, `pool` in the words of `spec.thinPool`.
 pub(crate) fn class(pool: &str) -> String {
@@ -22,10 +22,12 @@ spec:
     )
 }
 
-/// A watcher that has made the pool and set its threshold.
+/// A watcher that has made the pool and set its threshold. At its end no byte of the other disks
+/// may be another one.
 pub(crate) struct Stage {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) class: String,
+    others: Option<Bystanders>,
     watcher: Option<Watcher>,
 }
 
@@ -40,10 +42,20 @@ impl Stage {
     }
 
     pub(crate) fn of(class: String) -> Self {
+        Self::with(class, || Some(Bystanders::beside(2)))
+    }
+
+    /// With other disks that the test itself writes to.
+    pub(crate) fn with_free_disks(pool: &str) -> Self {
+        Self::with(class(pool), || None)
+    }
+
+    fn with(class: String, others: impl FnOnce() -> Option<Bystanders>) -> Self {
         harness::clean();
         let stage = Self {
             dir: tempfile::tempdir().unwrap(),
             class,
+            others: others(),
             watcher: None,
         };
         let stage = stage.started();
@@ -135,6 +147,9 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.watcher.take();
         harness::output("lvm", &["vgremove", "-y", "fast"]);
+        if let (Some(others), false) = (&self.others, std::thread::panicking()) {
+            others.check();
+        }
     }
 }
 

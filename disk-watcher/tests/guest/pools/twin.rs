@@ -17,7 +17,9 @@ fn a_pool_grows_while_a_disk_with_a_group_of_its_name_is_there() {
     // LVM makes no group whose name is in use, but a disk may bring one.
     group_on(other, "of=others");
     head(other, copy);
-    let stage = Stage::new("size: 20%, metadata: {size: 4Mi}, autoExtend: {data: {horizon: 1s}}");
+    let stage = Stage::with_free_disks(
+        "size: 20%, metadata: {size: 4Mi}, autoExtend: {data: {horizon: 1s}}",
+    );
     let volume = stage.volume("v", "600m");
     head(copy, other);
     run(
