@@ -13,6 +13,7 @@ use crate::judge;
 /// A control plane and a worker, without anything of ours.
 const TALCONFIG: &str = "clusterName: judged
 talosVersion: @VERSION@
+kubernetesVersion: v1.36.4
 endpoint: https://192.0.2.1:6443
 nodes:
   - {hostname: control, ipAddress: 192.0.2.1, controlPlane: true, installDisk: /dev/sda}
