@@ -19,7 +19,7 @@ use crate::config::{DiskClass, Mode, ThinPool};
 
 /// What lvm has beside thin_check itself.
 const LVMS_TIME: Duration = Duration::from_secs(120);
-/// How long a deactivation may take; a pod is killed after 30 seconds.
+/// How long a deactivation may take; a pod is killed after 30 seconds where nobody gives it more.
 const LEAVING: Duration = Duration::from_secs(15);
 
 impl<R: Runner + Clone> Care<R> {
