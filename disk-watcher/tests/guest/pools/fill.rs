@@ -65,6 +65,34 @@ fn eight_gibibytes_have_the_metadata_grow_before_it_is_full_on_large_disks() {
     grew_soundly(&stage);
 }
 
+#[test]
+#[ignore = "long: 4 GiB"]
+fn a_pool_grows_no_further_than_its_chunk_can_address_on_large_disks() {
+    // 64 bytes for each chunk of 64 KiB: 4 MiB of metadata, which may not grow, are for 4 GiB of data.
+    let stage = Stage::large(
+        "size: 30%, metadata: {size: 4Mi}, chunkSize: 64Ki, \
+         autoExtend: {data: {horizon: 10s}, metadata: {maxSize: 4Mi}}",
+    );
+    let size = |pool: &serde_json::Value| pool["size"].as_u64().unwrap() >> 20;
+    let before = size(&stage.pool());
+    let volume = stage.volume("v", "6g");
+    let written = writer::write(&volume, 0, 3900).expect("no write fails");
+    let pool = stage.wait("it can grow no more", |pool| {
+        super::stage::condition(pool, "Extendable")["status"] == false
+    });
+    let why = super::stage::condition(&pool, "Extendable");
+    println!(
+        "\nresult: {written}; from {before} MiB it grew to {}, and no further: {}",
+        size(&pool),
+        why["message"]
+    );
+    assert!(before < 4096, "{before}");
+    assert_eq!(size(&pool), 4096, "{pool:#}");
+    assert_eq!(why["reason"], "ChunkTooSmall", "{why}");
+    assert!(writer::is_there(&volume, 0, &written));
+    grew_soundly(&stage);
+}
+
 /// Fills a volume up to 69 % of its pool, then with `mib` MiB more, and reads all of it.
 fn fill(stage: &Stage, volume_mib: u64, mib: u64) {
     let before = stage.pool()["size"].as_u64().unwrap();
