@@ -89,6 +89,26 @@ pub const ALERTS: Module = Module {
     version_in: &[],
 };
 
+/// kubeconform, which holds manifests to JSON schemas, for the scenario of the charts.
+pub const KUBECONFORM: Module = Module {
+    name: "kubeconform",
+    suite: "",
+    what: "kubeconform",
+    files: &[
+        ("go.mod", include_str!("../kubernetes/kubeconform/go.mod")),
+        ("go.sum", include_str!("../kubernetes/kubeconform/go.sum")),
+        (
+            "tools.go",
+            include_str!("../kubernetes/kubeconform/tools.go"),
+        ),
+    ],
+    packages: &["github.com/yannh/kubeconform/cmd/kubeconform"],
+    binaries: &["kubeconform"],
+    upstream: "github.com/yannh/kubeconform",
+    flags: &[],
+    version_in: &[],
+};
+
 /// `judge`: the code of Talos 1.13, asked about extensions and patches, for the tests of what is shipped for it.
 pub const TALOS_1_13: Module = Module {
     name: "talos-1.13",

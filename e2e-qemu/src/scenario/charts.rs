@@ -1,6 +1,7 @@
 //! The charts on a real API server, without nodes: whether it takes each manifest, what a node's token may do, and the
 //! way from TopoLVM's chart to ours and out of it.
 
+mod schemas;
 mod token;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use serde_json::json;
 use super::Context;
 use crate::cluster::{self, Control, snapshots, upstream};
 use crate::host;
+use crate::peer::KUBECONFORM;
 
 const NAMESPACE: &str = "topolvm-system";
 /// A release of TopoLVM's chart before the one that the cluster's images are of: 15.5.2.
@@ -41,7 +43,7 @@ pub(super) fn taken(context: &Context) -> Result<()> {
         bench.tokens_are_for_their_own_node()?;
         bench.a_watchers_token_is_for_its_own_node()?;
         let done = bench.volumes_outlive_the_release();
-        for folder in ["etcd", "upstream", "older"] {
+        for folder in ["etcd", "upstream", "older", "schemas"] {
             std::fs::remove_dir_all(dir.join(folder))?;
         }
         done
@@ -79,7 +81,7 @@ impl Bench<'_> {
         Ok(path.to_str().context("the folder is no text")?.to_owned())
     }
 
-    /// Each manifest, with everything on that the API server knows the kinds of, in a strict dry run.
+    /// Each manifest, with everything on that the API server knows the kinds of, in a strict dry run and by kubeconform.
     fn every_manifest_is_taken(&self) -> Result<()> {
         for crd in snapshots::crds(&self.context.workspace)? {
             let crd = crd.to_str().context("no text")?;
@@ -91,7 +93,13 @@ impl Bench<'_> {
             - {nodeSelector: {disks: hdd}, deviceClasses: [{name: hdd, volume-group: hdd}]}\n";
         let all = self.write("all.yaml", all)?;
         let watcher = "e2e-qemu/tests/charts/values/disk-watcher.yaml";
-        let mut taken = 0;
+        let schemas = self.dir.join("schemas");
+        let described = self.kubectl(&["get", "--raw", "/openapi/v2"])?;
+        let kinds = schemas::write(&described, &schemas)?;
+        let cache = self.context.workspace.join(".cache");
+        KUBECONFORM.build(&cache, |name| host::command(name))?;
+        let kubeconform = KUBECONFORM.current(&cache).join("kubeconform");
+        let (mut taken, mut said) = (0, Vec::new());
         for (chart, namespace, values) in [
             ("topolvm", NAMESPACE, GUIDE),
             ("topolvm", NAMESPACE, &all),
@@ -119,10 +127,36 @@ impl Bench<'_> {
             ];
             let lines = self.kubectl(&[&strict[..], &["-f", &file]].concat())?;
             taken += lines.lines().count();
+            said.push(self.conforms(&kubeconform, &schemas, &file)?);
         }
-        self.context
-            .result(format!("{taken} manifests taken in a strict dry run"));
+        self.context.result(format!(
+            "{taken} manifests taken in a strict dry run; kubeconform with the schemas of {kinds} kinds: {}",
+            said.join("; ")
+        ));
+        // It would have said so.
+        let typo = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndat: {a: b}\n";
+        let typo = self.write("typo.yaml", typo)?;
+        let taken = self.conforms(&kubeconform, &schemas, &typo);
+        ensure!(
+            taken.is_err(),
+            "kubeconform takes a field that no ConfigMap has"
+        );
         Ok(())
+    }
+
+    /// Holds manifests to the schemas; gives kubeconform's summary.
+    fn conforms(&self, kubeconform: &Path, schemas: &Path, manifests: &str) -> Result<String> {
+        let location = format!("{}/{}", schemas.display(), schemas::NAMES);
+        let mut command = host::command(kubeconform);
+        command.args([
+            "-strict",
+            "-summary",
+            "-schema-location",
+            &location,
+            manifests,
+        ]);
+        let said = String::from_utf8(host::capture(&mut command)?)?;
+        Ok(said.trim().to_owned())
     }
 
     /// TopoLVM's own chart is installed, a volume made, and ours takes its place; then a newer one of theirs, and ours

@@ -64,6 +64,12 @@ pub(in super::super) fn pool_fills(context: &Context, away: Duration, pause: u32
             grew.as_secs_f32()
         ));
         node.restart_kubelet(&cluster.control)?;
+        // One that was just started hears of its pods a moment later, and knows none till then.
+        cluster::until(
+            "the pod can be asked",
+            SOON,
+            || Ok(written(cluster).is_ok()),
+        )?;
         cluster::until("all is written", away, || Ok(written(cluster)? == FILES))?;
         ensure!(files < FILES, "it had written all before");
         all_kept(cluster, "writer", "data")?;
