@@ -104,6 +104,8 @@ fn recheck(
             return Err(changed("it changed while it was read".into()));
         }
     }
+    // Whoever asks whether a change came before the last look finds the moment in the log.
+    info!(disk = %id, "looks whether it is still the same disk");
     identity::same(
         held.direct(),
         &current_id(facts, id),

@@ -352,8 +352,9 @@ fn a_partition_whose_table_is_rewritten_while_it_is_taken_is_not_labelled() {
             let watcher = Watcher::start(dir, &class("r-data", 1));
             wait_for(dir, "it is claimed", || !stages(dir).is_empty());
             watcher.signal("-STOP");
-            // Past its last look it cannot be stopped any more.
-            if commands(dir) > 0 {
+            // Past its last look, the one of the label, it cannot be stopped any more.
+            let log = std::fs::read_to_string(dir.join("log")).unwrap();
+            if log.matches("whether it is still the same disk").count() > 1 {
                 watcher.signal("-CONT");
                 wait_for(dir, "it is Ready", || stages(dir) == ["Ready"]);
                 drop(watcher);
