@@ -43,7 +43,7 @@ use crate::kubernetes::watch::Objects;
 use crate::metrics::{
     GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, WatchMetrics, WorkMetrics,
 };
-use crate::pass::Watcher;
+use crate::pass::{Watcher, boot_id};
 use crate::status::NodeStatus;
 use crate::thin_check::ThinCheck;
 
@@ -137,7 +137,15 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     // The Lease is kept until nothing of ours is under way any more.
     let let_go = CancellationToken::new();
     let me = lease_holder.filter(|me| !me.is_empty());
-    let me = me.unwrap_or_else(|| format!("{node_name}_{}", Machine::here(&node_name).code()));
+    // A clone may have name and machine-id of another machine, but not its boot.
+    let me = me.unwrap_or_else(|| {
+        let boot = boot_id().unwrap_or_default();
+        format!(
+            "{node_name}_{}_{}",
+            Machine::here(&node_name).code(),
+            boot.trim()
+        )
+    });
     let (cluster, lease) = heard
         .map(|heard| {
             let status = board.told();
@@ -262,9 +270,12 @@ fn cluster(
             objects,
             journal: kept,
         };
-        let writing = Writing::start(&client, &node, shown, &stop).run();
-        let holding = lease::hold(client, &node, &me, stands, let_go);
-        tokio::join!(writing, holding);
+        // What breaks while objects are shown must not end the renewals of the Lease.
+        let writing = tokio::spawn(Writing::start(&client, &node, shown, &stop).run());
+        lease::hold(client, &node, &me, stands, let_go).await;
+        if let Err(error) = writing.await {
+            error!(%error, "showing objects broke");
+        }
     });
     let cluster = Cluster::new(told, journal.to_owned(), verdicts, lease);
     (cluster, task)

@@ -423,7 +423,7 @@ impl<R: Runner + Clone> Watcher<R> {
             .flat_map(Journal::claims)
             .find(related)?;
         Some(format!(
-            "{} is claimed for class {} (PV {}); a DiskRemovalRequest with lost: true takes that back",
+            "{} is claimed for class {} (PV {}); while it is unplugged, a DiskRemovalRequest with lost: true takes that back",
             claim.disk, claim.class, claim.pv_uuid
         ))
     }

@@ -214,6 +214,15 @@ impl Check<'_> {
         if let Some(labels) = &raw.disk_labels {
             let checked = labels.check();
             self.rule("spec.select.diskLabels", checked);
+            // A NodeDisk that is made anew has no labels, so a label must never be what keeps a disk from being taken.
+            if !labels.wants_a_label() {
+                self.fault(
+                    "spec.select.diskLabels",
+                    "means disks without any label too, and a disk may lose its labels (its NodeDisk goes with its Node, or when \
+                     the disk is away); ask for a label that a disk must have (matchLabels, In, Exists), or keep disks out by \
+                     spec.exclude",
+                );
+            }
         }
         let select = Select {
             disk_labels: raw.disk_labels,

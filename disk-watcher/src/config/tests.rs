@@ -264,6 +264,11 @@ fn labels_of_disks_are_for_where_there_is_a_cluster() {
     );
     let without = config("  select: {model: [X]}\n  volumeGroup: {name: fast}\n");
     without.check_without_cluster().unwrap();
+    let unlabelled = "  select: {model: [X], diskLabels: {matchExpressions: [{key: a, operator: NotIn, values: [b]}]}}\n  volumeGroup: {name: fast}\n";
+    assert!(
+        refusal(load(unlabelled)).contains("means disks without any label too"),
+        "a disk that lost its labels would be taken"
+    );
     let slip = "  select: {diskLabels: {matchExpressions: [{key: a, operator: In}]}}\n  volumeGroup: {name: fast}\n";
     assert!(
         refusal(load(slip)).contains("spec.select.diskLabels: matchExpressions: a In needs values")

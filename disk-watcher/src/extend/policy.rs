@@ -35,7 +35,10 @@ pub fn decide(rules: &Rules, pool: &Pool, memory: &Memory) -> Decision {
             Err(hold) => wanted.push((part, Some(hold))),
         }
     }
-    action = action.or_else(|| follow(rules, pool, memory));
+    // What a part needs comes first, and has to find the room that it waits for.
+    if wanted.is_empty() {
+        action = follow(rules, pool, memory);
+    }
     let data_hold = lasting_hold(rules, pool, memory, Part::Data);
     let wants_data = wanted.iter().any(|(part, _)| *part == Part::Data);
     if action.is_none() {

@@ -78,10 +78,11 @@ fn every_predicate_picks_and_passes() {
 #[test]
 fn labels_that_are_not_known_are_not_taken_for_none() {
     let fast = "select: {diskLabels: {matchLabels: {tier: fast}}}";
-    let not_slow = "select: {model: ['TEST*'], diskLabels: {matchExpressions: [{key: tier, operator: NotIn, values: [slow]}]}}";
+    let not_slow = "select: {model: ['TEST*'], diskLabels: {matchExpressions: \
+        [{key: tier, operator: Exists}, {key: tier, operator: NotIn, values: [slow]}]}}";
     for (labels, takes_fast, takes_not_slow) in [
         (None, false, false),
-        (Some(""), false, true),
+        (Some(""), false, false),
         (Some("fast"), true, true),
         (Some("slow"), false, false),
     ] {
