@@ -10,6 +10,7 @@ pub(super) mod path;
 pub(super) mod placement;
 pub(super) mod sanity;
 pub(super) mod trouble;
+pub(super) mod twins;
 pub(super) mod volumes;
 mod workloads;
 

@@ -146,6 +146,10 @@ pub fn all() -> Vec<Scenario> {
             |c| cluster::away::pool_fills(c, Duration::from_mins(60), 40),
         ),
         Scenario::slow(
+            "cluster_lets_one_of_two_watchers_act_uml",
+            cluster::twins::one_acts,
+        ),
+        Scenario::slow(
             "cluster_places_pods_on_two_nodes_uml",
             cluster::placement::two_nodes,
         ),
