@@ -51,6 +51,8 @@ pub struct Pool {
     pub metadata_rate: u64,
     /// Why it must not be changed, each with a stable code first; empty when it may.
     pub obstacles: Vec<String>,
+    /// A disk of the group is to leave it, or that cannot be told: the room is for what is on that disk.
+    pub leaving: bool,
 }
 
 /// Used and whole bytes.

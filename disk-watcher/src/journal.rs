@@ -159,27 +159,10 @@ impl Journal {
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
             .map_err(|_| JournalError::InUse(dir.to_owned()))?;
         let owner = owner(dir)?;
-        let mut claims = BTreeMap::new();
-        for entry in fs::read_dir(&claims_dir).map_err(at(&claims_dir))? {
-            let path = entry.map_err(at(&claims_dir))?.path();
-            if path.extension().is_none_or(|e| e != "json") {
-                continue;
-            }
-            let Some(claim) = read_json::<Claim>(&path)? else {
-                continue;
-            };
-            if path.file_stem().and_then(|s| s.to_str()) != Some(&claim.pv_uuid) {
-                return Err(JournalError::Damaged {
-                    path,
-                    why: format!("it speaks of PV {}", claim.pv_uuid),
-                });
-            }
-            claims.insert(claim.pv_uuid.clone(), claim);
-        }
         Ok(Self {
             dir: dir.to_owned(),
             owner,
-            claims,
+            claims: claims_in(dir)?,
             names: names::read(dir)?,
             slots: slots::read(dir)?,
             files: files::read(dir)?,
@@ -314,6 +297,32 @@ pub fn owner_in(dir: &Path) -> Result<Option<String>, JournalError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(JournalError::Io { path, source }),
     }
+}
+
+/// The claims of the journal in this folder, by their PVs, as they are on disk. Nothing else of it is read, and it need not be ours.
+///
+/// # Errors
+/// When one cannot be read or is not what we wrote.
+fn claims_in(dir: &Path) -> Result<BTreeMap<String, Claim>, JournalError> {
+    let dir = dir.join("claims");
+    let mut claims = BTreeMap::new();
+    for entry in fs::read_dir(&dir).map_err(at(&dir))? {
+        let path = entry.map_err(at(&dir))?.path();
+        if path.extension().is_none_or(|e| e != "json") {
+            continue;
+        }
+        let Some(claim) = read_json::<Claim>(&path)? else {
+            continue;
+        };
+        if path.file_stem().and_then(|s| s.to_str()) != Some(&claim.pv_uuid) {
+            return Err(JournalError::Damaged {
+                path,
+                why: format!("it speaks of PV {}", claim.pv_uuid),
+            });
+        }
+        claims.insert(claim.pv_uuid.clone(), claim);
+    }
+    Ok(claims)
 }
 
 /// Reads our id, or makes one from the kernel's random source.

@@ -27,7 +27,7 @@ use tracing::warn;
 pub use self::booted::Booted;
 pub use self::history::{Entry, History, Result as EntryResult};
 use crate::activation::{Failed, Left};
-use crate::config::{DiskClass, Mode, ThinPool};
+use crate::config::{Config, DiskClass, Mode, ThinPool};
 use crate::extend::rate::Meter;
 use crate::extend::{Attempt, Decision, Memory, Part, Rules, decide};
 use crate::journal::Home;
@@ -107,8 +107,8 @@ impl<R: Runner + Clone> Care<R> {
         }
     }
 
-    /// Looks once and does what is to be done now.
-    pub async fn attend(&mut self, class: &DiskClass) -> Looked {
+    /// Looks once and does what is to be done now. `config` has the class, and says which disks are to leave.
+    pub async fn attend(&mut self, class: &DiskClass, config: &Config) -> Looked {
         let poll = |wanted: &ThinPool, soon| {
             let poll = &wanted.auto_extend.poll;
             if soon { poll.fast } else { poll.normal }
@@ -139,7 +139,7 @@ impl<R: Runner + Clone> Care<R> {
             }
         };
         let (seen, left) = self.activated(class, wanted, seen).await;
-        let (seen, decision, acted) = self.care(class, wanted, seen).await;
+        let (seen, decision, acted) = self.care(class, wanted, config, seen).await;
         let shown = self.show(class, wanted, &seen, decision.as_ref(), left.as_ref());
         let soon = acted || decision.as_ref().is_none_or(|decision| decision.soon);
         Looked {
@@ -194,9 +194,10 @@ impl<R: Runner + Clone> Care<R> {
         &mut self,
         class: &DiskClass,
         wanted: &ThinPool,
+        config: &Config,
         seen: Seen,
     ) -> (Seen, Option<Decision>, bool) {
-        let Some(decision) = self.decide(class, wanted, &seen) else {
+        let Some(decision) = self.decide(class, wanted, config, &seen) else {
             return (seen, None, false);
         };
         if class.mode != Mode::Enforce {
@@ -212,12 +213,18 @@ impl<R: Runner + Clone> Care<R> {
             Ok(Some(after)) => after,
             _ => seen,
         };
-        let decision = self.decide(class, wanted, &after);
+        let decision = self.decide(class, wanted, config, &after);
         (after, decision, true)
     }
 
     /// What is to be done for an active pool.
-    fn decide(&mut self, class: &DiskClass, wanted: &ThinPool, seen: &Seen) -> Option<Decision> {
+    fn decide(
+        &mut self,
+        class: &DiskClass,
+        wanted: &ThinPool,
+        config: &Config,
+        seen: &Seen,
+    ) -> Option<Decision> {
         let active = seen.active.as_ref()?;
         let now = Instant::now();
         let usage = observe::usage(active);
@@ -225,10 +232,10 @@ impl<R: Runner + Clone> Care<R> {
         self.metadata.note(now, usage.1.used);
         let mut obstacles = Vec::new();
         obstacles.extend(lock_dir_problem());
-        let (pool, rules) = (
-            observe::pool(seen, active, &self.data, &self.metadata, obstacles),
-            rules(class, wanted, seen),
-        );
+        let rules = rules(class, wanted, seen);
+        // Asked only where it matters: it reads the journal.
+        let leaving = rules.follow > 0 && self.home.may_lose_a_disk(&class.name, config);
+        let pool = observe::pool(seen, active, &self.data, &self.metadata, obstacles, leaving);
         self.memory.look(now, &pool);
         Some(decide(&rules, &pool, &self.memory))
     }

@@ -163,7 +163,7 @@ impl One {
             let Some(class) = config.class(&self.name).filter(|c| c.thin_pool.is_some()) else {
                 break;
             };
-            let looked = self.care.attend(class).await;
+            let looked = self.care.attend(class, &config).await;
             log_change(last.as_ref(), looked.shown.as_ref());
             if let Some(entry) = &looked.extended {
                 self.shared.work.extended(&self.name, entry);

@@ -60,9 +60,12 @@ pub fn decide(rules: &Rules, pool: &Pool, memory: &Memory) -> Decision {
     }
 }
 
-/// Grows the data to its share of a group that grew. It does not need that room, so what is not there is not missed.
+/// Grows the data to its share of a group that grew. It does not need that room, so what is not there is not missed,
+/// and what a disk that leaves has to be moved to is left to that: a pool cannot give it back.
 fn follow(rules: &Rules, pool: &Pool, memory: &Memory) -> Option<Action> {
-    let may = rules.follow > pool.data && hold(rules, pool, memory, Part::Data).is_none();
+    let may = rules.follow > pool.data
+        && !pool.leaving
+        && hold(rules, pool, memory, Part::Data).is_none();
     let to = may.then(|| grant(rules, pool, Part::Data, rules.follow))?;
     Some(Action::Extend(Part::Data, to.ok()?))
 }

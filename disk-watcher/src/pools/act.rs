@@ -77,7 +77,7 @@ impl<R: Runner + Clone> Care<R> {
             ),
         };
         let Some(active) = &seen.active else { return };
-        let before = observe::pool(seen, active, &self.data, &self.metadata, Vec::new());
+        let before = observe::pool(seen, active, &self.data, &self.metadata, Vec::new(), false);
         let usage = match part {
             Part::Data => before.data_bytes,
             Part::Metadata => before.metadata_bytes,

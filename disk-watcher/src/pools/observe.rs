@@ -32,6 +32,7 @@ pub(super) fn pool(
     data: &Meter,
     metadata: &Meter,
     mut obstacles: Vec<String>,
+    leaving: bool,
 ) -> Pool {
     let (vg, lv) = (&seen.view.vg, &seen.lv);
     let (data_bytes, metadata_bytes) = usage(active);
@@ -54,6 +55,7 @@ pub(super) fn pool(
         rate: data.rate(),
         metadata_rate: metadata.rate().now,
         obstacles,
+        leaving,
     }
 }
 

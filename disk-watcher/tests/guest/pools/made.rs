@@ -71,6 +71,31 @@ fn a_pool_is_made_as_its_class_says_and_follows_its_group() {
     println!("result: from {before} to {after} bytes when a disk joined, nothing written");
 }
 
+#[test]
+fn a_pool_leaves_the_room_of_a_disk_that_joined_to_one_that_is_to_leave() {
+    let one = class("size: 60%, followVG: true").replace("minDisks: 2, maxDisks: 2", "maxDisks: 1");
+    let mut stage = Stage::of(one.replace(
+        "mode: Enforce\n",
+        "mode: Enforce\n  discovery: Continuous\n",
+    ));
+    let before = bytes("lvs", "lv_size", "fast/pool0");
+    let first = shown("vgs", "pv_uuid", "fast");
+    let node = run("uname", &["-n"]);
+
+    stage.stop();
+    stage.class = format!(
+        "{}---\napiVersion: basalt.storage/v1alpha1\nkind: DiskRemovalRequest\nmetadata: {{name: out}}\n\
+         spec: {{node: {node}, pvUUID: {first}}}\n",
+        stage.class.replace("maxDisks: 1", "maxDisks: 2")
+    );
+    let stage = stage.started();
+    wait_for(stage.dir.path(), "one disk joined, the other left", || {
+        bytes("vgs", "pv_count", "fast") == 1 && shown("vgs", "pv_uuid", "fast") != first
+    });
+    assert_eq!(bytes("lvs", "lv_size", "fast/pool0"), before);
+    println!("result: a pool of {before} bytes moved from one disk to another that joined");
+}
+
 /// What lvmd, on its own, has to give of the pool, in bytes.
 fn free_by_lvmd(stage: &Stage) -> u64 {
     let file = stage.dir.path().join("lvmd.yaml");
