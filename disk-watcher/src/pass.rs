@@ -8,6 +8,7 @@ mod member;
 mod names;
 mod refusals;
 mod show;
+mod unlabelled;
 mod wipe;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,7 @@ use tracing::{error, warn};
 pub(crate) use self::found::{boot_id, id_of};
 use self::leave::Moves;
 use self::refusals::Refusals;
+use self::unlabelled::Unlabelled;
 use self::wipe::Wiping;
 use crate::backup::Backups;
 use crate::busy::OpenDevices;
@@ -51,6 +53,7 @@ pub struct Watcher<R> {
     /// Something happened to a disk since the last pass.
     heard: bool,
     refusals: Refusals,
+    unlabelled: Unlabelled,
     moves: Moves,
     wiping: Option<Wiping>,
     /// What was said of requests in this pass.
@@ -92,6 +95,7 @@ impl<R: Runner + Clone> Watcher<R> {
             quiet,
             heard: false,
             refusals: Refusals::default(),
+            unlabelled: Unlabelled::default(),
             moves: Moves::default(),
             wiping: None,
             requests: Vec::new(),
@@ -200,7 +204,7 @@ impl<R: Runner + Clone> Watcher<R> {
             remarks.extend(why.map(|why| (class.name.clone(), why)));
         }
         if self.journal.is_some() && config.why_held().is_none() {
-            let mut acted = false;
+            let mut acted = self.forget_without_class(config, &judged).await;
             for class in config
                 .classes
                 .iter()
@@ -423,7 +427,7 @@ impl<R: Runner + Clone> Watcher<R> {
             .flat_map(Journal::claims)
             .find(related)?;
         Some(format!(
-            "{} is claimed for class {} (PV {}); while it is unplugged, a DiskRemovalRequest with lost: true takes that back",
+            "{} is claimed for class {} (PV {}); once it is unplugged, or has its label no more and no group counts on it, a DiskRemovalRequest with lost: true takes that back",
             claim.disk, claim.class, claim.pv_uuid
         ))
     }

@@ -112,17 +112,28 @@ pub fn next(asked: Asked, leaving: Option<Leaving>, world: &World) -> Next {
     match group.used {
         Some(used) => inside(asked, leaving, group, used),
         None if leaving == Some(Leaving::Reducing) => outside(group, &world.found),
-        None => Next::Refuse("it is in no group of ours".into()),
+        None => Next::Refuse(
+            "it is in no group of ours; where its label was wiped, `lost: true` has its claim forgotten"
+                .into(),
+        ),
     }
 }
 
-/// Decides for a disk that a person says is gone for good. Nothing is written to any disk: the claim is withdrawn once no
-/// group counts on the disk. `bearer` names a disk that tells of the group of the claim.
+/// Decides for a disk that a person says is gone for good, or is there and has lost its label, as one that was wiped. Nothing
+/// is written to any disk: the claim is withdrawn once no group counts on the disk. `bearer` names a disk that tells of the
+/// group of the claim.
 pub fn given_up(world: &World, bearer: Option<&str>) -> Next {
-    if world.found != Found::Gone {
-        return Next::Refuse(
-            "the disk is there; take `lost` out of the request to have it leave its group".into(),
-        );
+    match &world.found {
+        Found::Gone | Found::NoLabel => {}
+        Found::Unknown(why) | Found::Refused(why) => {
+            return Next::NotNow(format!("what is on it cannot be told: {why}"));
+        }
+        Found::Orphan | Found::Wreck { .. } | Found::InGroup { .. } => {
+            return Next::Refuse(
+                "the disk is there, with its label; take `lost` out of the request to have it leave its group"
+                    .into(),
+            );
+        }
     }
     match (&world.group, bearer) {
         (Some(group), _) if group.used.is_some() => Next::Refuse(
@@ -190,7 +201,7 @@ fn outside(group: &Around, found: &Found) -> Next {
         }
         Found::Wreck { .. } => Next::EraseLabel,
         Found::Gone => Next::Wait("it is not there; its label is removed when it is back".into()),
-        Found::Unknown(why) => Next::Wait(why.clone()),
+        Found::Unknown(why) | Found::Refused(why) => Next::Wait(why.clone()),
     }
 }
 
@@ -341,11 +352,31 @@ mod tests {
         };
         assert_eq!(given_up(&nowhere, None), Next::Done);
         assert!(matches!(given_up(&nowhere, Some("sdb")), Next::NotNow(_)));
-        let there = World {
-            found: Found::Orphan,
-            ..reduced
+        let there = |found| World {
+            found,
+            ..reduced.clone()
         };
-        assert!(matches!(given_up(&there, None), Next::Refuse(_)));
+        let orphan = given_up(&there(Found::Orphan), None);
+        assert!(matches!(orphan, Next::Refuse(_)));
+        let unread = given_up(&there(Found::Unknown("x".into())), None);
+        assert!(matches!(unread, Next::NotNow(_)));
+        // Its label was wiped: it is there, and nothing on it says whose it was.
+        let wiped = |change: fn(&mut Around)| World {
+            found: Found::NoLabel,
+            ..world(change)
+        };
+        assert_eq!(given_up(&wiped(|g| g.used = None), None), Next::Done);
+        let counted = given_up(&wiped(|_| ()), None);
+        assert!(
+            matches!(counted, Next::Refuse(_)),
+            "a group counts on it: what was lost may be brought back"
+        );
+        let nowhere = World {
+            group: None,
+            found: Found::NoLabel,
+        };
+        assert_eq!(given_up(&nowhere, None), Next::Done);
+        assert!(matches!(given_up(&nowhere, Some("sdb")), Next::NotNow(_)));
     }
 
     #[test]

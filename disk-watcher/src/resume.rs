@@ -17,6 +17,8 @@ pub enum Found {
     Gone,
     /// No label: cut before pvcreate wrote it.
     NoLabel,
+    /// No label, and for so long something has stood against ours on it that nobody waits for it any more.
+    Refused(String),
     /// A PV with our UUID in no group: cut between pvcreate and vgcreate.
     Orphan,
     /// A PV with our UUID that says it belongs to a group, without any committed
@@ -190,7 +192,7 @@ fn before_group(class: &DiskClass, claims: &[(&Claim, Found)]) -> Next {
                     "PV {uuid} says it belongs to a group and has no metadata; it is not proven to be our own half-made one: {proof}"
                 ));
             }
-            Found::InGroup { .. } => {}
+            Found::InGroup { .. } | Found::Refused(_) => {}
             Found::Unknown(why) => {
                 return Next::Wait(format!("disk {} cannot be read: {why}", claim.disk));
             }
@@ -257,7 +259,7 @@ fn in_group(class: &DiskClass, claims: &[(&Claim, Found)], group: &Group) -> Nex
         }
         match found {
             // It was never a member: nobody waits for it.
-            Found::Gone => {}
+            Found::Gone | Found::Refused(_) => {}
             // Claimed before the group came; what is left of that waits for a person, and the pool does not wait for it.
             Found::NoLabel | Found::Orphan | Found::Wreck { lacks: None } if !may_join => {}
             Found::NoLabel => return Next::Label(uuid),

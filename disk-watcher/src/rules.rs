@@ -68,6 +68,15 @@ pub enum Verdict {
     },
 }
 
+/// What stands against our label on a claimed disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Against {
+    /// For people.
+    pub why: String,
+    /// Whether it is said of this disk, and neither of its node nor of the time.
+    pub of_the_disk: bool,
+}
+
 impl Judgement {
     /// The first reason that stands against a change of a PV that is ours on this disk.
     pub fn against_a_member(&self) -> Option<&Reason> {
@@ -77,11 +86,14 @@ impl Judgement {
 
     /// What stands against our label on this disk, which was claimed for the class and carries none yet: it is read anew
     /// before, and whether the class may have one more disk was asked when it was claimed.
-    pub fn against_its_label(&self, class: &str) -> Option<String> {
+    pub fn against_its_label(&self, class: &str) -> Option<Against> {
         if self.selection != Selection::Class(class.to_owned()) {
-            return Some(format!(
-                "class {class} does not pick it any more; a DiskRemovalRequest takes the claim back"
-            ));
+            return Some(Against {
+                why: format!(
+                    "class {class} does not pick it any more; a DiskRemovalRequest takes the claim back"
+                ),
+                of_the_disk: true,
+            });
         }
         let asked = [
             Code::NotZeroed,
@@ -91,7 +103,10 @@ impl Judgement {
         ];
         let mut reasons = self.reasons.iter();
         let against = reasons.find(|reason| !asked.contains(&reason.code))?;
-        Some(format!("{}: {}", against.code.as_str(), against.detail))
+        Some(Against {
+            why: format!("{}: {}", against.code.as_str(), against.detail),
+            of_the_disk: !against.code.only_waits() && against.code != Code::HostNotReady,
+        })
     }
 }
 

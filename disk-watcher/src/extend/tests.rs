@@ -99,7 +99,11 @@ fn a_pool_that_follows_its_group_takes_its_share_unasked_and_does_not_miss_what_
     };
     assert_eq!(action(&rules(1500), &leaving(10)), None);
     let needed = action(&rules(1500), &leaving(72));
-    assert_eq!(needed, action(&rules(0), &pool(72)), "what it needs it gets");
+    assert_eq!(
+        needed,
+        action(&rules(0), &pool(72)),
+        "what it needs it gets"
+    );
     assert!(needed.is_some());
     // Its maximum and the reserve are those of any growth.
     assert_eq!(action(&rules(5000), &pool(10)), extends(1800));

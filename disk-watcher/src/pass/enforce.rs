@@ -108,16 +108,21 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         let journal = self.journal.as_mut().ok_or("the journal vanished")?;
         let group = apply::group(&self.node, class, journal).await?;
-        let found: Vec<(&Claim, Found)> = claims
-            .iter()
-            .map(|claim| {
-                (
-                    claim,
-                    found(claim, judged, journal, group.as_ref(), &self.whole),
-                )
-            })
-            .collect();
-        let next = resume::next(class, &found, group.as_ref());
+        let (mut seen, mut left) = (Vec::new(), None);
+        for claim in &claims {
+            let mut found = found(claim, judged, journal, group.as_ref(), &self.whole);
+            if found == Found::NoLabel && claim.stage < Stage::Grouped {
+                let disk = judged.iter().find(|j| is_disk_of(claim, j));
+                let against = disk.and_then(|j| j.judgement.against_its_label(&class.name));
+                let now = Instant::now();
+                if let Some(why) = self.unlabelled.judged(&claim.pv_uuid, against, now) {
+                    left = Some(waits(claim, &why));
+                    found = Found::Refused(why);
+                }
+            }
+            seen.push((claim, found));
+        }
+        let next = resume::next(class, &seen, group.as_ref());
         let by_uuid = |uuid: &str| {
             let claim = claims
                 .iter()
@@ -156,8 +161,11 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         let journal = self.journal.as_mut().ok_or("the journal vanished")?;
         match next {
-            Next::Nothing => Ok(Step::Nothing),
-            Next::Wait(why) => Ok(Step::Held(why)),
+            Next::Nothing => Ok(left.map_or(Step::Nothing, Step::Held)),
+            Next::Wait(why) => Ok(Step::Held(match left {
+                Some(left) => format!("{why}; {left}"),
+                None => why,
+            })),
             Next::Frozen(why) => Ok(Step::Held(format!("frozen: {why}"))),
             Next::Finish => {
                 let uuid = group.as_ref().map(|g| g.uuid.clone());
@@ -176,13 +184,19 @@ impl<R: Runner + Clone> Watcher<R> {
                 let (claim, facts) = by_uuid(&uuid)?;
                 let disk = judged.iter().find(|j| is_disk_of(&claim, j));
                 let against = disk.and_then(|j| j.judgement.against_its_label(&class.name));
-                if let Some(why) = against {
-                    let disk = &claim.disk;
-                    return Ok(Step::Held(format!("the claimed disk {disk} waits: {why}")));
+                if let Some(against) = against {
+                    return Ok(Step::Held(waits(&claim, &against.why)));
                 }
                 let whole = &self.whole;
                 let done = apply::label(&self.node, whole, journal, class, &claim, facts).await;
                 self.readings.forget(&facts.name);
+                match &done {
+                    Ok(()) => self.unlabelled.labelled(&uuid),
+                    Err(ApplyError::Changed { why, .. }) => {
+                        self.unlabelled.read(&uuid, why.clone(), Instant::now());
+                    }
+                    Err(_) => {}
+                }
                 done_or_held(done)
             }
             Next::CleanWreck(uuid) => {
@@ -258,6 +272,11 @@ impl<R: Runner + Clone> Watcher<R> {
                 .map_err(|e| node::chain(&e)),
         }
     }
+}
+
+/// What is said of a claimed disk that gets no label.
+fn waits(claim: &Claim, why: &str) -> String {
+    format!("the claimed disk {} waits: {why}", claim.disk)
 }
 
 /// What came of one step.

@@ -14,9 +14,9 @@ use super::{Judged, Watcher};
 use crate::apply::{self, leave};
 use crate::commands;
 use crate::config::{Config, DiskClass, DiskRemovalRequest};
-use crate::journal::{Claim, Leaving, Stage};
+use crate::journal::{Claim, Journal, Leaving, Stage};
 use crate::node;
-use crate::removal::{self, Asked, Next, World};
+use crate::removal::{self, Around, Asked, Next, World};
 use crate::resume::Found;
 use crate::status::{NodeRequest, RequestState};
 
@@ -160,9 +160,8 @@ impl<R: Runner + Clone> Watcher<R> {
         let gone = || "its disk vanished".to_owned();
         let next = match (request.filter(|_| asked == Asked::Yes), claim.leaving) {
             (Some(request), _) if request.lost => {
-                let group = world.group.filter(|group| is_the_one(claim, &group.uuid));
                 let found = found(claim, judged, journal, None, &self.whole);
-                removal::given_up(&World { found, group }, bearer(claim, judged).as_deref())
+                give_up(claim, judged, found, world.group)
             }
             (Some(_), None) if claim.stage < Stage::Ready => {
                 removal::not_yet_in(claim.stage, &world)
@@ -253,15 +252,80 @@ impl<R: Runner + Clone> Watcher<R> {
                     .await
                     .map_err(|e| node::chain(&e))?;
             }
-            Next::Done => {
-                journal.withdraw(uuid).map_err(|e| node::chain(&e))?;
-                info!(disk = %claim.disk, pv_uuid = %uuid, group = %claim.volume_group, "removed");
-            }
+            Next::Done => self.withdraw(claim)?,
         }
         if let Some(facts) = facts {
             self.readings.forget(&facts.name);
         }
         Ok(Some(Step::Done))
+    }
+
+    /// Forgets disks that a person says are gone for good, whose classes are not there any more: nothing else is done for
+    /// those, and without that their claims would stand in the way of other classes for ever.
+    pub(super) async fn forget_without_class(
+        &mut self,
+        config: &Config,
+        judged: &[Judged],
+    ) -> bool {
+        let claims = self.journal.iter().flat_map(Journal::claims);
+        let claims = claims.filter(|claim| config.class(&claim.class).is_none());
+        let claims: Vec<Claim> = claims.cloned().collect();
+        let mut acted = false;
+        for claim in &claims {
+            let mut all = config.removals.iter();
+            let named =
+                |r: &&DiskRemovalRequest| r.names(&self.node_name, &claim.disk, &claim.pv_uuid);
+            let request = all.find(named);
+            // A class may be told of later, and the request may have been taken back.
+            if request.is_none()
+                || config.unheard
+                || Asked::of(request, config.unheard) != Asked::Yes
+            {
+                continue;
+            }
+            let (state, why) = match self.forgettable(request, judged, claim).await {
+                Ok(Next::Done) => match self.withdraw(claim) {
+                    Ok(()) => {
+                        acted = true;
+                        continue;
+                    }
+                    Err(why) => (RequestState::Waiting, why),
+                },
+                Ok(Next::Refuse(why)) => (RequestState::Refused, why),
+                Ok(Next::NotNow(why) | Next::Wait(why)) | Err(why) => (RequestState::Waiting, why),
+                Ok(_) => continue,
+            };
+            self.tell(request, claim, state, why);
+        }
+        acted
+    }
+
+    async fn forgettable(
+        &self,
+        request: Option<&DiskRemovalRequest>,
+        judged: &[Judged],
+        claim: &Claim,
+    ) -> Result<Next, String> {
+        if !request.is_some_and(|request| request.lost) {
+            return Ok(Next::Refuse(format!(
+                "class {} is not there any more; write it again, in mode Enforce, to have the disk leave its group, or add \
+                 `lost: true` where its label is gone",
+                claim.class
+            )));
+        }
+        let journal = self.journal.as_ref().ok_or("the journal vanished")?;
+        let seen = leave::around(&self.node, journal, claim, |_| true).await?;
+        let found = found(claim, judged, journal, None, &self.whole);
+        Ok(give_up(claim, judged, found, seen.map(|(group, ..)| group)))
+    }
+
+    fn withdraw(&mut self, claim: &Claim) -> Result<(), String> {
+        let journal = self.journal.as_mut().ok_or("the journal vanished")?;
+        journal
+            .withdraw(&claim.pv_uuid)
+            .map_err(|e| node::chain(&e))?;
+        info!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, group = %claim.volume_group, "removed");
+        Ok(())
     }
 
     /// Starts a pvmove; passes go on meanwhile, and leave its group alone.
@@ -356,6 +420,12 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         told
     }
+}
+
+/// See [`removal::given_up`].
+fn give_up(claim: &Claim, judged: &[Judged], found: Found, group: Option<Around>) -> Next {
+    let group = group.filter(|group| is_the_one(claim, &group.uuid));
+    removal::given_up(&World { group, found }, bearer(claim, judged).as_deref())
 }
 
 /// Whether the claim is on a group of this UUID; one of its name may be another by now.

@@ -286,7 +286,9 @@ fn a_later_disk_is_labelled_and_joins_and_a_lost_member_freezes() {
             of(stage, Found::Wreck { lacks: None }),
             Next::CleanWreck("b".into())
         );
-        assert_eq!(of(stage, Found::Gone), Next::Nothing, "nobody waits for it");
+        for found in [Found::Gone, Found::Refused("x".into())] {
+            assert_eq!(of(stage, found), Next::Nothing, "nobody waits for it");
+        }
     }
     for (stage, found) in [
         (
@@ -424,4 +426,20 @@ fn a_pv_follows_a_disk_that_grew_once_all_else_is_done() {
         decide(&class, &ready, member("vg", 2), &made),
         Next::Nothing
     );
+}
+
+#[test]
+fn a_claimed_disk_that_is_refused_holds_up_no_other_and_is_no_part_of_the_group() {
+    let refused = (claim("a", Stage::Claimed), Found::Refused("x".into()));
+    let other = claim("b", Stage::Claimed);
+    let with = |disks, found| {
+        let claims = [(&refused.0, refused.1.clone()), (&other, found)];
+        next(&class(disks), &claims, None)
+    };
+    assert_eq!(with(1, Found::NoLabel), Next::Label("b".into()));
+    assert_eq!(with(1, Found::Orphan), Next::MakeGroup(vec!["b".into()]));
+    assert!(matches!(with(2, Found::Orphan), Next::Wait(_)), "minDisks");
+    // It is seen to be in no group, so what was left half-made beside it can be told.
+    let wreck = with(1, Found::Wreck { lacks: None });
+    assert_eq!(wreck, Next::CleanWreck("b".into()));
 }

@@ -106,7 +106,9 @@ pub enum Code {
     /// what was written meanwhile; then vgextend --restoremissing. One that was taken out is
     /// taken again when its label was wiped by hand.
     DiskStale,
-    /// Several classes pick it; none gets it. Way out: make their selections disjoint.
+    /// Several classes pick it, or it is claimed for another one; none gets it. Way out: make their
+    /// selections disjoint; where it was wiped, a DiskRemovalRequest with `lost: true` has the claim
+    /// forgotten.
     ClassConflict,
     /// The class has as many disks or bytes as it may, or not yet as many as it needs.
     /// Way out: `spec.limits`.
