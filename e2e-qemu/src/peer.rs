@@ -170,6 +170,23 @@ pub const TALHELPER: Module = Module {
     version_in: &[],
 };
 
+/// kustomize, for the test of the drop-in for ClusterTool.
+pub const KUSTOMIZE: Module = Module {
+    name: "kustomize",
+    what: "kustomize",
+    files: &[
+        ("go.mod", include_str!("../talos/kustomize/go.mod")),
+        ("go.sum", include_str!("../talos/kustomize/go.sum")),
+        ("tools.go", include_str!("../talos/kustomize/tools.go")),
+    ],
+    upstream: "sigs.k8s.io/kustomize/kustomize/v5",
+    packages: &["sigs.k8s.io/kustomize/kustomize/v5"],
+    binaries: &["kustomize"],
+    suite: "",
+    flags: &[],
+    version_in: &[],
+};
+
 /// What guest tests need.
 pub const MODULES: [Module; 2] = [LVMD, SANITY];
 

@@ -104,6 +104,12 @@ impl Bench<'_> {
             ("topolvm", NAMESPACE, GUIDE),
             ("topolvm", NAMESPACE, &all),
             ("disk-watcher", "lvm-disk-watcher", watcher),
+            ("topolvm", NAMESPACE, &self.drop_in("topolvm")?),
+            (
+                "disk-watcher",
+                "lvm-disk-watcher",
+                &self.drop_in("lvm-disk-watcher")?,
+            ),
         ] {
             let path = format!("charts/{chart}");
             let manifests = self.helm(&[
@@ -142,6 +148,18 @@ impl Bench<'_> {
             "kubeconform takes a field that no ConfigMap has"
         );
         Ok(())
+    }
+
+    /// The values of a release of the drop-in for ClusterTool, as a file.
+    fn drop_in(&self, app: &str) -> Result<String> {
+        let apps = "talos/clustertool/clusters/main/kubernetes/system";
+        let release = format!("{apps}/{app}/app/helm-release.yaml");
+        let release = std::fs::read_to_string(self.context.workspace.join(release))?;
+        let release: serde_json::Value = serde_saphyr::from_str(&release)?;
+        self.write(
+            &format!("{app}.yaml"),
+            &release["spec"]["values"].to_string(),
+        )
     }
 
     /// Holds manifests to the schemas; gives kubeconform's summary.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod clustertool;
 mod disk_watcher_chart;
 mod helm;
 mod inventory;
