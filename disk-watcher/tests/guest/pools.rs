@@ -4,6 +4,7 @@
 mod activation;
 mod beside;
 mod fill;
+mod full;
 mod made;
 pub(crate) mod stage;
 mod twin;
