@@ -5,9 +5,9 @@ use std::net::TcpStream;
 
 use crate::harness::{CLASS, Watcher, is_ready, make_data, run, wait_for};
 
-const ADDRESS: &str = "127.0.0.1:9109";
+pub(crate) const ADDRESS: &str = "127.0.0.1:9109";
 
-fn page() -> String {
+pub(crate) fn page() -> String {
     let Ok(mut stream) = TcpStream::connect(ADDRESS) else {
         return String::new();
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::status::{commands, entry, looked_twice};
-use crate::harness::{Watcher, output, run, stages, wait_for};
+use crate::harness::{Bystanders, Watcher, clean, output, run, stages, wait_for};
 use crate::scsi::{Bench, Disk, class};
 
 /// Two disks in one group, and the watcher gone.
@@ -26,6 +26,8 @@ fn two() -> String {
 
 #[test]
 fn two_disks_that_change_names_over_a_reboot_are_who_they_were() {
+    clean();
+    let others = Bystanders::beside(0);
     let bench = Bench::new(64, 512);
     let dir = tempfile::tempdir().unwrap();
     let [one, two] = onboarded(&bench, dir.path(), &self::two());
@@ -51,11 +53,14 @@ fn two_disks_that_change_names_over_a_reboot_are_who_they_were() {
     drop(watcher);
     assert_eq!([one.sum(), two.sum()], sums, "nothing was written");
     assert_eq!(commands(dir.path()), before, "nothing was run");
+    others.check();
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
 
 #[test]
 fn a_disk_whose_serial_number_changes_keeps_its_place_by_the_uuid_of_its_pv() {
+    clean();
+    let others = Bystanders::beside(0);
     let bench = Bench::new(64, 512);
     let dir = tempfile::tempdir().unwrap();
     let [one, two] = onboarded(&bench, dir.path(), &self::two());
@@ -88,6 +93,7 @@ fn a_disk_whose_serial_number_changes_keeps_its_place_by_the_uuid_of_its_pv() {
     drop(watcher);
     assert_eq!([one.sum(), three.sum()], sums, "nothing was written");
     assert_eq!(commands(dir.path()), before, "nothing was run");
+    others.check();
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
 

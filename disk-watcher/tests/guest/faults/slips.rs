@@ -100,6 +100,8 @@ fn disks_that_come_from_another_node_are_not_ours() {
         &["vgs", "--noheadings", "-o", "vg_uuid,seqno", "fast"],
     );
 
+    let sums: Vec<String> = disks().iter().map(|disk| sum(disk)).collect();
+
     // The other node has the same configuration and a journal of its own.
     let here = tempfile::tempdir().unwrap();
     let two = CLASS.replace("maxDisks: 1", "maxDisks: 2");
@@ -120,5 +122,7 @@ fn disks_that_come_from_another_node_are_not_ours() {
         "no disk was claimed: the name is taken"
     );
     drop(watcher);
+    let now: Vec<String> = disks().iter().map(|disk| sum(disk)).collect();
+    assert_eq!(now, sums, "no byte of any disk is another one");
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }

@@ -2,7 +2,7 @@
 
 use super::status::{codes, commands, entry, looked_twice};
 use crate::harness::{
-    CLASS, Watcher, clean, disks, is_ready, output, run, stage, stages, sum, wait_for,
+    Bystanders, CLASS, Watcher, clean, disks, is_ready, output, run, stage, stages, sum, wait_for,
 };
 use crate::scsi::{Bench, class};
 
@@ -56,6 +56,8 @@ fn the_group_of_a_guest_inside_a_volume_is_not_seen() {
     head(copy.to_str().unwrap(), "/dev/fast/guest", "oflag=direct");
 
     let before = sum("/dev/fast/guest");
+    // It was blank, then somebody's, and no class may take it now.
+    let unclaimed = sum(&other);
     let watcher = Watcher::start(dir.path(), CLASS);
     looked_twice(dir.path());
     let name = pv.trim_start_matches("/dev/");
@@ -74,6 +76,7 @@ fn the_group_of_a_guest_inside_a_volume_is_not_seen() {
     drop(watcher);
     run("losetup", &["-d", &device]);
     assert_eq!(sum("/dev/fast/guest"), before, "nothing was written");
+    assert_eq!(sum(&other), unclaimed, "nothing was written to {other}");
     println!("\nresult: {name} is Ready, {seen:?}; behind {device}: {behind:?}");
     run("lvm", &["vgremove", "-q", "-y", "fast"]);
 }
@@ -157,6 +160,8 @@ fn a_disk_that_is_pulled_while_it_is_taken_is_taken_when_it_is_back() {
         "  volumeGroup: {name: fast}\n",
         "  volumeGroup: {name: fast}\n  thinPool: {name: pool0, size: 20Mi, metadata: {size: 4Mi}}\n",
     );
+    clean();
+    let others = Bystanders::beside(0);
     for cut in ["Claimed", "Labelled", "Grouped"] {
         let bench = Bench::new(64, 512);
         let disk = bench.add();
@@ -182,4 +187,5 @@ fn a_disk_that_is_pulled_while_it_is_taken_is_taken_when_it_is_back() {
         run("lvm", &["vgck", "fast"]);
         run("lvm", &["vgremove", "-q", "-y", "fast"]);
     }
+    others.check();
 }
