@@ -350,10 +350,9 @@ pub fn signature_behind(file: &std::fs::File, start: u64) -> Result<Option<Strin
 /// What is known of all bytes of an open disk from `start` on, directly before it is changed; see
 /// [`WholeReads::ask_now`].
 ///
-/// What is written to a partition through its disk is counted for the disk alone, and that may be in
-/// use: a partition that does not take long is read here and now, whatever was read before. Of a
-/// larger one the reading in the background has to do, of the same entry in the GPT and by the
-/// partition's own counts.
+/// A partition that does not take long is read here and now, whatever was read before. Of a larger one
+/// the reading in the background has to do, of the same entry in the GPT, by the partition's own counts
+/// and those of its disk without its partitions ([`crate::facts::Past`]).
 pub fn all_now(
     whole: &WholeReads,
     file: &std::fs::File,

@@ -24,7 +24,7 @@ pub use self::id::{DiskId, Identified, is_junk};
 pub use self::mountinfo::{BadMountinfo, Mount};
 pub(crate) use self::namespaces::local_mounts;
 pub use self::namespaces::{ForeignMount, NodeMount};
-pub use self::part::{Part, PartEntry};
+pub use self::part::{Part, PartEntry, Past};
 pub use self::sysfs::DevNo;
 pub use self::transport::Transport;
 pub use self::udev::{UdevDb, UdevRecord};

@@ -2,6 +2,7 @@
 //! partitions beside it are others.
 
 use std::ops::Range;
+use std::path::Path;
 
 use lvmd::units::{Bytes, SECTOR};
 use serde::Serialize;
@@ -29,7 +30,23 @@ pub struct Part {
     pub taken: Vec<Range<u64>>,
     /// Other partitions of this node that have its GUID.
     pub twins: Vec<String>,
+    /// What was written through the whole disk and not through a partition of it; `None`: not known.
+    pub past: Option<Past>,
 }
+
+/// What the kernel counted of a disk without what it counted of its partitions: a write to a partition counts for both
+/// (Linux, `part_stat_add`), one through the disk's own node for the disk alone, wherever it lands. Differences, so only
+/// whether they are the same says anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Past {
+    /// Sectors of 512 bytes written.
+    pub sectors_written: u64,
+    /// Discards completed.
+    pub discards: u64,
+}
+
+/// How often the counts are read until nothing is written between the first and the last of them.
+const READ_AT_MOST: usize = 200;
 
 /// An entry of a GPT.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -91,6 +108,7 @@ pub(super) fn read(root: &Root, disk: &DiskFacts, name: &str, udev: &UdevDb) -> 
     let read_only = dir.required_flag("ro");
     let number = dir.required("partition");
     let counts = dir.optional("stat");
+    let past = past(above.path(), disk);
     let mut problems = disk.problems.clone();
     problems.append(&mut above.problems);
     problems.append(&mut dir.problems);
@@ -115,9 +133,33 @@ pub(super) fn read(root: &Root, disk: &DiskFacts, name: &str, udev: &UdevDb) -> 
             doubts: Vec::new(),
             taken: Vec::new(),
             twins: Vec::new(),
+            past,
         })),
         ..disk.clone()
     })
+}
+
+/// See [`Past`]; other partitions may be in use, so all counts have to be of one moment. Its discards are those of requests:
+/// two that the kernel merged are one for the disk and for its partition.
+fn past(dir: &Path, disk: &DiskFacts) -> Option<Past> {
+    let read = |dir: &Path| stat(&std::fs::read_to_string(dir.join("stat")).ok()?);
+    for _ in 0..READ_AT_MOST {
+        let whole = read(dir)?;
+        let mut past = Past {
+            sectors_written: whole.sectors_written,
+            discards: whole.discards,
+        };
+        for partition in &disk.partitions {
+            let of = read(&dir.join(&partition.name))?;
+            past.sectors_written = past.sectors_written.wrapping_sub(of.sectors_written);
+            past.discards = past.discards.wrapping_sub(of.discards);
+        }
+        let after = read(dir)?;
+        if (after.sectors_written, after.discards) == (whole.sectors_written, whole.discards) {
+            return Some(past);
+        }
+    }
+    None
 }
 
 #[cfg(test)]

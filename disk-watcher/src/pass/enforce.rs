@@ -338,7 +338,7 @@ fn claim_new(
             }
             Err(ApplyError::Changed { disk, why }) => {
                 warn!(%disk, %why, "left alone; it is judged again");
-                // Of a partition the kernel does not count what is written through its disk.
+                // Of a partition not all that is written through its disk is counted apart from the others'.
                 readings.forget(&judged.facts.name);
                 if judged.facts.part.is_some() {
                     whole.forget(Some(&judged.facts.name));

@@ -37,6 +37,7 @@ fn clean() -> Case {
         doubts: Vec::new(),
         taken: vec![1 << 30..2 << 30, 2 << 30..3 << 30],
         twins: Vec::new(),
+        past: None,
     };
     case.part = Some(("sda2", part));
     case
