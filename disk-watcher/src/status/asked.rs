@@ -86,7 +86,8 @@ fn ask_daemon(socket: &Path, view: View) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    writeln!(stream, "{}", view.word())?;
+    // In one piece: `writeln!` would make two.
+    stream.write_all(format!("{}\n", view.word()).as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(serde_json::from_str(&text)?)
