@@ -15,6 +15,7 @@ use crate::pools::Entry;
 
 /// Whether volumes are made in it.
 const TAKES_VOLUMES: &str = "TakesVolumes";
+const ZEROES_NEW_BLOCKS: &str = "ZeroesNewBlocks";
 
 /// Where a pool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -272,6 +273,15 @@ fn conditions(
             "no event comes when it reaches its threshold; it is looked at by the clock".to_owned();
         Condition::no("LowWaterArmed", "OtherMark", text)
     };
+    let zeroes = match (active.table.zeroing, wanted.zero) {
+        (true, _) => Condition::yes(ZEROES_NEW_BLOCKS, "Zeroed"),
+        (false, set) => Condition::no(
+            ZEROES_NEW_BLOCKS,
+            if set { "NotAsked" } else { "SetByClass" },
+            "a volume may show what a removed one had there, beside what is written to it; `lvchange --zero y` ends that"
+                .to_owned(),
+        ),
+    };
     vec![
         ready,
         healthy(
@@ -291,6 +301,7 @@ fn conditions(
         extendable,
         check,
         mark,
+        zeroes,
     ]
 }
 
@@ -380,5 +391,47 @@ mod tests {
             let by_lvmd = pool::closed(Some(&active.status), DEFAULT_GATE_PERCENT);
             assert_eq!(takes.status, by_lvmd.is_none(), "{status}");
         }
+    }
+
+    #[test]
+    fn a_pool_that_does_not_zero_new_blocks_says_so_and_who_wanted_that() {
+        let class = |pool: &str| {
+            let text = format!(
+                "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  \
+                 select: {{model: [x]}}\n  volumeGroup: {{name: vg1}}\n  thinPool: {{name: pool0{pool}}}\n"
+            );
+            Config::load(&text).unwrap().classes.remove(0)
+        };
+        let decision = Decision {
+            action: None,
+            wanted: vec![],
+            data_hold: None,
+            metadata_hold: None,
+            time_to_full: None,
+            soon: false,
+        };
+        let shown = |pool: &str, table: &str| {
+            let class = class(pool);
+            let active = Active {
+                status: PoolStatus::parse(
+                    "1 10/1000 9/1000 - rw discard_passdown queue_if_no_space - 256",
+                )
+                .unwrap(),
+                table: PoolTable::parse(table).unwrap(),
+            };
+            let wanted = class.thin_pool.as_ref().unwrap();
+            let all = conditions(&class, wanted, &active, &decision, true);
+            let zeroes = all.into_iter().find(|c| c.kind == ZEROES_NEW_BLOCKS);
+            let zeroes = zeroes.unwrap();
+            (zeroes.is_trouble(), zeroes.reason)
+        };
+        let (zeroing, bare) = (
+            "254:0 254:1 128 0 0",
+            "254:0 254:1 128 0 1 skip_block_zeroing",
+        );
+        assert_eq!(shown("", zeroing), (false, "Zeroed".to_owned()));
+        assert_eq!(shown("", bare), (true, "NotAsked".to_owned()));
+        let set = shown(", zero: false", bare);
+        assert_eq!(set, (true, "SetByClass".to_owned()));
     }
 }
