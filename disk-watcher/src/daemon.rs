@@ -41,7 +41,8 @@ use crate::kubernetes::lease::{self, Standing};
 use crate::kubernetes::show::{Shown, Writing};
 use crate::kubernetes::watch::Objects;
 use crate::metrics::{
-    GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, WatchMetrics, WorkMetrics,
+    GroupMetrics, IoMetrics, Measured, Metrics, PoolMetrics, SecretMetrics, WatchMetrics,
+    WorkMetrics,
 };
 use crate::pass::{Watcher, boot_id};
 use crate::status::NodeStatus;
@@ -83,9 +84,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let pool_metrics = PoolMetrics::register(&mut registry);
     let groups = GroupMetrics::register(&mut registry, journal.clone());
     let io = IoMetrics::register(&mut registry, Root::host());
-    let heard = sources
-        .kubernetes
-        .then(|| WatchMetrics::register(&mut registry));
+    let heard = sources.kubernetes.then(|| {
+        (
+            WatchMetrics::register(&mut registry),
+            SecretMetrics::register(&mut registry),
+        )
+    });
     let (passed, last_pass) = watch::channel(Passed::none());
     let passed = Arc::new(passed);
     let page = Page::new(registry);
@@ -248,7 +252,7 @@ fn cluster(
     me: String,
     journal: &Path,
     status: watch::Receiver<Arc<NodeStatus>>,
-    metrics: WatchMetrics,
+    (metrics, secrets): (WatchMetrics, SecretMetrics),
     stop: &CancellationToken,
     let_go: &CancellationToken,
 ) -> (Cluster, JoinHandle<()>) {
@@ -269,6 +273,7 @@ fn cluster(
             told: heard,
             objects,
             journal: kept,
+            secrets,
         };
         // What breaks while objects are shown must not end the renewals of the Lease.
         let writing = tokio::spawn(Writing::start(&client, &node, shown, &stop).run());

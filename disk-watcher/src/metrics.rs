@@ -3,6 +3,7 @@
 mod groups;
 mod io;
 mod pools;
+mod secrets;
 mod watch;
 mod work;
 
@@ -19,6 +20,8 @@ use prometheus_client::registry::Registry;
 pub use self::groups::GroupMetrics;
 pub use self::io::IoMetrics;
 pub use self::pools::PoolMetrics;
+pub use self::secrets::SecretMetrics;
+pub(crate) use self::secrets::Stored;
 pub use self::watch::WatchMetrics;
 pub use self::work::{Measured, WorkMetrics};
 use crate::status::{NodeCheck, NodeDisk, NodeStatus};

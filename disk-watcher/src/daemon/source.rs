@@ -203,7 +203,10 @@ mod tests {
         let verdicts = watch::Sender::default();
         let cluster = Cluster::new(told, dir.path().to_owned(), verdicts, standing);
         let (mut source, mut config) = Source::new(file, written, Some(cluster), None);
+        source.file.first().await;
+        config = source.changed(&config, None).unwrap();
         let class = config.clone();
+        assert!(class.classes.iter().all(|c| c.may_change_disks()) && class.classes.len() == 1);
         for (standing, held) in [
             (Standing::Ours { token: 1 }, None),
             (Standing::Denied("b has it".into()), Some("b has it")),
@@ -212,7 +215,7 @@ mod tests {
         ] {
             lease.send_replace(standing.clone());
             config = source.changed(&config, None).unwrap_or(config);
-            assert_eq!(config.other_acts.as_deref(), held, "{standing:?}");
+            assert_eq!(config.why_held(), held, "{standing:?}");
             assert_eq!(
                 config.classes, class.classes,
                 "pools are cared for as before"

@@ -22,6 +22,7 @@ use tracing::warn;
 use super::view;
 use crate::backup::Backups;
 use crate::journal::owner_in;
+use crate::metrics::Stored;
 use crate::status::{Condition, NodeVolumeGroup};
 
 /// The type of these Secrets, and of no others: the admission policy of the chart goes by it.
@@ -55,6 +56,8 @@ struct Tried {
     /// The newest change and how many were to be kept.
     what: (u64, usize),
     said: Condition,
+    /// The last time that it was written.
+    stored: Stored,
 }
 
 impl Secrets {
@@ -90,8 +93,10 @@ impl Secrets {
         }
         // A group that another journal begins anew with gets another Secret.
         let name = name(&self.node, &owner, &group.uuid);
+        let mut stored = self.stored(group).unwrap_or_default();
         let said = match self.write(&name, group, &texts).await {
             Ok(()) => {
+                stored = Stored::now(*newest);
                 let namespace = self.api.namespace().unwrap_or_default();
                 Condition {
                     message: format!("change {newest} is in Secret {namespace}/{name}"),
@@ -107,9 +112,15 @@ impl Secrets {
             at: Instant::now(),
             what,
             said: said.clone(),
+            stored,
         };
         self.tried.insert(group.uuid.clone(), tried);
         Some(said)
+    }
+
+    /// What was written of a group since the start; `None`: nothing was tried.
+    pub(super) fn stored(&self, group: &NodeVolumeGroup) -> Option<Stored> {
+        Some(self.tried.get(&group.uuid)?.stored)
     }
 
     async fn write(

@@ -28,6 +28,7 @@ use super::types::{NodeThinPool, NodeVolumeGroup};
 use super::view::{self, Kind, Wanted, wanted};
 use super::watch::Objects;
 use super::written;
+use crate::metrics::SecretMetrics;
 use crate::status::NodeStatus;
 
 /// At least this long between two rounds of writing.
@@ -52,6 +53,8 @@ pub struct Shown {
     pub objects: Arc<Objects>,
     /// The journal's folder, with the descriptions of groups.
     pub journal: PathBuf,
+    /// What Prometheus sees of those in Secrets.
+    pub secrets: SecretMetrics,
 }
 
 /// See the module.
@@ -150,15 +153,19 @@ impl Writing {
             return;
         };
         let mut all = wanted(&self.node, &status);
+        let mut stored = BTreeMap::new();
         for group in &status.groups {
             let Some(kept) = self.secrets.keep(group).await else {
                 continue;
             };
+            let written = self.secrets.stored(group).unwrap_or_default();
+            stored.insert(group.name.clone(), written);
             let mut shown = all.iter_mut().filter(|one| one.kind == Kind::Group);
             if let Some(one) = shown.find(|one| one.status["uuid"] == group.uuid.as_str()) {
                 one.add_condition(&view::said(&kept));
             }
         }
+        self.shown.secrets.set(stored);
         for one in &all {
             self.show(one, &uid).await;
         }

@@ -569,4 +569,91 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), crds().len());
     }
+
+    /// The keys and words of one schema that the other does not have, by their paths.
+    fn differences(
+        path: &str,
+        crd: &Value,
+        chart: &Value,
+        chart_defs: &Value,
+        all: &mut Vec<String>,
+    ) {
+        let chart = match chart["$ref"].as_str() {
+            Some(name) => &chart_defs[name.trim_start_matches("#/$defs/")],
+            None => chart,
+        };
+        let words = |schema: &Value| -> std::collections::BTreeSet<String> {
+            let all = schema["enum"].as_array().into_iter().flatten();
+            all.filter_map(|word| Some(word.as_str()?.to_owned()))
+                .collect()
+        };
+        if chart["enum"].is_array() && words(crd) != words(chart) {
+            all.push(format!(
+                "{path}: {:?}, in the chart {:?}",
+                words(crd),
+                words(chart)
+            ));
+        }
+        if chart["items"].is_object() || chart["items"]["$ref"].is_string() {
+            differences(
+                &format!("{path}[]"),
+                &crd["items"],
+                &chart["items"],
+                chart_defs,
+                all,
+            );
+        }
+        let keys = |schema: &Value| -> std::collections::BTreeSet<String> {
+            let all = schema["properties"].as_object().into_iter().flatten();
+            all.map(|(key, _)| key.clone()).collect()
+        };
+        let (ours, theirs) = (keys(crd), keys(chart));
+        // Without keys of its own the chart takes any, and leaves them to the watcher.
+        if theirs.is_empty() && chart["additionalProperties"] != false {
+            return;
+        }
+        all.extend(
+            ours.symmetric_difference(&theirs)
+                .map(|key| format!("{path}.{key}")),
+        );
+        for key in ours.intersection(&theirs) {
+            let (ours, theirs) = (&crd["properties"][key], &chart["properties"][key]);
+            differences(&format!("{path}.{key}"), ours, theirs, chart_defs, all);
+        }
+    }
+
+    #[test]
+    fn the_chart_takes_the_keys_of_a_class_and_no_others() {
+        let crd = serde_json::to_value(keeping_all(DiskClass::crd())).unwrap();
+        let crd = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let text = include_str!("../../../charts/disk-watcher/values.schema.json");
+        let chart: Value = serde_json::from_str(text).unwrap();
+        let (defs, class) = (
+            &chart["$defs"],
+            &chart["$defs"]["class"]["properties"]["spec"],
+        );
+        let found = |crd: &Value, class: &Value| {
+            let mut all = Vec::new();
+            differences("spec", crd, class, defs, &mut all);
+            all
+        };
+        // What a class of a file may not have, or of an object only; and files that stand in for disks, which are for trying
+        // things out without a cluster.
+        let known = [
+            "spec.nodeSelector",
+            "spec.safety.requireZeroed: {\"Full\", \"HeadAndTail\", \"None\", \"Trimmed\"}, in the chart {\"Full\", \"HeadAndTail\", \"None\"}",
+            "spec.select.files",
+        ];
+        assert_eq!(found(crd, class), known, "values.schema.json");
+        let mut less = class.clone();
+        less["properties"]["limits"]["properties"]
+            .as_object_mut()
+            .unwrap()
+            .remove("settle");
+        let missed = found(crd, &less);
+        assert!(
+            missed.contains(&"spec.limits.settle".to_owned()),
+            "{missed:?}"
+        );
+    }
 }

@@ -12,7 +12,7 @@ use disk_watcher::kubernetes::types::{
 };
 use disk_watcher::kubernetes::watch::Objects;
 use disk_watcher::kubernetes::written::Kind;
-use disk_watcher::metrics::WatchMetrics;
+use disk_watcher::metrics::{SecretMetrics, WatchMetrics};
 use disk_watcher::status::{DiskState, NodeRequest, NodeStatus, RequestState};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::events::v1::Event;
@@ -80,6 +80,7 @@ impl Playing {
             told: told.clone(),
             objects,
             journal: journal.to_owned(),
+            secrets: SecretMetrics::default(),
         };
         tokio::spawn(Writing::start(&server.client, node, shown, &stop).run());
         Self {

@@ -5,7 +5,7 @@ use disk_watcher::args::Cli;
 use disk_watcher::compat;
 use disk_watcher::config::{Config, Mode};
 
-use crate::helm::{argv, container, disk_watcher, pod};
+use crate::helm::{argv, container, disk_watcher, pod, workspace};
 
 const VALUES: &str = include_str!("values/disk-watcher.yaml");
 
@@ -147,5 +147,46 @@ fn the_pod_sees_the_host_and_has_no_token() {
         let volumes = pod(watcher)["volumes"].as_array().unwrap();
         let volume = volumes.iter().find(|v| v["name"] == mount["name"]).unwrap();
         assert_eq!(volume["hostPath"]["path"], path.trim_start_matches("/host"));
+    }
+}
+
+/// The classes in the docs and in the example file, with where each stands.
+fn written_classes() -> Vec<(String, serde_json::Value)> {
+    let docs = std::fs::read_dir(workspace().join("docs")).unwrap();
+    let mut files: Vec<_> = docs.map(|file| file.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ext| ext == "md"));
+    let mut texts = vec![(
+        "example".to_owned(),
+        std::fs::read_to_string(workspace().join("disk-watcher/examples/config.yaml")).unwrap(),
+    )];
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let blocks = text.split("```yaml class\n").skip(1);
+        let blocks = blocks.map(|rest| rest.split("\n```").next().unwrap().to_owned());
+        texts.extend(blocks.map(|block| (file.display().to_string(), block)));
+    }
+    let classes = texts.into_iter().flat_map(|(place, text)| {
+        let all: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+        // Files that stand in for disks are for trying things out without a cluster.
+        let classes = all
+            .into_iter()
+            .filter(|one| one["kind"] == "DiskClass" && one["spec"]["select"]["files"].is_null());
+        classes
+            .map(move |class| (place.clone(), class))
+            .collect::<Vec<_>>()
+    });
+    classes.collect()
+}
+
+#[test]
+fn the_values_take_every_class_that_the_docs_show() {
+    let classes = written_classes();
+    assert!(classes.len() > 8, "{}", classes.len());
+    for (place, class) in classes {
+        let value = serde_json::json!({"classes": [{"name": class["metadata"]["name"], "spec": class["spec"]}]});
+        let objects = disk_watcher(&value.to_string()).objects();
+        let map = objects.one("ConfigMap", "disk-watcher-classes");
+        let config = Config::load(map["data"]["config.yaml"].as_str().unwrap()).unwrap();
+        assert_eq!(config.classes.len(), 1, "{place}: {class}");
     }
 }

@@ -32,6 +32,7 @@ fn exported(name: &str) -> bool {
         "disk-watcher/src/metrics/groups.rs",
         "disk-watcher/src/metrics/io.rs",
         "disk-watcher/src/metrics/pools.rs",
+        "disk-watcher/src/metrics/secrets.rs",
         "disk-watcher/src/metrics/watch.rs",
     ];
     let base = ["_total", "_count", "_bucket", "_sum"]
