@@ -29,6 +29,9 @@ pub enum Access {
     },
 }
 
+/// What stands for no file system where one could be named.
+pub const BLOCK: &str = "block";
+
 /// Who on the one node of a local volume may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writers {
@@ -71,6 +74,17 @@ impl Capability {
             }
         };
         Ok(Self { access, writers })
+    }
+
+    /// What all of a request's want on the volume: a file system's name, or `block`; `None`
+    /// when they do not agree.
+    pub fn content(all: &[Self]) -> Option<&'static str> {
+        let name = |capability: &Self| match &capability.access {
+            Access::Block => BLOCK,
+            Access::Mount { kind, .. } => kind.name(),
+        };
+        let first = name(all.first()?);
+        all.iter().all(|one| name(one) == first).then_some(first)
     }
 
     /// Reads all of a request's.
@@ -136,5 +150,17 @@ mod tests {
         assert!(capability(mount("ntfs"), None).is_err());
         assert!(capability(None, None).is_err());
         assert!(Capability::read_all(&[]).is_err());
+    }
+
+    #[test]
+    fn what_is_wanted_on_a_volume_is_told_unless_the_request_wants_two_things() {
+        let block = Some(AccessType::Block(BlockVolume {}));
+        let content = |all: &[Option<AccessType>]| {
+            let all = all.iter().map(|access| capability(access.clone(), None));
+            Capability::content(&all.collect::<Result<Vec<_>, _>>().unwrap())
+        };
+        assert_eq!(content(&[mount("")]), Some("ext4"));
+        assert_eq!(content(&[block.clone(), block.clone()]), Some("block"));
+        assert_eq!(content(&[mount("xfs"), block]), None);
     }
 }

@@ -11,6 +11,7 @@ pub mod node_object;
 pub mod reconciler;
 pub mod size;
 pub mod store;
+pub mod strays;
 pub mod successor;
 
 use kube::core::Status;

@@ -21,7 +21,15 @@ pub struct Parameters {
     pub option_class: String,
     /// What the node is told at each publish.
     pub context: BTreeMap<String, String>,
+    /// Namespace and name of the claim, from external-provisioner's `--extra-create-metadata`.
+    pub claim: Option<(String, String)>,
 }
+
+/// external-provisioner's parameters of a claim.
+const CLAIM: [&str; 2] = [
+    "csi.storage.k8s.io/pvc/namespace",
+    "csi.storage.k8s.io/pvc/name",
+];
 
 /// How a volume is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +99,9 @@ impl Parameters {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         Publishing::read(parameters)?;
+        let [namespace, name] = CLAIM.map(|key| parameters.get(key).cloned());
         Ok(Self {
+            claim: namespace.zip(name),
             class: word(names::PARAM_CLASS),
             option_class: word(names::PARAM_OPTION_CLASS),
             context,
@@ -194,6 +204,7 @@ mod tests {
             ("topolvm.io/device-class", "ssd"),
             ("topolvm.io/lvcreate-option-class", "raid1"),
             ("csi.storage.k8s.io/pvc/name", "x"),
+            ("csi.storage.k8s.io/pvc/namespace", "ns"),
         ]))
         .unwrap();
         assert_eq!(
@@ -201,6 +212,7 @@ mod tests {
             ("ssd", "raid1")
         );
         assert!(read.context.is_empty());
+        assert_eq!(read.claim, Some(("ns".into(), "x".into())));
         assert_eq!(
             Publishing::read(&HashMap::new()).unwrap().root_mode,
             Some(0o2777)

@@ -1,14 +1,17 @@
 //! `kubectl topolvm`: what the API server knows of volumes, in words for people.
 //!
-//! Nothing here changes anything. [`cluster`] reads; [`nodes`], [`volumes`], [`disks`],
-//! [`why`], [`orphans`] and [`doctor`] judge what was read, and [`table`] shows it.
+//! Only [`adopt`] and [`orphans`] change anything, and only when they are told `--yes`.
+//! [`cluster`] reads and writes; [`nodes`], [`volumes`], [`disks`], [`why`] and [`doctor`]
+//! too judge what was read, and [`table`] shows it.
 
+pub mod adopt;
 pub mod args;
 pub mod cluster;
 pub mod disks;
 pub mod doctor;
 pub mod nodes;
 pub mod orphans;
+pub mod strays;
 pub mod table;
 pub mod volumes;
 pub mod why;
@@ -23,7 +26,7 @@ use args::{Cli, Command};
 use cluster::Cluster;
 use table::show;
 
-/// Runs the command line. Code 1 when it fails, or when `doctor` or `why` found a problem.
+/// Runs the command line. Code 1 when it fails, when `doctor` or `why` found a problem, or `adopt` refuses one.
 pub fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -78,10 +81,41 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
             let well = !findings.iter().any(why::Finding::is_problem);
             (show(&findings, cli.output)?, well)
         }
-        Command::Orphans => (
-            show(&orphans::rows(&cluster.read().await?), cli.output)?,
+        Command::Orphans { remove: None, .. } => (
+            show(&orphans::rows(&cluster.read().await?)?, cli.output)?,
             true,
         ),
+        Command::Orphans {
+            remove: Some(lv),
+            yes,
+        } => {
+            let (plan, mut row) = orphans::removal(&cluster.read().await?, &lv)?;
+            if yes {
+                cluster.remove(&plan).await?;
+                row.why = "its node removes it now".to_owned();
+            }
+            (show(&[row], cli.output)?, true)
+        }
+        Command::Adopt(wish) => {
+            let (seen, claims) = (cluster.read().await?, cluster.claims().await?);
+            let mut rows = adopt::judge(&seen, &claims, &wish)?;
+            let mut well = true;
+            for row in &mut rows {
+                let Some(plan) = &row.plan else {
+                    well &= !row.is_refused();
+                    continue;
+                };
+                if wish.yes {
+                    let done = cluster.adopt(plan).await;
+                    well &= done.is_ok();
+                    row.result = match done {
+                        Ok(()) => "adopted".to_owned(),
+                        Err(error) => format!("not done, ask again: {error:#}"),
+                    };
+                }
+            }
+            (show(&rows, cli.output)?, well)
+        }
         Command::Doctor => {
             let findings = doctor::judge(&cluster.examine().await?);
             let well = !findings.iter().any(why::Finding::is_problem);

@@ -85,6 +85,18 @@ pub struct New {
     pub size: Bytes,
     /// What it is a copy of.
     pub source: Option<Held>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a new volume is for, as far as the request says. It is kept with the volume, so that
+/// its objects can be made again when they are lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Purpose {
+    /// Namespace and name of the PersistentVolumeClaim.
+    pub claim: Option<(String, String)>,
+    /// The file system that its user wants, or `block`; `None` when the request names several.
+    pub content: Option<&'static str>,
 }
 
 /// What a node can give.

@@ -42,6 +42,14 @@ pub const RESOURCE_CAPACITY: &str = "topolvm.io/capacity";
 
 /// Annotation of a LogicalVolume upstream does not have: `volume/<id>` or `snapshot/<id>`, what it is a copy of.
 pub const ANNOTATION_SOURCE: &str = "basalt.storage/source";
+/// Annotation of a LogicalVolume: `<namespace>/<name>` of the claim it was made for.
+pub const ANNOTATION_CLAIM: &str = "basalt.storage/claim";
+/// Annotation of a LogicalVolume: `ext4`, `xfs`, `btrfs` or `block`, what it was asked for as.
+pub const ANNOTATION_CONTENT: &str = "basalt.storage/content";
+/// Annotation of a LogicalVolume that was made for an LV that was there: `<uuid of the VG>/<LV>`.
+pub const ANNOTATION_ADOPTED: &str = "basalt.storage/adopted";
+/// Annotation of a Node: the LVs of its classes' groups that no LogicalVolume names, as JSON.
+pub const ANNOTATION_STRAYS: &str = "basalt.storage/strays";
 /// Prefix of StorageClass parameters upstream does not have.
 pub const PARAM_OWN: &str = "basalt.storage/";
 /// LVM tag `basalt.owner=<uid>` on a VG: whose it is. See [`tag_value`].
@@ -54,7 +62,11 @@ pub const TAG_STATE: &str = "basalt.state";
 pub const TAG_LV: &str = "basalt.lv";
 /// LVM tag `basalt.pvc=<namespace>/<name>` on a volume.
 pub const TAG_PVC: &str = "basalt.pvc";
-/// LVM tag `basalt.kind=volume|snapshot` on a volume of a CSI driver that has no Kubernetes.
+/// LVM tag `basalt.device-class=<name>` on a volume: the class it was asked for in.
+pub const TAG_DEVICE_CLASS: &str = "basalt.device-class";
+/// LVM tag `basalt.content=ext4|xfs|btrfs|block` on a volume: what it was asked for as.
+pub const TAG_CONTENT: &str = "basalt.content";
+/// LVM tag `basalt.kind=volume|snapshot` on a volume; without Kubernetes always, else on snapshots.
 pub const TAG_KIND: &str = "basalt.kind";
 /// LVM tag `basalt.size=<bytes>` there: the size that was asked for.
 pub const TAG_SIZE: &str = "basalt.size";

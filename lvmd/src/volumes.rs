@@ -9,6 +9,7 @@ mod create;
 mod error;
 mod find;
 mod heal;
+mod inventory;
 mod moving;
 mod pool;
 mod remove;
@@ -35,6 +36,7 @@ pub use create::Create;
 pub use error::VolumeError;
 pub use find::Found;
 pub use heal::{HealReport, Wreck, diagnose};
+pub use inventory::{Inventory, Listed};
 pub use snapshot::{Access, SnapshotOf};
 pub use state::{ClassState, NodeState, PoolState};
 

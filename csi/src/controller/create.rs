@@ -16,7 +16,7 @@ use crate::proto::{
     VolumeContentSource,
 };
 use crate::size::Range;
-use crate::store::{Held, Kind, New, Source, Store};
+use crate::store::{Held, Kind, New, Purpose, Source, Store};
 use crate::topology;
 
 impl<S: Store> Controller<S> {
@@ -64,6 +64,10 @@ impl<S: Store> Controller<S> {
             option_class: parameters.option_class,
             size,
             source,
+            purpose: Purpose {
+                claim: parameters.claim,
+                content: Capability::content(&capabilities),
+            },
         };
         Ok(created(&self.store.create(new).await?, parameters.context))
     }
@@ -101,6 +105,7 @@ impl<S: Store> Controller<S> {
             option_class: String::new(),
             size: source.size,
             source: Some(source),
+            purpose: Purpose::default(),
         };
         let held = self.store.create(new).await?;
         Ok(CreateSnapshotResponse {

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
-use lvmd::volumes::{Create, SnapshotOf, VolumeError, Volumes};
+use lvmd::volumes::{Create, Inventory, SnapshotOf, VolumeError, Volumes};
 use tokio::sync::watch;
 
 /// See the module. Each call is repeated until it is answered; a repeated one finds what
@@ -26,6 +26,12 @@ pub trait Local: Send + Sync + std::fmt::Debug + 'static {
     /// It cannot be told.
     fn wrong(&self, name: &str)
     -> impl Future<Output = Result<Option<String>, VolumeError>> + Send;
+
+    /// All volumes of the classes.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn inventory(&self) -> impl Future<Output = Result<Inventory, VolumeError>> + Send;
 
     /// Moves when something here changed, by whomever.
     fn changes(&self) -> watch::Receiver<u64>;
@@ -73,6 +79,10 @@ impl<R: Runner + Clone> Local for Volumes<R> {
 
     async fn wrong(&self, name: &str) -> Result<Option<String>, VolumeError> {
         Ok(Self::find(self, name).await?.and_then(|found| found.sick))
+    }
+
+    async fn inventory(&self) -> Result<Inventory, VolumeError> {
+        Self::inventory(self).await
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

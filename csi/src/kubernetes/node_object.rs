@@ -1,6 +1,6 @@
 //! What the Node object says of this node's classes: upstream's annotations, one for each
 //! class with the bytes it can give, which the controller, GetCapacity and the scheduler
-//! extender read; and upstream's finalizer.
+//! extender read; upstream's finalizer; and which LVs no LogicalVolume names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use lvmd::names;
 use lvmd::volumes::NodeState;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -55,8 +56,12 @@ impl NodeObject {
     }
 
     /// Keeps the object true until the program or `states` ends: writes when there is a new
-    /// state, and when somebody else changed the object.
-    pub async fn run(self, states: impl Stream<Item = Arc<NodeState>> + Send) {
+    /// state or another text of `strays`, and when somebody else changed the object.
+    pub async fn run(
+        self,
+        states: impl Stream<Item = Arc<NodeState>> + Send,
+        mut strays: watch::Receiver<Option<Option<String>>>,
+    ) {
         let mut states = std::pin::pin!(states);
         let mut told = self.cache.told();
         let mut last = None;
@@ -67,11 +72,17 @@ impl NodeObject {
                     None => return,
                 },
                 _ = told.changed() => {}
+                Ok(()) = strays.changed() => {}
                 () = tokio::time::sleep(AGAIN) => {}
                 () = self.stop.cancelled() => return,
             }
             if let Some(state) = &last {
-                self.write(state).await;
+                self.write(|node| patch(node, &wanted(state))).await;
+            }
+            // Apart, as an admission policy of an older chart refuses it.
+            let text = strays.borrow_and_update().clone();
+            if let Some(text) = text {
+                self.write(|node| strays_patch(node, text.as_deref())).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -80,11 +91,11 @@ impl NodeObject {
         }
     }
 
-    async fn write(&self, state: &NodeState) {
+    async fn write(&self, patch: impl FnOnce(&PartialObjectMeta<Node>) -> Option<Value>) {
         let Some(node) = self.cache.store().get(&ObjectRef::new(&self.name)) else {
             return;
         };
-        let Some(patch) = patch(&node, &wanted(state)) else {
+        let Some(patch) = patch(&node) else {
             return;
         };
         let params = PatchParams::default();
@@ -93,7 +104,7 @@ impl NodeObject {
             .patch_metadata(&self.name, &params, &Patch::Merge(&patch))
             .await;
         if let Err(error) = written {
-            warn!(node = self.name, %error, "what the classes can give is not written to the Node yet");
+            warn!(node = self.name, %error, "what there is here is not written to the Node yet");
         }
     }
 }
@@ -147,6 +158,14 @@ fn patch(node: &PartialObjectMeta<Node>, wanted: &BTreeMap<String, String>) -> O
     (!metadata.is_empty()).then(|| json!({"metadata": metadata}))
 }
 
+/// The patch that makes a Node say which volumes no object names; `None` when it does.
+fn strays_patch(node: &PartialObjectMeta<Node>, text: Option<&str>) -> Option<Value> {
+    let there = node.annotations().get(names::ANNOTATION_STRAYS);
+    let differs = there.map(String::as_str) != text;
+    let annotations = json!({names::ANNOTATION_STRAYS: text});
+    differs.then(|| json!({"metadata": {"annotations": annotations}}))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +207,19 @@ mod tests {
         assert_eq!(wanted(&state()), BTreeMap::from(expected));
         let none = wanted(&NodeState::default());
         assert_eq!(none["capacity.topolvm.io/00default"], "0");
+    }
+
+    #[test]
+    fn volumes_without_objects_stand_on_the_node_while_there_are_any() {
+        let without = node(json!({"annotations": {"someone/else": "1"}}));
+        let with = node(json!({"annotations": {"basalt.storage/strays": "a"}}));
+        let text = |patch: Option<Value>| {
+            patch.map(|patch| patch["metadata"]["annotations"]["basalt.storage/strays"].clone())
+        };
+        assert_eq!(text(strays_patch(&without, None)), None);
+        assert_eq!(text(strays_patch(&with, Some("a"))), None);
+        assert_eq!(text(strays_patch(&with, Some("b"))), Some(json!("b")));
+        assert_eq!(text(strays_patch(&with, None)), Some(Value::Null));
     }
 
     #[test]

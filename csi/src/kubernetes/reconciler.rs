@@ -4,6 +4,7 @@
 //! says what came of it; a step that is cut off is done again and finds its work done.
 
 mod health;
+mod looks;
 mod status;
 mod step;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::runtime::controller::{Action, Config as Queue, Controller, Error as RunError};
@@ -21,12 +23,14 @@ use lvmd::names;
 use lvmd::units::Bytes;
 use lvmd::volumes::VolumeError;
 use serde_json::json;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tracing::{info, warn};
 
 use super::local::Local;
 use super::logical_volume::{LogicalVolume, NODE_FIELD};
+use super::strays::Told;
 use crate::error::Error;
 use status::Said;
 use step::{Refusal, Step, copy_of, next};
@@ -45,6 +49,7 @@ pub struct Reconciler<L> {
     local: L,
     api: Api<LogicalVolume>,
     events: Events,
+    strays: Mutex<Told>,
 }
 
 struct Events(Recorder);
@@ -56,13 +61,14 @@ impl std::fmt::Debug for Events {
 }
 
 impl<L: Local> Reconciler<L> {
-    /// A reconciler for the objects of `node`.
-    pub fn new(client: &Client, node: String, local: L) -> Self {
+    /// A reconciler for the objects of `node`; `strays` hears which volumes no object names.
+    pub fn new(client: &Client, node: String, local: L, strays: Told) -> Self {
         Self {
             api: Api::all(client.clone()),
             events: Events(Recorder::new(client.clone(), MANAGER.into())),
             node,
             local,
+            strays: Mutex::new(strays),
         }
     }
 
@@ -76,8 +82,8 @@ impl<L: Local> Reconciler<L> {
             let queue = Queue::default().concurrency(AT_A_TIME);
             let again = |_: Arc<LogicalVolume>, _: &Error, _: Arc<Self>| Action::requeue(AGAIN);
             let controller = Controller::new(this.api.clone(), config);
-            let health = this.follow_health(controller.store());
-            let mut health = std::pin::pin!(health);
+            let looks = this.look(controller.store());
+            let mut looks = std::pin::pin!(looks);
             let done = controller
                 .with_config(queue)
                 .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -90,7 +96,7 @@ impl<L: Local> Reconciler<L> {
             loop {
                 let result = tokio::select! {
                     result = done.next() => result,
-                    () = &mut health => None,
+                    () = &mut looks => None,
                 };
                 let Some(result) = result else { break };
                 match result {
@@ -325,6 +331,11 @@ impl<L: Local> Reconciler<L> {
 
     /// An Event about the object. It is for people: that it cannot be written stops nothing.
     async fn event(&self, object: &LogicalVolume, kind: EventType, reason: &str, note: &str) {
+        let about = object.object_ref(&());
+        self.publish(&about, kind, reason, note).await;
+    }
+
+    async fn publish(&self, about: &ObjectReference, kind: EventType, reason: &str, note: &str) {
         let event = Event {
             type_: kind,
             reason: reason.to_owned(),
@@ -332,8 +343,8 @@ impl<L: Local> Reconciler<L> {
             action: reason.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.events.0.publish(&event, &object.object_ref(&())).await {
-            warn!(volume = object.name_any(), %error, reason, "the Event is not written");
+        if let Err(error) = self.events.0.publish(&event, about).await {
+            warn!(about = about.name, %error, reason, "the Event is not written");
         }
     }
 }

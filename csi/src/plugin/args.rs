@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use super::adopt::Wish;
+
 /// What TopoLVM's driver knows of volumes, and why something does not work
 #[derive(Debug, Parser)]
 #[command(name = "kubectl topolvm", bin_name = "kubectl topolvm", version)]
@@ -64,8 +66,17 @@ pub enum Command {
         /// The claim's name
         claim: String,
     },
-    /// Objects that nothing refers to any more
-    Orphans,
+    /// Objects that nothing refers to any more, and LVs that no object names
+    Orphans {
+        /// Have the node remove this LV, with all that is on it
+        #[arg(long, value_name = "LV")]
+        remove: Option<String>,
+        /// Do it; without it is only shown
+        #[arg(long, requires = "remove")]
+        yes: bool,
+    },
+    /// Objects for LVs that are there: after a cluster was built anew or lost its etcd
+    Adopt(Wish),
     /// Whether the driver can work here
     Doctor,
 }
@@ -106,5 +117,27 @@ mod tests {
         let cli = cli.unwrap();
         assert_eq!(cli.output, Output::Json);
         assert_eq!(cli.cluster.namespace.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn adopt_is_told_of_one_lv_or_of_all() {
+        let read = |more: &[&str]| {
+            let words = ["kubectl-topolvm", "adopt", "--vg-uuid", "u"];
+            Cli::try_parse_from(words.iter().chain(more)).map(|cli| match cli.command {
+                Command::Adopt(wish) => wish,
+                other => panic!("{other:?}"),
+            })
+        };
+        let one = read(&["--lv", "a", "--claim", "ns/data", "--fs-type", "xfs"]).unwrap();
+        assert_eq!(one.claim, Some(("ns".into(), "data".into())));
+        assert_eq!((one.fs_type, one.yes), (Some("xfs"), false));
+        for bad in [
+            &["--lv", "a", "--all"][..],
+            &["--all", "--claim", "ns/data"],
+            &["--lv", "a", "--claim", "data"],
+            &["--lv", "a", "--fs-type", "ntfs"],
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is read from the API server. Each command reads the cluster once, so that what it
 //! says fits together.
 
+mod adopting;
 mod examined;
 
 use std::collections::HashMap;
@@ -101,6 +102,14 @@ impl Cluster {
             classes: self.all().await?,
             used: HashMap::new(),
         })
+    }
+
+    /// All PersistentVolumeClaims.
+    ///
+    /// # Errors
+    /// See [`Cluster::read`].
+    pub async fn claims(&self) -> anyhow::Result<Vec<PersistentVolumeClaim>> {
+        self.all().await
     }
 
     async fn snapshots(&self) -> anyhow::Result<Vec<DynamicObject>> {

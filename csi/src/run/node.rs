@@ -24,6 +24,7 @@ use crate::controller::Controller;
 use crate::identity::Identity;
 use crate::kubernetes::node_object::NodeObject;
 use crate::kubernetes::reconciler::Reconciler;
+use crate::kubernetes::strays::Told;
 use crate::kubernetes::successor;
 use crate::node::{Formatting, Node};
 use crate::proto::controller_server::ControllerServer;
@@ -73,6 +74,8 @@ pub async fn node(cli: NodeCli) -> anyhow::Result<()> {
     };
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry, Some(&nodename));
+    // Without a cluster there are no objects to be named by.
+    let strays = (!standalone).then(|| Told::register(&mut registry, &nodename));
     let source = ConfigSource::File(Source {
         path: config,
         lvm_path: Some(lvm_path).filter(|path| !path.is_empty()),
@@ -104,12 +107,13 @@ pub async fn node(cli: NodeCli) -> anyhow::Result<()> {
     let (listener, bound) = Bound::new(&socket)?;
     info!(socket = %socket.display(), "serving CSI");
     let mut registered = None;
-    if let Some(client) = client {
+    if let Some((client, strays)) = client.zip(strays) {
         let work = Work {
             client: client.clone(),
             nodename,
             tasks: tasks.clone(),
             stop: stop.clone(),
+            strays,
         };
         work.start(&embedded);
         match registration::folder(&socket) {
@@ -158,6 +162,7 @@ struct Work {
     nodename: String,
     tasks: TaskTracker,
     stop: CancellationToken,
+    strays: Told,
 }
 
 impl Work {
@@ -167,13 +172,14 @@ impl Work {
             nodename,
             tasks,
             stop,
+            strays,
         } = self;
         let states = stream::unfold(embedded.follower(), |mut follower| async move {
             follower.next().await.map(|state| (state, follower))
         });
         let object = NodeObject::start(&client, nodename.clone(), &tasks, &stop);
-        tasks.spawn(object.run(states));
-        let reconciler = Reconciler::new(&client, nodename, embedded.volumes.clone());
+        tasks.spawn(object.run(states, strays.text()));
+        let reconciler = Reconciler::new(&client, nodename, embedded.volumes.clone(), strays);
         tasks.spawn(reconciler.run(stop));
     }
 }

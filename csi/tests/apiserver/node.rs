@@ -6,24 +6,32 @@ use std::time::Duration;
 
 use csi::kubernetes::local::Local;
 use csi::kubernetes::logical_volume::LogicalVolume;
+use csi::kubernetes::node_object::NodeObject;
 use csi::kubernetes::reconciler::Reconciler;
+use csi::kubernetes::strays::Told;
+use futures::stream::{self, StreamExt};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lvmd::config::UnknownClass;
 use lvmd::units::{Bytes, GIB};
-use lvmd::volumes::{Create, SnapshotOf, VolumeError};
+use lvmd::volumes::{Create, Inventory, Listed, SnapshotOf, VolumeError};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::server::{Server, eventually};
 use crate::volumes::Crd;
+
+/// The uuid of a node's VG.
+pub const VG_UUID: &str = "vgvgvg-1111-2222-3333-4444-5555-666666";
 
 /// A node's volumes: a class `ssd` of 10 GiB, in steps of 4 MiB.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     volumes: Arc<Mutex<BTreeMap<String, u64>>>,
+    tags: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
     pub busy: Arc<Mutex<bool>>,
     /// What is wrong with all of them.
     wrong: Arc<Mutex<Option<String>>>,
@@ -35,7 +43,7 @@ impl Memory {
         self.volumes.lock().unwrap().keys().cloned().collect()
     }
 
-    fn set_wrong(&self, why: Option<&str>) {
+    pub fn set_wrong(&self, why: Option<&str>) {
         *self.wrong.lock().unwrap() = why.map(str::to_owned);
         self.changed.send_modify(|n| *n += 1);
     }
@@ -83,11 +91,37 @@ impl Local for Memory {
         Ok(self.wrong.lock().unwrap().clone())
     }
 
+    async fn inventory(&self) -> Result<Inventory, VolumeError> {
+        let made = self.volumes.lock().unwrap();
+        let listed = |(name, size): (&String, &u64)| Listed {
+            vg: "vg".to_owned(),
+            vg_uuid: VG_UUID.to_owned(),
+            name: name.clone(),
+            classes: vec!["ssd".to_owned()],
+            size: Bytes(*size),
+            tags: self
+                .tags
+                .lock()
+                .unwrap()
+                .get(name)
+                .cloned()
+                .unwrap_or_default(),
+            is_whole: true,
+            is_open: false,
+        };
+        Ok(Inventory {
+            classes: vec!["ssd".to_owned()],
+            volumes: made.iter().map(listed).collect(),
+        })
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
     async fn create(&self, request: &Create) -> Result<Bytes, VolumeError> {
+        let tags = (request.name.clone(), request.tags.clone());
+        self.tags.lock().unwrap().extend([tags]);
         self.set(&request.name, &request.class, request.size)
     }
 
@@ -133,7 +167,11 @@ impl Running {
 
     pub fn with(client: &Client, name: &str, memory: Memory) -> Self {
         let stop = CancellationToken::new();
-        let reconciler = Reconciler::new(client, name.to_owned(), memory.clone());
+        let (tasks, strays) = (TaskTracker::new(), Told::default());
+        let object = NodeObject::start(client, name.to_owned(), &tasks, &stop);
+        let state = stream::once(async { Arc::default() }).chain(stream::pending());
+        tokio::spawn(object.run(state, strays.text()));
+        let reconciler = Reconciler::new(client, name.to_owned(), memory.clone(), strays);
         tokio::spawn(reconciler.run(stop.clone()));
         Self { memory, stop }
     }
@@ -298,7 +336,11 @@ async fn what_is_wrong_with_a_volume_stands_on_its_object_and_is_told_once() {
     let events: Api<Event> = Api::all(server.client.clone());
     let reasons = eventually("both are told", async || {
         let all = events.list(&Default::default()).await.unwrap();
-        let all = all.items.into_iter().filter_map(|event| event.reason);
+        // The API server tells of itself too.
+        let about = |event: &Event| event.regarding.as_ref()?.kind.clone();
+        let all = all.items.into_iter();
+        let all = all.filter(|event| about(event).as_deref() == Some("LogicalVolume"));
+        let all = all.filter_map(|event| event.reason);
         let mut reasons: Vec<String> = all.collect();
         reasons.sort();
         (reasons.len() >= 2).then_some(reasons)

@@ -1,5 +1,6 @@
 //! `kubectl topolvm` as a person runs it.
 
+mod adopt;
 mod disks;
 
 use std::path::Path;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use csi::kubernetes::node_object::NodeObject;
+use csi::kubernetes::strays::Told;
 use csi::proto::controller_client::ControllerClient;
 use csi::proto::identity_client::IdentityClient;
 use csi::proto::volume_capability::{AccessType, BlockVolume};
@@ -133,7 +134,8 @@ async fn a_node_says_what_its_classes_give_and_takes_back_what_is_gone() {
     let object = NodeObject::start(&server.client, "n1".to_owned(), &tasks, &stop);
     let (tell, told) = mpsc::unbounded_channel();
     let told = UnboundedReceiverStream::new(told).chain(stream::pending());
-    tasks.spawn(object.run(told));
+    let strays = Told::default();
+    tasks.spawn(object.run(told, strays.text()));
     tell.send(state(10, "ssd")).unwrap();
     has(&[("00default", "10"), ("ssd", "10")]).await;
     tell.send(state(7, "nvme")).unwrap();

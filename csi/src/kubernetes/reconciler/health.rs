@@ -2,7 +2,6 @@
 //! pool that is full, a device that cannot be used. kubelet shows it to nobody but its metrics.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -20,16 +19,9 @@ use crate::kubernetes::logical_volume::LogicalVolume;
 
 /// The condition. It is not there while nothing was ever wrong.
 const HEALTHY: &str = "Healthy";
-/// At least this long between two looks, so that a burst of changes is few of them.
-const PAUSE: Duration = Duration::from_secs(1);
-/// And this many times as long as a look takes: a node with many volumes does not look all the time.
-const SHARE: u32 = 10;
-/// What no change tells of is seen after this time.
-const NET: Duration = Duration::from_secs(60);
-
 /// What a look at a volume came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Health {
+pub(super) enum Health {
     Well,
     /// This is wrong with it.
     Sick(String),
@@ -49,27 +41,9 @@ impl Health {
 }
 
 impl<L: Local> Reconciler<L> {
-    /// Keeps the conditions of `objects` true; ends when it is dropped.
-    pub(super) async fn follow_health(&self, objects: Store<LogicalVolume>) {
-        // It ends before it is ready only with the controller that fills it.
-        let _ = objects.wait_until_ready().await;
-        let mut changes = self.local.changes();
-        let mut said = BTreeMap::new();
-        loop {
-            changes.mark_unchanged();
-            let started = Instant::now();
-            said = self.say_health(&objects, said).await;
-            tokio::time::sleep(PAUSE.max(started.elapsed() * SHARE)).await;
-            tokio::select! {
-                Ok(()) = changes.changed() => {}
-                () = tokio::time::sleep(NET) => {}
-            }
-        }
-    }
-
     /// Looks at each volume once. Gives what is said of them now: upstream's CRD keeps no conditions, and its objects do
     /// not tell.
-    async fn say_health(
+    pub(super) async fn say_health(
         &self,
         objects: &Store<LogicalVolume>,
         said: BTreeMap<String, Health>,

@@ -1,12 +1,14 @@
 //! What a LogicalVolume needs done next, from the object alone.
 
 use kube::ResourceExt;
+use lvmd::lvm::valid;
 use lvmd::names;
 use lvmd::units::Bytes;
 use lvmd::volumes::{Access, Create, SnapshotOf};
 use tonic::Code;
 
 use crate::kubernetes::logical_volume::{AccessType, LogicalVolume};
+use crate::store::Kind;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,8 +166,24 @@ pub(super) fn copy_of(
     })
 }
 
+/// What its objects can be made again from when they are lost. All are optional to whoever
+/// reads them, so one that LVM does not take (1024 bytes, few letters) is left out; names of
+/// Kubernetes always fit.
 fn tags(object: &LogicalVolume) -> Vec<String> {
-    vec![names::tag(names::TAG_LV, &object.name_any())]
+    let noted = |key: &str| object.annotations().get(key).cloned();
+    let class = Some(object.spec.device_class.clone()).filter(|class| !class.is_empty());
+    let snapshot = object.is_snapshot().then(|| Kind::Snapshot.name());
+    let all = [
+        (names::TAG_LV, Some(object.name_any())),
+        (names::TAG_PVC, noted(names::ANNOTATION_CLAIM)),
+        (names::TAG_CONTENT, noted(names::ANNOTATION_CONTENT)),
+        (names::TAG_DEVICE_CLASS, class),
+        (names::TAG_KIND, snapshot.map(str::to_owned)),
+    ];
+    let tags = all
+        .into_iter()
+        .filter_map(|(key, value)| Some(names::tag(key, &value?)));
+    tags.filter(|tag| valid::tag(tag).is_ok()).collect()
 }
 
 #[cfg(test)]
@@ -213,13 +231,36 @@ mod tests {
                 class: "ssd".into(),
                 option_class: String::new(),
                 size: Bytes(1 << 30),
-                tags: vec!["basalt.lv=pvc-1".into()],
+                tags: vec!["basalt.lv=pvc-1".into(), "basalt.device-class=ssd".into()],
             })
         );
         let made = json!({"status": {"volumeID": "uid-1", "currentSize": "1Gi"}});
         assert_eq!(step(made), Step::Nothing);
         let refused = json!({"status": {"code": 8, "message": "full"}});
         assert_eq!(step(refused), Step::Nothing);
+    }
+
+    #[test]
+    fn a_volume_bears_what_its_objects_can_be_made_again_from() {
+        let long = |length| "n".repeat(length);
+        let tags = |claim: &str| {
+            tags(&object(json!({"metadata": {"annotations": {
+                "basalt.storage/claim": claim, "basalt.storage/content": "block"}}})))
+        };
+        // The longest names of Kubernetes.
+        let claim = format!("{}/{}", long(63), long(253));
+        assert_eq!(
+            tags(&claim),
+            [
+                "basalt.lv=pvc-1".to_owned(),
+                format!("basalt.pvc={claim}"),
+                "basalt.content=block".into(),
+                "basalt.device-class=ssd".into(),
+            ]
+        );
+        // Somebody's own writing keeps no volume from being made.
+        assert_eq!(tags("a b").len(), 3);
+        assert_eq!(tags(&long(1025)).len(), 3);
     }
 
     #[test]

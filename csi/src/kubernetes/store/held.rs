@@ -72,6 +72,21 @@ pub(super) fn object(name: &str, new: &New) -> LogicalVolume {
     });
     let source = new.source.as_ref();
     let noted = source.map(|source| format!("{}/{}", source.kind.name(), source.id));
+    let claim = new.purpose.claim.as_ref();
+    let annotations: BTreeMap<String, String> = [
+        (names::ANNOTATION_SOURCE, noted),
+        (
+            names::ANNOTATION_CLAIM,
+            claim.map(|(namespace, name)| format!("{namespace}/{name}")),
+        ),
+        (
+            names::ANNOTATION_CONTENT,
+            new.purpose.content.map(str::to_owned),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect();
     LogicalVolume {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -80,8 +95,7 @@ pub(super) fn object(name: &str, new: &New) -> LogicalVolume {
                 names::LABEL_CREATED_BY.to_owned(),
                 names::CREATED_BY.to_owned(),
             )])),
-            annotations: noted
-                .map(|source| BTreeMap::from([(names::ANNOTATION_SOURCE.to_owned(), source)])),
+            annotations: Some(annotations).filter(|all| !all.is_empty()),
             ..ObjectMeta::default()
         },
         spec: LogicalVolumeSpec {
@@ -117,6 +131,7 @@ pub(super) fn same(a: &LogicalVolume, b: &LogicalVolume) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Purpose;
     use lvmd::units::Bytes;
     use serde_json::json;
 
@@ -129,7 +144,21 @@ mod tests {
             option_class: String::new(),
             size: Bytes(1 << 30),
             source,
+            purpose: Purpose::default(),
         }
+    }
+
+    #[test]
+    fn what_a_volume_is_for_stands_on_its_object() {
+        let mut wanted = new(Kind::Volume, None);
+        assert_eq!(object("pvc-1", &wanted).metadata.annotations, None);
+        wanted.purpose = Purpose {
+            claim: Some(("ns".into(), "data".into())),
+            content: Some("xfs"),
+        };
+        let made = object("pvc-1", &wanted);
+        assert_eq!(made.annotations()["basalt.storage/claim"], "ns/data");
+        assert_eq!(made.annotations()["basalt.storage/content"], "xfs");
     }
 
     #[test]

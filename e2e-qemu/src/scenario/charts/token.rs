@@ -26,6 +26,7 @@ impl Bench<'_> {
         let on_n1 = self.kubectl(&[&create[..], &bound].concat())?;
         let nowhere = self.kubectl(&create)?;
         let capacity = r#"{"metadata": {"annotations": {"capacity.topolvm.io/thin": "1"}}}"#;
+        let strays = r#"{"metadata": {"annotations": {"basalt.storage/strays": "{}"}}}"#;
         let other = r#"{"metadata": {"annotations": {"other": "1"}}}"#;
         let label = r#"{"metadata": {"labels": {"other": "1"}}}"#;
         let taint = r#"{"spec": {"unschedulable": true}}"#;
@@ -42,7 +43,9 @@ impl Bench<'_> {
         for (token, object, patch, refused_by) in [
             (&on_n1, &["node", "n1"][..], capacity, ""),
             (&on_n1, &["node", "n1"], finalizer, ""),
+            (&on_n1, &["node", "n1"], strays, ""),
             (&on_n1, &["node", "n2"], capacity, policy),
+            (&on_n1, &["node", "n2"], strays, policy),
             (&on_n1, &["node", "n1"], other, policy),
             (&on_n1, &["node", "n1"], label, policy),
             (&on_n1, &["node", "n1"], taint, policy),
@@ -97,7 +100,7 @@ impl Bench<'_> {
         let warnings = self.kubectl(&["get", "validatingadmissionpolicies", "-o", warnings])?;
         ensure!(warnings.is_empty(), "{warnings}");
         self.context
-            .result("a node's token: 4 things of its own node allowed, 12 others refused");
+            .result("a node's token: 5 things of its own node allowed, 13 others refused");
         Ok(())
     }
 

@@ -1,0 +1,134 @@
+//! The objects of an adopted LV, as controller, node and external-provisioner would have
+//! written them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    CSIPersistentVolumeSource, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    ObjectReference, PersistentVolume, PersistentVolumeSpec, VolumeNodeAffinity,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::core::ObjectMeta;
+use lvmd::names;
+
+use super::claim::Bound;
+use crate::capability::BLOCK;
+use crate::kubernetes::logical_volume::{LogicalVolume, LogicalVolumeSpec};
+use crate::kubernetes::size::Size;
+use crate::plugin::strays::Found;
+
+/// Who could delete its volume, should its policy become Delete.
+const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+
+/// The LogicalVolume. It is given up, which upstream's node heeds too: between its making and
+/// its status a node would make an LV for it.
+pub fn volume(found: &Found, name: &str) -> LogicalVolume {
+    let stray = &found.stray;
+    let annotations = [
+        (
+            names::ANNOTATION_ADOPTED,
+            format!("{}/{}", stray.vg_uuid, stray.lv),
+        ),
+        (names::ANNOTATION_PENDING_DELETION, "true".to_owned()),
+    ];
+    LogicalVolume {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            finalizers: Some(vec![names::FINALIZER_LV.to_owned()]),
+            labels: Some(map([(
+                names::LABEL_CREATED_BY,
+                names::CREATED_BY.to_owned(),
+            )])),
+            annotations: Some(map(annotations)),
+            ..ObjectMeta::default()
+        },
+        spec: LogicalVolumeSpec {
+            name: name.to_owned(),
+            node_name: found.node.clone(),
+            size: Size::from(stray.size()),
+            device_class: stray.class().to_owned(),
+            lvcreate_option_class: String::new(),
+            source: String::new(),
+            access_type: String::new(),
+        },
+        status: None,
+    }
+}
+
+/// The same, saying whose it is.
+pub(super) fn noted(mut volume: LogicalVolume, bound: &Bound, content: &str) -> LogicalVolume {
+    let annotations = volume.metadata.annotations.get_or_insert_default();
+    annotations.extend(map([
+        (
+            names::ANNOTATION_CLAIM,
+            format!("{}/{}", bound.namespace, bound.name),
+        ),
+        (names::ANNOTATION_CONTENT, content.to_owned()),
+    ]));
+    volume
+}
+
+/// The PersistentVolume. It is kept when its claim goes, until a person decides.
+pub(super) fn persistent(
+    found: &Found,
+    name: &str,
+    content: &str,
+    bound: &Bound,
+) -> PersistentVolume {
+    let stray = &found.stray;
+    let is_block = content == BLOCK;
+    let on_node = NodeSelectorRequirement {
+        key: names::TOPOLOGY_NODE.to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec![found.node.clone()]),
+    };
+    let attributes = Some(bound.attributes.clone()).filter(|all| !all.is_empty());
+    PersistentVolume {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            annotations: Some(map([(PROVISIONED_BY, names::DRIVER.to_owned())])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeSpec {
+            access_modes: Some(bound.modes.clone()),
+            capacity: Some(BTreeMap::from([(
+                "storage".to_owned(),
+                Quantity(Size::from(stray.size()).to_string()),
+            )])),
+            claim_ref: Some(ObjectReference {
+                api_version: Some("v1".to_owned()),
+                kind: Some("PersistentVolumeClaim".to_owned()),
+                namespace: Some(bound.namespace.clone()),
+                name: Some(bound.name.clone()),
+                ..ObjectReference::default()
+            }),
+            csi: Some(CSIPersistentVolumeSource {
+                driver: names::DRIVER.to_owned(),
+                volume_handle: stray.lv.clone(),
+                fs_type: (!is_block).then(|| content.to_owned()),
+                volume_attributes: attributes,
+                ..CSIPersistentVolumeSource::default()
+            }),
+            node_affinity: Some(VolumeNodeAffinity {
+                required: Some(NodeSelector {
+                    node_selector_terms: vec![NodeSelectorTerm {
+                        match_expressions: Some(vec![on_node]),
+                        ..NodeSelectorTerm::default()
+                    }],
+                }),
+            }),
+            persistent_volume_reclaim_policy: Some("Retain".to_owned()),
+            storage_class_name: Some(bound.class.clone()),
+            volume_mode: Some(if is_block { "Block" } else { "Filesystem" }.to_owned()),
+            ..PersistentVolumeSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn map<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}

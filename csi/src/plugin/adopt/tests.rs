@@ -1,0 +1,281 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const GROUP: &str = "vgvgvg-1";
+
+fn stray(lv: &str, tags: &[&str], change: Value) -> Value {
+    let mut stray = json!({"vg": "vg", "vgUuid": GROUP, "lv": lv, "classes": ["thin"],
+        "sizeBytes": 1u64 << 30, "whole": true, "open": false, "tags": tags});
+    let change = change.as_object().cloned().unwrap_or_default();
+    stray.as_object_mut().unwrap().extend(change);
+    stray
+}
+
+fn tagged(lv: &str) -> Value {
+    let (name, claim) = (format!("basalt.lv=pvc-{lv}"), format!("basalt.pvc=ns/{lv}"));
+    let tags = [
+        name.as_str(),
+        claim.as_str(),
+        "basalt.content=xfs",
+        "basalt.device-class=thin",
+    ];
+    stray(lv, &tags, Value::Null)
+}
+
+fn object<T: serde::de::DeserializeOwned>(json: Value) -> T {
+    serde_json::from_value(json).unwrap()
+}
+
+/// Node `n1` with strays, and a StorageClass.
+fn cluster(strays: &[Value]) -> Seen {
+    let text = json!({"strays": strays}).to_string();
+    let node = json!({"metadata": {"name": "n1", "annotations": {"basalt.storage/strays": text}}});
+    let class = json!({"metadata": {"name": "fast"}, "provisioner": "topolvm.io", "parameters": {
+        "topolvm.io/device-class": "thin", "csi.storage.k8s.io/fstype": "xfs",
+        "basalt.storage/root-mode": "0770"}});
+    Seen {
+        nodes: vec![object(node)],
+        classes: vec![object(class)],
+        ..Seen::default()
+    }
+}
+
+fn wish(lv: Option<&str>) -> Wish {
+    Wish {
+        vg_uuid: GROUP.into(),
+        lv: lv.map(str::to_owned),
+        ..Wish::default()
+    }
+}
+
+/// The one row.
+fn one(seen: &Seen, claims: &[PersistentVolumeClaim], wish: &Wish) -> Adoption {
+    let mut rows = judge(seen, claims, wish).unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows.remove(0)
+}
+
+fn refused(seen: &Seen, claims: &[PersistentVolumeClaim], wish: &Wish, why: &str) {
+    let row = one(seen, claims, wish);
+    assert!(row.is_refused() && row.plan.is_none(), "{row:?}");
+    assert!(row.result.contains(why), "{why:?} is not in {}", row.result);
+}
+
+fn claim(change: Value) -> PersistentVolumeClaim {
+    let mut spec = json!({"accessModes": ["ReadWriteOncePod"], "storageClassName": "fast",
+        "resources": {"requests": {"storage": "1Gi"}}});
+    let change = change.as_object().cloned().unwrap_or_default();
+    spec.as_object_mut().unwrap().extend(change);
+    object(json!({"metadata": {"namespace": "ns", "name": "a"}, "spec": spec}))
+}
+
+#[test]
+fn a_tagged_volume_gets_the_objects_it_had() {
+    let row = one(&cluster(&[tagged("a")]), &[], &wish(None));
+    assert_eq!(
+        (row.claim.as_str(), row.content.as_str(), row.name.as_str()),
+        ("ns/a", "xfs", "pvc-a")
+    );
+    let plan = row.plan.unwrap();
+    assert_eq!(plan.made, ("a".into(), Bytes(1 << 30)));
+    assert!(plan.volume.is_given_up(), "no node makes one for it");
+    assert_eq!(
+        serde_json::to_value(&plan.volume.spec).unwrap(),
+        json!({"name": "pvc-a", "nodeName": "n1", "size": "1Gi", "deviceClass": "thin"})
+    );
+    assert!(plan.volume.has_finalizer());
+    assert_eq!(plan.volume.annotations()["basalt.storage/claim"], "ns/a");
+    let pv = serde_json::to_value(plan.persistent.unwrap()).unwrap();
+    assert_eq!(pv["metadata"]["name"], "pvc-a");
+    assert_eq!(
+        pv["spec"],
+        json!({
+            "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"},
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "ns", "name": "a"},
+            "csi": {"driver": "topolvm.io", "volumeHandle": "a", "fsType": "xfs",
+                "volumeAttributes": {"basalt.storage/root-mode": "0770"}},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+                {"key": "topology.topolvm.io/node", "operator": "In", "values": ["n1"]}]}]}},
+            "persistentVolumeReclaimPolicy": "Retain", "storageClassName": "fast",
+            "volumeMode": "Filesystem",
+        })
+    );
+}
+
+#[test]
+fn without_tags_a_person_says_it_all() {
+    let bare = |change| cluster(&[stray("b", &[], change)]);
+    let seen = bare(Value::Null);
+    refused(&seen, &[], &wish(None), "name it with --lv");
+    refused(&seen, &[], &wish(Some("b")), "--fs-type");
+    let mut told = wish(Some("b"));
+    told.fs_type = Some("xfs");
+    refused(&seen, &[], &told, "--claim NAMESPACE/NAME");
+    told.claim = Some(("ns".into(), "mine".into()));
+    let row = one(&seen, &[], &told);
+    assert_eq!(
+        (row.name.as_str(), row.claim.as_str()),
+        ("adopted-b", "ns/mine")
+    );
+    assert!(row.plan.is_some(), "{row:?}");
+    refused(&bare(json!({"open": true})), &[], &told, "has it open");
+    // As a device.
+    told.fs_type = Some("block");
+    let pv = one(&seen, &[], &told)
+        .plan
+        .unwrap()
+        .persistent
+        .unwrap()
+        .spec
+        .unwrap();
+    assert_eq!(pv.volume_mode.as_deref(), Some("Block"));
+    assert_eq!(pv.csi.unwrap().fs_type, None);
+}
+
+#[test]
+fn what_is_in_doubt_is_refused() {
+    let all = wish(None);
+    let odd = |tags: &[&str], change| cluster(&[stray("a", tags, change)]);
+    let tag = "basalt.lv=pvc-a";
+    refused(&odd(&[tag], json!({"whole": false})), &[], &all, "snapshot");
+    refused(
+        &odd(&[tag, "basalt.kind=snapshot"], json!({})),
+        &[],
+        &all,
+        "snapshot",
+    );
+    refused(&odd(&[tag], json!({"sizeBytes": 0})), &[], &all, "size");
+    let mut other = wish(None);
+    other.fs_type = Some("ext4");
+    refused(&cluster(&[tagged("a")]), &[], &other, "its tag says xfs");
+    // Two of one claim: an old one that was kept, and the one that followed it.
+    let mut twin = tagged("a");
+    twin["lv"] = json!("c");
+    let rows = judge(&cluster(&[tagged("a"), twin]), &[], &all).unwrap();
+    assert!(
+        rows.iter().all(Adoption::is_refused) && rows.len() == 2,
+        "{rows:?}"
+    );
+    let mut seen = cluster(&[tagged("a")]);
+    seen.classes.push(object(
+        json!({"metadata": {"name": "same"}, "provisioner": "topolvm.io",
+        "parameters": {"csi.storage.k8s.io/fstype": "xfs"}}),
+    ));
+    refused(
+        &seen,
+        &[],
+        &all,
+        "StorageClasses fast, same make such volumes",
+    );
+    let mut named = wish(None);
+    named.storage_class = Some("same".into());
+    assert!(one(&seen, &[], &named).plan.is_some());
+    named.storage_class = Some("none".into());
+    refused(&seen, &[], &named, "there is no StorageClass none");
+}
+
+#[test]
+fn a_claim_that_is_there_already_has_to_fit() {
+    let (seen, all) = (cluster(&[tagged("a")]), wish(None));
+    let plan = one(&seen, &[claim(Value::Null)], &all).plan.unwrap();
+    let spec = plan.persistent.unwrap().spec.unwrap();
+    assert_eq!(spec.access_modes, Some(vec!["ReadWriteOncePod".to_owned()]));
+    for (change, why) in [
+        (
+            json!({"volumeName": "pvc-new"}),
+            "has PersistentVolume pvc-new",
+        ),
+        (json!({"volumeMode": "Block"}), "is for Block"),
+        (
+            json!({"resources": {"requests": {"storage": "2Gi"}}}),
+            "which is more",
+        ),
+        (json!({"storageClassName": "gone"}), "no StorageClass gone"),
+    ] {
+        refused(&seen, &[claim(change)], &all, why);
+    }
+    let bound_to_ours = claim(json!({"volumeName": "pvc-a"}));
+    assert!(one(&seen, &[bound_to_ours], &all).plan.is_some());
+}
+
+fn volume(name: &str, change: Value) -> LogicalVolume {
+    let mut json = json!({"apiVersion": "topolvm.io/v1", "kind": "LogicalVolume",
+        "metadata": {"name": name, "uid": "u"},
+        "spec": {"name": name, "nodeName": "n1", "size": "1Gi", "deviceClass": "thin"}});
+    let change = change.as_object().cloned().unwrap_or_default();
+    json.as_object_mut().unwrap().extend(change);
+    object(json)
+}
+
+#[test]
+fn what_another_object_has_is_never_taken() {
+    let mut seen = cluster(&[tagged("a")]);
+    seen.volumes = vec![volume("pvc-a", json!({"status": {"volumeID": "other"}}))];
+    refused(&seen, &[], &wish(None), "LogicalVolume pvc-a is there");
+    // Named since the node looked, on whatever node.
+    seen.volumes = vec![volume("x", json!({"status": {"volumeID": "a"}}))];
+    assert!(judge(&seen, &[], &wish(None)).is_err());
+    let persistent = |name: &str, lv: &str, claim: &str| {
+        object(json!({"metadata": {"name": name}, "spec": {
+            "claimRef": {"namespace": "ns", "name": claim},
+            "csi": {"driver": "topolvm.io", "volumeHandle": lv}}}))
+    };
+    seen.volumes = vec![];
+    seen.persistent = vec![persistent("pvc-a", "other", "other")];
+    refused(&seen, &[], &wish(None), "PersistentVolume pvc-a is there");
+    seen.persistent = vec![persistent("pvc-new", "other", "a")];
+    refused(
+        &seen,
+        &[],
+        &wish(None),
+        "PersistentVolume pvc-new is for this claim",
+    );
+    // One that outlived its LogicalVolume is its own.
+    seen.persistent = vec![persistent("pvc-a", "a", "a")];
+    let plan = one(&seen, &[], &wish(None)).plan.unwrap();
+    assert_eq!(plan.persistent, None);
+}
+
+#[test]
+fn what_was_cut_off_goes_on_and_what_is_done_is_said() {
+    let mut seen = cluster(&[tagged("a")]);
+    let begun = one(&seen, &[], &wish(None)).plan.unwrap();
+    seen.volumes = vec![begun.volume.clone()];
+    seen.persistent = vec![begun.persistent.clone().unwrap()];
+    let plan = one(&seen, &[], &wish(None)).plan.unwrap();
+    assert_eq!((plan.made, plan.persistent), (begun.made, None));
+    // All is done but the last step.
+    seen.volumes[0].status = object(json!({"volumeID": "a", "currentSize": "1Gi"}));
+    assert!(one(&seen, &[], &wish(None)).plan.is_some());
+    let annotations = seen.volumes[0].metadata.annotations.as_mut().unwrap();
+    annotations.remove(names::ANNOTATION_PENDING_DELETION);
+    let row = one(&seen, &[], &wish(None));
+    assert_eq!(
+        (row.result.as_str(), row.is_refused()),
+        ("was adopted before", false)
+    );
+}
+
+#[test]
+fn the_group_has_to_be_the_one_and_the_node_too() {
+    let mut seen = cluster(&[tagged("a")]);
+    let says = |seen: &Seen, wish: &Wish, why: &str| {
+        let error = judge(seen, &[], wish).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    };
+    let mut other = wish(None);
+    other.vg_uuid = "other".into();
+    says(&seen, &other, "there are some in vgvgvg-1 (vg on n1)");
+    let mut yes = wish(None);
+    yes.yes = true;
+    says(&seen, &yes, "--lv NAME, or --all");
+    let mut elsewhere = wish(None);
+    elsewhere.node = Some("n2".into());
+    says(&seen, &elsewhere, "not node n2 reports");
+    let mut copy = seen.nodes[0].clone();
+    copy.metadata.name = Some("n2".into());
+    seen.nodes.push(copy);
+    says(&seen, &wish(None), "one is a copy");
+    assert_eq!(one(&seen, &[], &elsewhere).node, "n2");
+}

@@ -1,0 +1,132 @@
+//! Writing what `adopt` and `orphans --remove` decided. Each step that was done before is
+//! found done, so whatever is cut off goes on when it is asked for again.
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::PersistentVolume;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use lvmd::names;
+use serde_json::json;
+
+use super::{Cluster, handle};
+use crate::kubernetes::logical_volume::LogicalVolume;
+use crate::kubernetes::size::Size;
+use crate::plugin::adopt::Plan;
+
+/// Who writes, in managed fields.
+const MANAGER: &str = "kubectl-topolvm";
+
+impl Cluster {
+    /// Makes the objects of an LV that is there. A node heeds the LogicalVolume only when its
+    /// status names the LV: before that it would make one.
+    ///
+    /// # Errors
+    /// The API server refuses; what has such a name is another volume's.
+    pub async fn adopt(&self, plan: &Plan) -> anyhow::Result<()> {
+        let volume = self.given_up(plan).await?;
+        if let Some(wanted) = &plan.persistent {
+            self.persistent(wanted).await?;
+        }
+        self.says_its_lv(plan).await?;
+        self.heeded(&volume).await
+    }
+
+    /// Has the node remove an LV that is there: it gets a LogicalVolume, which is deleted.
+    ///
+    /// # Errors
+    /// As [`Cluster::adopt`].
+    pub async fn remove(&self, plan: &Plan) -> anyhow::Result<()> {
+        let volume = self.given_up(plan).await?;
+        self.says_its_lv(plan).await?;
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: volume.uid(),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let name = volume.name_any();
+        let deleted = self.volumes().delete(&name, &params).await;
+        deleted.with_context(|| format!("cannot delete LogicalVolume {name}"))?;
+        self.heeded(&volume).await
+    }
+
+    fn volumes(&self) -> Api<LogicalVolume> {
+        Api::all(self.0.clone())
+    }
+
+    /// The LogicalVolume, which no node heeds yet.
+    async fn given_up(&self, plan: &Plan) -> anyhow::Result<LogicalVolume> {
+        let name = plan.volume.name_any();
+        let made = self.volumes().create(&params(), &plan.volume).await;
+        match made {
+            Ok(made) => Ok(made),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let there = self.volumes().get(&name).await;
+                let there = there.with_context(|| format!("cannot read LogicalVolume {name}"))?;
+                let adopted = |object: &LogicalVolume| {
+                    let noted = object.annotations().get(names::ANNOTATION_ADOPTED);
+                    (noted.cloned(), object.spec.node_name.clone())
+                };
+                if adopted(&there) != adopted(&plan.volume) || !there.is_given_up() {
+                    bail!("LogicalVolume {name} is there and is another one's");
+                }
+                Ok(there)
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot make LogicalVolume {name}")),
+        }
+    }
+
+    async fn persistent(&self, wanted: &PersistentVolume) -> anyhow::Result<()> {
+        let api: Api<PersistentVolume> = Api::all(self.0.clone());
+        let name = wanted.name_any();
+        match api.create(&params(), wanted).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                let there = api.get(&name).await;
+                let there = there.with_context(|| format!("cannot read {name}"))?;
+                if handle(&there) != handle(wanted) {
+                    bail!("PersistentVolume {name} is there and is another one's");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot make PersistentVolume {name}"))
+            }
+        }
+    }
+
+    async fn says_its_lv(&self, plan: &Plan) -> anyhow::Result<()> {
+        let (lv, size) = &plan.made;
+        let status = json!({"status": {"volumeID": lv, "currentSize": Size::from(*size)}});
+        let name = plan.volume.name_any();
+        let said = self
+            .volumes()
+            .patch_status(&name, &PatchParams::apply(MANAGER), &Patch::Merge(&status))
+            .await;
+        said.map(drop)
+            .with_context(|| format!("cannot write the status of LogicalVolume {name}"))
+    }
+
+    async fn heeded(&self, volume: &LogicalVolume) -> anyhow::Result<()> {
+        let name = volume.name_any();
+        let patch = json!({"metadata": {
+            "uid": volume.uid(),
+            "annotations": {names::ANNOTATION_PENDING_DELETION: null},
+        }});
+        let patched = self
+            .volumes()
+            .patch(&name, &PatchParams::apply(MANAGER), &Patch::Merge(&patch))
+            .await;
+        patched
+            .map(drop)
+            .with_context(|| format!("cannot write LogicalVolume {name}"))
+    }
+}
+
+fn params() -> PostParams {
+    PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    }
+}

@@ -1,0 +1,65 @@
+//! LVs that nodes report and no LogicalVolume names; see [`crate::kubernetes::strays`].
+
+use anyhow::Context;
+use kube::ResourceExt;
+use lvmd::names;
+
+use super::cluster::Seen;
+use crate::kubernetes::logical_volume::LogicalVolume;
+use crate::kubernetes::strays::{Stray, Strays};
+
+/// One, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The node that reports it.
+    pub node: String,
+    /// What it reports.
+    pub stray: Stray,
+}
+
+/// What all nodes report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// Node by node.
+    pub found: Vec<Found>,
+    /// Nodes that have more of them, and how many.
+    pub more: Vec<(String, usize)>,
+}
+
+/// What nodes report, without what has its LogicalVolume meanwhile.
+///
+/// # Errors
+/// What a node reports cannot be read.
+pub fn of(seen: &Seen) -> anyhow::Result<Reported> {
+    let mut all = Reported::default();
+    for node in &seen.nodes {
+        let Some(text) = node.annotations().get(names::ANNOTATION_STRAYS) else {
+            continue;
+        };
+        let node = node.name_any();
+        let said: Strays = serde_json::from_str(text).with_context(|| {
+            format!(
+                "the annotation {} of node {node} is none of this version's",
+                names::ANNOTATION_STRAYS
+            )
+        })?;
+        if said.more > 0 {
+            all.more.push((node.clone(), said.more));
+        }
+        let strays = said.strays.into_iter();
+        let unnamed = strays.filter(|stray| namer(seen, &stray.lv).is_none());
+        all.found.extend(unnamed.map(|stray| Found {
+            node: node.clone(),
+            stray,
+        }));
+    }
+    Ok(all)
+}
+
+/// The LogicalVolume that names an LV, on whatever node. One that is given up names none.
+pub fn namer<'a>(seen: &'a Seen, lv: &str) -> Option<&'a LogicalVolume> {
+    seen.volumes.iter().find(|volume| {
+        let names = volume.volume_id() == Some(lv) || volume.metadata.uid.as_deref() == Some(lv);
+        names && !volume.is_given_up()
+    })
+}
