@@ -218,6 +218,10 @@ impl<R: Runner + Clone> Watcher<R> {
                 (judged, groups) = self.judge_all(config).await?;
             }
         }
+        // Not where another acts: that one does it.
+        if self.journal.is_some() && config.held.is_some() && config.other_acts.is_none() {
+            self.end_what_was_left(config).await;
+        }
         self.whole.end_pass();
         Ok(NodeStatus {
             looks: 0,

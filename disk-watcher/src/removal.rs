@@ -119,6 +119,12 @@ pub fn next(asked: Asked, leaving: Option<Leaving>, world: &World) -> Next {
     }
 }
 
+/// Whether a pvmove of ours was left behind. It is brought to its end even while nothing is begun, whatever is asked: until
+/// then nothing of the group can be extended, and its pool may fill.
+pub fn is_left_behind(leaving: Option<Leaving>, group: &Around) -> bool {
+    leaving.is_some() && group.moving && group.used.is_some() && group.frozen.is_empty()
+}
+
 /// Decides for a disk that a person says is gone for good, or is there and has lost its label, as one that was wiped. Nothing
 /// is written to any disk: the claim is withdrawn once no group counts on the disk. `bearer` names a disk that tells of the
 /// group of the claim.
@@ -329,6 +335,22 @@ mod tests {
             next(Asked::No, REDUCING, &world(|g| g.used = Some(0))),
             Next::Return
         );
+    }
+
+    #[test]
+    fn only_a_pvmove_of_ours_in_a_sound_group_is_brought_to_its_end_while_nothing_is_begun() {
+        let moving = |change: fn(&mut Around)| {
+            let mut group = around();
+            group.moving = true;
+            change(&mut group);
+            group
+        };
+        assert!(is_left_behind(DRAINING, &moving(|_| ())));
+        assert!(!is_left_behind(None, &moving(|_| ())), "a stranger's");
+        assert!(!is_left_behind(DRAINING, &around()), "there is none");
+        let frozen = moving(|g| g.frozen.push("VGPartial".into()));
+        assert!(!is_left_behind(DRAINING, &frozen));
+        assert!(!is_left_behind(DRAINING, &moving(|g| g.used = None)));
     }
 
     #[test]

@@ -28,9 +28,11 @@ impl Home {
     pub fn open(&self) -> Result<Journal, String> {
         let open = || -> Result<Journal, JournalError> {
             let machine = Machine::here(&self.node);
-            // What says nothing of its machine yet says it from now on.
             machine.check(&self.dir, self.accepted.as_deref())?;
-            Journal::open(&self.dir)
+            let journal = Journal::open(&self.dir)?;
+            // What says nothing of its machine yet says it from now on; not while another has it, or it is damaged.
+            machine.write_down(&self.dir)?;
+            Ok(journal)
         };
         let mut journal = open().map_err(|error| node::chain(&error))?;
         info!(owner = %journal.owner(), claims = journal.claims().count(), "the journal is open");
@@ -81,6 +83,24 @@ mod tests {
     use crate::facts::DiskId;
     use crate::journal::{Claim, Leaving, Stage};
     use lvmd::units::Bytes;
+
+    #[test]
+    fn a_journal_that_cannot_be_had_stays_whose_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = |node: &str| Home {
+            dir: dir.path().to_owned(),
+            node: node.into(),
+            accepted: Some(Machine::here(node).code()),
+        };
+        let open = home("n1").open().unwrap();
+        let machine = || std::fs::read_to_string(dir.path().join("machine.json")).unwrap();
+        let before = machine();
+        assert!(home("n2").open().unwrap_err().contains("in use"));
+        assert_eq!(machine(), before);
+        drop(open);
+        home("n2").open().unwrap();
+        assert_ne!(machine(), before, "a person said so");
+    }
 
     #[test]
     fn a_group_may_lose_a_disk_while_a_request_stands_or_one_is_leaving_or_nobody_can_tell() {

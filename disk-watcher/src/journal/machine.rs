@@ -104,14 +104,13 @@ impl Machine {
         Ok(made.map_or(Kin::Same, |made| self.kin(&made)))
     }
 
-    /// Checks that the journal in `dir` is that of this machine, and writes it down there.
-    /// `accepted` is the code that a person handed back.
+    /// Checks that the journal in `dir` is that of this machine, and changes nothing. `accepted` is the code that a
+    /// person handed back.
     ///
     /// # Errors
-    /// When it is not, or that cannot be told or written.
+    /// When it is not, or that cannot be told.
     pub fn check(&self, dir: &Path, accepted: Option<&str>) -> Result<(), JournalError> {
-        let path = dir.join(FILE);
-        let made: Option<Self> = read_json(&path)?;
+        let made: Option<Self> = read_json(&dir.join(FILE))?;
         let is_ours = made.as_ref().is_none_or(|made| self.kin(made) == Kin::Same);
         if !is_ours && accepted != Some(self.code().as_str()) {
             return Err(JournalError::OtherMachine {
@@ -119,6 +118,16 @@ impl Machine {
                 code: self.code(),
             });
         }
+        Ok(())
+    }
+
+    /// Writes down that the journal in `dir` is that of this machine, once [`Self::check`] said so and nobody else has it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_down(&self, dir: &Path) -> Result<(), JournalError> {
+        let path = dir.join(FILE);
+        let made: Option<Self> = read_json(&path)?;
         if made.is_some_and(|made| (made.id, made.node) == (self.id.clone(), self.node.clone())) {
             return Ok(());
         }
@@ -153,6 +162,12 @@ mod tests {
     const ONE: &str = "0123456789abcdef0123456789abcdef\n";
     const TWO: &str = "fedcba9876543210fedcba9876543210\n";
 
+    /// As a journal is opened.
+    fn taken(machine: &Machine, dir: &Path, accepted: Option<&str>) -> Result<(), JournalError> {
+        machine.check(dir, accepted)?;
+        machine.write_down(dir)
+    }
+
     #[test]
     fn an_id_that_each_boot_makes_anew_is_none() {
         let root = tempfile::tempdir().unwrap();
@@ -178,8 +193,8 @@ mod tests {
             Kin::Same,
             "it says nothing"
         );
-        here.check(dir.path(), None).unwrap();
-        here.check(dir.path(), None).unwrap();
+        taken(&here, dir.path(), None).unwrap();
+        taken(&here, dir.path(), None).unwrap();
         let text = std::fs::read_to_string(dir.path().join(FILE)).unwrap();
         assert!(!text.contains(ONE.trim()), "only its digest: {text}");
         for (other, kin) in [
@@ -189,7 +204,7 @@ mod tests {
             (Machine::new(None, "n1"), Kin::Other),
         ] {
             assert_eq!(other.kin_of(dir.path()).unwrap(), kin, "{other:?}");
-            let error = other.check(dir.path(), Some(&here.code())).unwrap_err();
+            let error = taken(&other, dir.path(), Some(&here.code())).unwrap_err();
             assert!(error.to_string().contains(&other.code()), "{error}");
             assert_eq!(
                 here.kin_of(dir.path()).unwrap(),
@@ -198,16 +213,16 @@ mod tests {
             );
         }
         let other = Machine::new(Some(TWO), "n2");
-        other.check(dir.path(), Some(&other.code())).unwrap();
-        other.check(dir.path(), None).unwrap();
-        assert!(here.check(dir.path(), None).is_err());
+        taken(&other, dir.path(), Some(&other.code())).unwrap();
+        taken(&other, dir.path(), None).unwrap();
+        assert!(taken(&here, dir.path(), None).is_err());
     }
 
     #[test]
     fn a_name_that_is_given_later_renames_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let guessed = Machine::new(Some(ONE), "host").called(Some("host"));
-        guessed.check(dir.path(), None).unwrap();
+        taken(&guessed, dir.path(), None).unwrap();
         let given = |id, host| Machine::new(id, "n1").called(Some(host));
         for (other, kin) in [
             (given(Some(ONE), "clone"), Kin::Renamed),
@@ -215,11 +230,11 @@ mod tests {
             (given(None, "host"), Kin::Other),
         ] {
             assert_eq!(other.kin_of(dir.path()).unwrap(), kin, "{other:?}");
-            assert!(other.check(dir.path(), None).is_err());
+            assert!(taken(&other, dir.path(), None).is_err());
         }
         let given = given(Some(ONE), "host");
-        given.check(dir.path(), None).unwrap();
-        given.check(dir.path(), None).unwrap();
+        taken(&given, dir.path(), None).unwrap();
+        taken(&given, dir.path(), None).unwrap();
         // Which name a host has says nothing of a journal that was made under a given one.
         assert_eq!(guessed.kin_of(dir.path()).unwrap(), Kin::Renamed);
     }
@@ -230,12 +245,12 @@ mod tests {
         for text in ["", "uninitialized\n", "00000000000000000000000000000000\n"] {
             let none = Machine::new(Some(text), "n1");
             assert_eq!(none, Machine::new(None, "n1"), "{text:?}");
-            none.check(dir.path(), None).unwrap();
+            taken(&none, dir.path(), None).unwrap();
         }
         let other = Machine::new(None, "n2");
         assert_eq!(other.kin_of(dir.path()).unwrap(), Kin::Other);
         let here = Machine::new(Some(ONE), "n1");
-        here.check(dir.path(), None).unwrap();
+        taken(&here, dir.path(), None).unwrap();
         assert_eq!(
             Machine::new(None, "n1").kin_of(dir.path()).unwrap(),
             Kin::Other
@@ -248,6 +263,6 @@ mod tests {
         std::fs::write(dir.path().join(FILE), "{").unwrap();
         let here = Machine::new(Some(ONE), "n1");
         assert!(here.kin_of(dir.path()).is_err());
-        assert!(here.check(dir.path(), Some(&here.code())).is_err());
+        assert!(taken(&here, dir.path(), Some(&here.code())).is_err());
     }
 }

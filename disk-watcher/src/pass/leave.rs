@@ -1,5 +1,7 @@
 //! What is done for disks that a person wants out of their groups, as [`removal`] says.
 
+mod left;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use super::{Judged, Watcher};
 use crate::apply::{self, leave};
 use crate::commands;
 use crate::config::{Config, DiskClass, DiskRemovalRequest};
-use crate::journal::{Claim, Journal, Leaving, Stage};
+use crate::journal::{Claim, Leaving, Stage};
 use crate::node;
 use crate::removal::{self, Around, Asked, Next, World};
 use crate::resume::Found;
@@ -204,10 +206,7 @@ impl<R: Runner + Clone> Watcher<R> {
                 }
             }
             Next::Resume => {
-                let call = commands::pvmove_left(&devices, false);
-                let vg = Some(class.volume_group.name.as_str());
-                let cmd = self.node.tool().call(vg, &call.devices, &call.args);
-                self.begin_piece(claim, used, cmd.map_err(|e| node::chain(&e))?);
+                self.go_on_with_left(class, claim, used, &devices)?;
                 return Ok(Some(Step::Held(
                     "a pvmove that was left behind goes on".into(),
                 )));
@@ -258,74 +257,6 @@ impl<R: Runner + Clone> Watcher<R> {
             self.readings.forget(&facts.name);
         }
         Ok(Some(Step::Done))
-    }
-
-    /// Forgets disks that a person says are gone for good, whose classes are not there any more: nothing else is done for
-    /// those, and without that their claims would stand in the way of other classes for ever.
-    pub(super) async fn forget_without_class(
-        &mut self,
-        config: &Config,
-        judged: &[Judged],
-    ) -> bool {
-        let claims = self.journal.iter().flat_map(Journal::claims);
-        let claims = claims.filter(|claim| config.class(&claim.class).is_none());
-        let claims: Vec<Claim> = claims.cloned().collect();
-        let mut acted = false;
-        for claim in &claims {
-            let mut all = config.removals.iter();
-            let named =
-                |r: &&DiskRemovalRequest| r.names(&self.node_name, &claim.disk, &claim.pv_uuid);
-            let request = all.find(named);
-            // A class may be told of later, and the request may have been taken back.
-            if request.is_none()
-                || config.unheard
-                || Asked::of(request, config.unheard) != Asked::Yes
-            {
-                continue;
-            }
-            let (state, why) = match self.forgettable(request, judged, claim).await {
-                Ok(Next::Done) => match self.withdraw(claim) {
-                    Ok(()) => {
-                        acted = true;
-                        continue;
-                    }
-                    Err(why) => (RequestState::Waiting, why),
-                },
-                Ok(Next::Refuse(why)) => (RequestState::Refused, why),
-                Ok(Next::NotNow(why) | Next::Wait(why)) | Err(why) => (RequestState::Waiting, why),
-                Ok(_) => continue,
-            };
-            self.tell(request, claim, state, why);
-        }
-        acted
-    }
-
-    async fn forgettable(
-        &self,
-        request: Option<&DiskRemovalRequest>,
-        judged: &[Judged],
-        claim: &Claim,
-    ) -> Result<Next, String> {
-        if !request.is_some_and(|request| request.lost) {
-            return Ok(Next::Refuse(format!(
-                "class {} is not there any more; write it again, in mode Enforce, to have the disk leave its group, or add \
-                 `lost: true` where its label is gone",
-                claim.class
-            )));
-        }
-        let journal = self.journal.as_ref().ok_or("the journal vanished")?;
-        let seen = leave::around(&self.node, journal, claim, |_| true).await?;
-        let found = found(claim, judged, journal, None, &self.whole);
-        Ok(give_up(claim, judged, found, seen.map(|(group, ..)| group)))
-    }
-
-    fn withdraw(&mut self, claim: &Claim) -> Result<(), String> {
-        let journal = self.journal.as_mut().ok_or("the journal vanished")?;
-        journal
-            .withdraw(&claim.pv_uuid)
-            .map_err(|e| node::chain(&e))?;
-        info!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, group = %claim.volume_group, "removed");
-        Ok(())
     }
 
     /// Starts a pvmove; passes go on meanwhile, and leave its group alone.

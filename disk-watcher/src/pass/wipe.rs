@@ -32,8 +32,19 @@ pub(super) struct Wiping {
     /// The disk's kernel name.
     name: String,
     size: Bytes,
-    progress: Arc<Progress>,
+    progress: Watched,
     task: JoinHandle<Result<(), String>>,
+}
+
+/// The progress of a wipe that somebody watches over. Dropped, as when the loop over the disks breaks, it stops the wipe:
+/// nobody would take note that its request was taken back.
+#[derive(Debug, Default)]
+struct Watched(Arc<Progress>);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Wiping {
@@ -44,7 +55,7 @@ impl Wiping {
 
     /// Stops it after the step that is under way.
     pub(super) async fn stop(self) {
-        self.progress.stop.store(true, Ordering::Relaxed);
+        self.progress.0.stop.store(true, Ordering::Relaxed);
         let _ = self.task.await;
     }
 }
@@ -90,7 +101,7 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         match &self.wiping {
             Some(running) if running.request.is_still(request) => {
-                let done = Bytes(running.progress.done.load(Ordering::Relaxed));
+                let done = Bytes(running.progress.0.done.load(Ordering::Relaxed));
                 return (RequestState::Wiping, format!("{done} of {}", running.size));
             }
             Some(_) => return (RequestState::Waiting, "another wipe is under way".into()),
@@ -175,8 +186,8 @@ impl<R: Runner + Clone> Watcher<R> {
             method: request.method,
             keep: journal.wipes_dir(),
         };
-        let progress = Arc::new(Progress::default());
-        let told = progress.clone();
+        let progress = Watched::default();
+        let told = progress.0.clone();
         self.wiping = Some(Wiping {
             request: request.clone(),
             record,
@@ -193,7 +204,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let Some(wiping) = &self.wiping else { return };
         let wanted = |r: &DiskWipeRequest| r.is_still(&wiping.request);
         if !config.wipes.iter().any(wanted) {
-            wiping.progress.stop.store(true, Ordering::Relaxed);
+            wiping.progress.0.stop.store(true, Ordering::Relaxed);
         }
         if !wiping.task.is_finished() {
             return;
@@ -268,8 +279,8 @@ mod tests {
 
     /// A wipe that goes on until it is stopped, and then ends as a real one does.
     fn endless(request: DiskWipeRequest) -> Wiping {
-        let progress = Arc::new(Progress::default());
-        let told = progress.clone();
+        let progress = Watched::default();
+        let told = progress.0.clone();
         Wiping {
             record: Wiped {
                 request: request.name.clone(),
@@ -327,7 +338,7 @@ mod tests {
             watcher.wiping = Some(endless(request()));
             watcher.end_wipe(&silent).await;
             let running = watcher.wiping.as_ref().unwrap();
-            assert!(!running.progress.stop.load(Ordering::Relaxed));
+            assert!(!running.progress.0.stop.load(Ordering::Relaxed));
             while watcher.wiping.is_some() {
                 watcher.end_wipe(&stops).await;
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -335,6 +346,20 @@ mod tests {
         }
         let wiped = watcher.journal.as_ref().unwrap().wiped("ab").unwrap();
         assert_eq!(wiped, None, "none of them is written down as done");
+    }
+
+    #[tokio::test]
+    async fn a_wipe_stops_when_the_loop_that_watches_over_it_breaks() {
+        let mut watcher = Watcher::new(Host, None, None, "n1".to_owned());
+        watcher.wiping = Some(endless(request()));
+        let progress = watcher.wiping.as_ref().unwrap().progress.0.clone();
+        fn breaks(_watcher: &mut Watcher<Host>) {
+            panic!("the loop broke")
+        }
+        let broken = tokio::spawn(async move { breaks(&mut watcher) });
+        assert!(broken.await.unwrap_err().is_panic());
+        let stopped = progress.stop.swap(true, Ordering::Relaxed);
+        assert!(stopped);
     }
 
     #[test]

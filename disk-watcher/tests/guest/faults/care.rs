@@ -103,3 +103,46 @@ fn a_pool_grows_while_the_file_or_the_journal_is_bad_and_when_another_watcher_ta
     grows(&stage, &volume, &mut written, "by the second one");
     second.terminate();
 }
+
+#[test]
+fn a_pvmove_that_was_cut_ends_although_the_file_is_bad() {
+    let mut stage = Stage::new("size: 20%, metadata: {size: 4Mi}");
+    let dir = stage.dir.path().to_owned();
+    stage.terminate();
+    let args = [
+        "pvs",
+        "--noheadings",
+        "-o",
+        "pv_uuid,pv_name",
+        "-S",
+        "pv_used>64m",
+    ];
+    let found = run("lvm", &args);
+    let (uuid, device) = found.trim().split_once(' ').unwrap();
+    // As the watcher leaves it whose machine lost its power.
+    let claim = dir.join(format!("journal/claims/{uuid}.json"));
+    let mut record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&claim).unwrap()).unwrap();
+    record["leaving"] = serde_json::json!({"Draining": 50});
+    std::fs::write(&claim, record.to_string()).unwrap();
+    let moving = "lvm lvs -a --noheadings -o name fast | grep -c pvmove";
+    let cut = format!(
+        "lvm pvmove -i 60 {} & moves=$!; until [ \"$({moving})\" -gt 0 ]; do sleep 0.1; done; sleep 1; kill -9 $moves",
+        device.trim()
+    );
+    run("sh", &["-c", &cut]);
+    let left = || !output("sh", &["-c", moving]).stdout.starts_with(b"0");
+    assert!(left());
+
+    stage.class = stage.class.replace("kind: DiskClass", "kind: DiskClas");
+    stage.start_with(&[]);
+    wait_for(&dir, "it has ended", || !left());
+    said(&dir, "Configuration", "DiskClas");
+    let pool = stage.wait("the pool can grow", |pool| {
+        crate::pools::stage::condition(pool, "Extendable")["status"] == true
+    });
+    println!(
+        "result: a pvmove that was left behind has ended, and the pool is {}",
+        pool["state"]
+    );
+}
