@@ -159,7 +159,7 @@ impl KubeStore {
         let name = object_name(&held.name);
         let stamp = Timestamp::now().strftime("%F %T.%N +0000 UTC").to_string();
         for _ in 0..TRIES {
-            let object = self
+            let mut object = self
                 .object(held)
                 .await?
                 .ok_or_else(|| Error::NotFound(format!("there is no volume {}", held.id)))?;
@@ -172,17 +172,15 @@ impl KubeStore {
             if object.failure().is_some() {
                 // What failed before must not be read as the answer to this.
                 let cleared = json!({"status": {"code": null, "message": null}});
-                self.api
+                object = self
+                    .api
                     .patch_status(&name, &PatchParams::apply(MANAGER), &Patch::Merge(&cleared))
                     .await?;
             }
             let now = object.spec.size.bytes().unwrap_or_default();
-            let version = object
-                .resource_version()
-                .filter(|_| object.failure().is_none());
             let patch = json!({
                 "metadata": {
-                    "resourceVersion": version,
+                    "resourceVersion": object.resource_version(),
                     "annotations": {names::ANNOTATION_RESIZE: stamp},
                 },
                 "spec": {"size": Size::from(now.max(size))},
