@@ -51,11 +51,11 @@ pub struct NodeCli {
     #[command(flatten)]
     pub minimums: MinimumArgs,
 
-    /// lvmd runs in this program: needed unless --standalone, which has it anyway
+    /// lvmd runs in this program, and not in one of its own; with --standalone it always does
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub embed_lvmd: bool,
 
-    /// The socket of an lvmd of its own, which this version cannot use; see --embed-lvmd
+    /// The socket of an lvmd of its own, this project's or TopoLVM's; it need not be there yet
     #[arg(long, value_name = "SOCKET", default_value = LVMD_SOCKET)]
     pub lvmd_socket: PathBuf,
 

@@ -6,8 +6,9 @@
 //! The CSI driver: [`size`], [`capability`], [`topology`], [`parameters`] and
 //! [`filesystem`] are its rules; [`controller`] and [`node`] are the services that apply
 //! them; a [`store`] is what the controller keeps volumes in, [`standalone`] the one of
-//! LVM tags, [`kubernetes`] the one of LogicalVolume objects; [`registration`] tells the
-//! kubelet; [`webhook`] tells the scheduler extender what pods want; [`run`] starts it all.
+//! LVM tags, [`kubernetes`] the one of LogicalVolume objects; [`remote`] is an lvmd in
+//! another process; [`registration`] tells the kubelet; [`webhook`] tells the scheduler extender what pods want; [`run`]
+//! starts it all.
 //!
 //! [`plugin`] is `kubectl topolvm`, which only reads from the API server.
 
@@ -25,6 +26,7 @@ pub mod parameters;
 pub mod plugin;
 pub mod proto;
 pub mod registration;
+pub mod remote;
 pub mod run;
 pub mod size;
 pub mod standalone;

@@ -1,9 +1,10 @@
 //! The CSI programs: who starts what.
 //!
-//! A node is one process: lvmd embedded, the CSI services on one socket, the HTTP side
+//! A node is one process: lvmd embedded (or asked over its socket), the CSI services on one socket, the HTTP side
 //! door, and with Kubernetes the watch of its LogicalVolumes, its capacity in the Node
 //! object, and its registration with the kubelet. Standalone it serves the controller too.
 
+mod backend;
 mod controller;
 mod node;
 

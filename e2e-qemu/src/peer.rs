@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 pub struct Module {
     /// The folder under the cache.
     pub name: &'static str,
-    /// The guest tests that need it: the start of their names.
+    /// The guest tests that need it: what their suites are called.
     pub suite: &'static str,
     pub(crate) what: &'static str,
     /// The module's files, by name.
@@ -38,7 +38,7 @@ pub struct Module {
 /// Upstream's lvmd, and `replay SOCKET SCRIPT.json`.
 pub const LVMD: Module = Module {
     name: "peer",
-    suite: "lvmd::guest_peer",
+    suite: "guest_peer",
     what: "upstream's lvmd and the replayer",
     files: &[
         ("go.mod", include_str!("../peer/go.mod")),
@@ -58,7 +58,7 @@ pub const LVMD: Module = Module {
 /// csi-sanity.
 pub const SANITY: Module = Module {
     name: "sanity",
-    suite: "csi::guest_sanity",
+    suite: "guest_sanity",
     what: "csi-sanity",
     files: &[
         ("go.mod", include_str!("../sanity/go.mod")),

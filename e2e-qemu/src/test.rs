@@ -91,7 +91,8 @@ impl Test {
             suite::programs(&options.workspace)?;
         }
         for module in e2e_qemu::peer::MODULES {
-            if jobs.iter().any(|job| job.name().starts_with(module.suite)) {
+            let suite = format!("::{}::", module.suite);
+            if jobs.iter().any(|job| job.name().contains(&suite)) {
                 let cache = options.workspace.join(".cache");
                 module.build(&cache, |program| host::command(program))?;
             }

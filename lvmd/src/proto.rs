@@ -76,6 +76,7 @@ mod tests {
         let watch = WatchResponse {
             free_bytes: 5,
             items: vec![item],
+            absent: vec![],
         };
         assert_eq!(
             watch.encode_to_vec(),

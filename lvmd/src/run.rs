@@ -28,6 +28,7 @@ use crate::engine::Engine;
 use crate::keeper::{self, Follower, Keeper, KeptHealth};
 use crate::lvm::tool::{SystemDir, Tool};
 use crate::metrics::{Metrics, Page};
+use crate::proto::activation_server::ActivationServer;
 use crate::proto::health::health_server::HealthServer;
 use crate::proto::lv_service_server::LvServiceServer;
 use crate::proto::vg_service_server::VgServiceServer;
@@ -104,6 +105,7 @@ fn serve(
         Server::builder()
             .add_service(LvServiceServer::new(service.clone()))
             .add_service(VgServiceServer::new(service.clone()))
+            .add_service(ActivationServer::new(service.clone()))
             .add_service(HealthServer::new(service))
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
             .await

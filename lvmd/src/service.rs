@@ -3,6 +3,8 @@
 //! Every change runs in a task of its own, so a client that goes away neither stops an
 //! lvm command nor leaves half of an operation undone.
 
+mod activation;
+
 use std::pin::Pin;
 use std::time::Instant;
 
@@ -24,7 +26,7 @@ use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
 use crate::proto::lv_service_server::LvService;
 use crate::proto::vg_service_server::VgService;
 use crate::proto::{
-    Condition, CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest,
+    AbsentClass, Condition, CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest,
     CreateLvSnapshotResponse, Empty, GetFreeBytesRequest, GetFreeBytesResponse, GetLvListRequest,
     GetLvListResponse, LogicalVolume, RemoveLvRequest, ResizeLvRequest, ResizeLvResponse,
     ThinPoolItem, WatchItem, WatchResponse,
@@ -277,9 +279,14 @@ fn watch_response(state: &NodeState) -> WatchResponse {
         }),
         conditions: class.conditions.iter().map(condition).collect(),
     });
+    let absent = state.absent.iter().map(|(class, reason)| AbsentClass {
+        device_class: class.clone(),
+        reason: reason.clone(),
+    });
     WatchResponse {
         free_bytes: state.default_free().0,
         items: items.collect(),
+        absent: absent.collect(),
     }
 }
 

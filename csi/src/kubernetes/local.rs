@@ -1,11 +1,13 @@
-//! What the reconciler has done on its node: lvmd, in-process.
+//! What the reconciler has done on its node, by lvmd.
 
 use std::future::Future;
 
 use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
-use lvmd::volumes::{Create, Inventory, SnapshotOf, VolumeError, Volumes};
+use lvmd::volumes::{Create, Inventory, SnapshotOf, Volumes};
 use tokio::sync::watch;
+
+use crate::error::Error;
 
 /// See the module. Each call is repeated until it is answered; a repeated one finds what
 /// the first one did.
@@ -18,20 +20,19 @@ pub trait Local: Send + Sync + std::fmt::Debug + 'static {
     fn find(
         &self,
         name: &str,
-    ) -> impl Future<Output = Result<Option<(String, Bytes)>, VolumeError>> + Send;
+    ) -> impl Future<Output = Result<Option<(String, Bytes)>, Error>> + Send;
 
     /// What is wrong with the volume of this name; `None` while nothing is known to be, or when it is not here.
     ///
     /// # Errors
     /// It cannot be told.
-    fn wrong(&self, name: &str)
-    -> impl Future<Output = Result<Option<String>, VolumeError>> + Send;
+    fn wrong(&self, name: &str) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
-    /// All volumes of the classes.
+    /// All volumes of the classes that can be looked at; an lvmd in another process does not tell enough of any.
     ///
     /// # Errors
     /// It cannot be told.
-    fn inventory(&self) -> impl Future<Output = Result<Inventory, VolumeError>> + Send;
+    fn inventory(&self) -> impl Future<Output = Result<Inventory, Error>> + Send;
 
     /// Moves when something here changed, by whomever.
     fn changes(&self) -> watch::Receiver<u64>;
@@ -39,15 +40,14 @@ pub trait Local: Send + Sync + std::fmt::Debug + 'static {
     /// Makes a volume and gives its size.
     ///
     /// # Errors
-    /// lvmd's.
-    fn create(&self, request: &Create) -> impl Future<Output = Result<Bytes, VolumeError>> + Send;
+    /// lvmd's. [`VolumeError::Exists`](lvmd::volumes::VolumeError::Exists): one of this name is there already.
+    fn create(&self, request: &Create) -> impl Future<Output = Result<Bytes, Error>> + Send;
 
     /// Makes a copy and gives its size.
     ///
     /// # Errors
     /// lvmd's.
-    fn copy(&self, request: &SnapshotOf)
-    -> impl Future<Output = Result<Bytes, VolumeError>> + Send;
+    fn copy(&self, request: &SnapshotOf) -> impl Future<Output = Result<Bytes, Error>> + Send;
 
     /// Grows a volume to at least `size` bytes and gives its size.
     ///
@@ -58,52 +58,48 @@ pub trait Local: Send + Sync + std::fmt::Debug + 'static {
         name: &str,
         class: &str,
         size: Bytes,
-    ) -> impl Future<Output = Result<Bytes, VolumeError>> + Send;
+    ) -> impl Future<Output = Result<Bytes, Error>> + Send;
 
-    /// Removes a volume. [`VolumeError::VolumeMissing`] alone means that it is gone.
+    /// Removes a volume.
     ///
     /// # Errors
-    /// lvmd's.
-    fn remove(
-        &self,
-        name: &str,
-        class: &str,
-    ) -> impl Future<Output = Result<(), VolumeError>> + Send;
+    /// lvmd's. [`VolumeError::VolumeMissing`](lvmd::volumes::VolumeError::VolumeMissing) alone means that it is gone.
+    fn remove(&self, name: &str, class: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 impl<R: Runner + Clone> Local for Volumes<R> {
-    async fn find(&self, name: &str) -> Result<Option<(String, Bytes)>, VolumeError> {
+    async fn find(&self, name: &str) -> Result<Option<(String, Bytes)>, Error> {
         let found = Self::find(self, name).await?;
         Ok(found.map(|found| (found.class, found.volume.size)))
     }
 
-    async fn wrong(&self, name: &str) -> Result<Option<String>, VolumeError> {
+    async fn wrong(&self, name: &str) -> Result<Option<String>, Error> {
         Ok(Self::find(self, name).await?.and_then(|found| found.sick))
     }
 
-    async fn inventory(&self) -> Result<Inventory, VolumeError> {
-        Self::inventory(self).await
+    async fn inventory(&self) -> Result<Inventory, Error> {
+        Ok(Self::inventory(self).await?)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.engine().changes()
     }
 
-    async fn create(&self, request: &Create) -> Result<Bytes, VolumeError> {
+    async fn create(&self, request: &Create) -> Result<Bytes, Error> {
         let made = Self::create(self, request).await?;
         Ok(made.into_inner().size)
     }
 
-    async fn copy(&self, request: &SnapshotOf) -> Result<Bytes, VolumeError> {
+    async fn copy(&self, request: &SnapshotOf) -> Result<Bytes, Error> {
         let made = self.snapshot(request).await?;
         Ok(made.into_inner().size)
     }
 
-    async fn grow(&self, name: &str, class: &str, size: Bytes) -> Result<Bytes, VolumeError> {
+    async fn grow(&self, name: &str, class: &str, size: Bytes) -> Result<Bytes, Error> {
         Ok(self.resize(name, class, size).await?.into_inner())
     }
 
-    async fn remove(&self, name: &str, class: &str) -> Result<(), VolumeError> {
-        Self::remove(self, name, class).await.map(drop)
+    async fn remove(&self, name: &str, class: &str) -> Result<(), Error> {
+        Ok(Self::remove(self, name, class).await.map(drop)?)
     }
 }

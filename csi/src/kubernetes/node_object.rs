@@ -3,7 +3,6 @@
 //! extender read; upstream's finalizer; and which LVs no LogicalVolume names.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -14,6 +13,8 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{Config, watcher};
 use kube::{Api, Client, ResourceExt};
 use lvmd::names;
+use lvmd::proto::WatchResponse;
+use lvmd::units::Bytes;
 use lvmd::volumes::NodeState;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -27,6 +28,44 @@ use super::cache::Cache;
 const PAUSE: Duration = Duration::from_millis(500);
 /// When a failed write is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// What the classes of a node can give, each in one volume. One whose VG or pool is away gives nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Room {
+    /// The default class; nothing when there is none.
+    pub default: Bytes,
+    /// Every class.
+    pub classes: BTreeMap<String, Bytes>,
+}
+
+impl From<&NodeState> for Room {
+    fn from(state: &NodeState) -> Self {
+        let present = state.classes.iter().map(|c| (c.class.clone(), c.free));
+        let absent = state.absent.iter();
+        let absent = absent.map(|(class, _)| (class.clone(), Bytes(0)));
+        Self {
+            default: state.default_free(),
+            classes: present.chain(absent).collect(),
+        }
+    }
+}
+
+impl From<&WatchResponse> for Room {
+    fn from(told: &WatchResponse) -> Self {
+        // Of a thin class the VG's room is nothing that a volume could have.
+        let present = told.items.iter().map(|item| {
+            let pool = item.thin_pool.as_ref();
+            let free = pool.map_or(item.free_bytes, |pool| pool.overprovision_bytes);
+            (item.device_class.clone(), Bytes(free))
+        });
+        let absent = told.absent.iter();
+        let absent = absent.map(|absent| (absent.device_class.clone(), Bytes(0)));
+        Self {
+            default: Bytes(told.free_bytes),
+            classes: present.chain(absent).collect(),
+        }
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -55,20 +94,20 @@ impl NodeObject {
         }
     }
 
-    /// Keeps the object true until the program or `states` ends: writes when there is a new
-    /// state or another text of `strays`, and when somebody else changed the object.
+    /// Keeps the object true until the program or `rooms` ends: writes when there is other
+    /// room or another text of `strays`, and when somebody else changed the object.
     pub async fn run(
         self,
-        states: impl Stream<Item = Arc<NodeState>> + Send,
+        rooms: impl Stream<Item = Room> + Send,
         mut strays: watch::Receiver<Option<Option<String>>>,
     ) {
-        let mut states = std::pin::pin!(states);
+        let mut rooms = std::pin::pin!(rooms);
         let mut told = self.cache.told();
         let mut last = None;
         loop {
             tokio::select! {
-                state = states.next() => match state {
-                    Some(state) => last = Some(state),
+                room = rooms.next() => match room {
+                    Some(room) => last = Some(room),
                     None => return,
                 },
                 _ = told.changed() => {}
@@ -76,8 +115,8 @@ impl NodeObject {
                 () = tokio::time::sleep(AGAIN) => {}
                 () = self.stop.cancelled() => return,
             }
-            if let Some(state) = &last {
-                self.write(|node| patch(node, &wanted(state))).await;
+            if let Some(room) = &last {
+                self.write(|node| patch(node, &wanted(room))).await;
             }
             // Apart, as an admission policy of an older chart refuses it.
             let text = strays.borrow_and_update().clone();
@@ -109,22 +148,13 @@ impl NodeObject {
     }
 }
 
-/// The annotations for a state. A class whose VG or pool is away gives nothing.
-fn wanted(state: &NodeState) -> BTreeMap<String, String> {
+/// The annotations for it.
+fn wanted(room: &Room) -> BTreeMap<String, String> {
     let key = |class: &str| format!("{}{class}", names::CAPACITY_PREFIX);
-    let present = state
-        .classes
-        .iter()
-        .map(|class| (key(&class.class), class.free.0.to_string()));
-    let absent = state
-        .absent
-        .iter()
-        .map(|(class, _)| (key(class), "0".to_owned()));
-    let default = (
-        key(names::CAPACITY_DEFAULT),
-        state.default_free().0.to_string(),
-    );
-    present.chain(absent).chain([default]).collect()
+    let classes = room.classes.iter();
+    let classes = classes.map(|(class, free)| (key(class), free.0.to_string()));
+    let default = (key(names::CAPACITY_DEFAULT), room.default.0.to_string());
+    classes.chain([default]).collect()
 }
 
 /// The patch that makes a Node say so; `None` when it does, or when it is being deleted:
@@ -169,7 +199,7 @@ fn strays_patch(node: &PartialObjectMeta<Node>, text: Option<&str>) -> Option<Va
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lvmd::units::Bytes;
+    use lvmd::proto::{AbsentClass, ThinPoolItem, WatchItem};
     use lvmd::volumes::ClassState;
 
     fn state() -> NodeState {
@@ -190,6 +220,26 @@ mod tests {
         }
     }
 
+    fn told() -> WatchResponse {
+        let item = |class: &str, free_bytes, pool: Option<u64>| WatchItem {
+            device_class: class.into(),
+            free_bytes,
+            thin_pool: pool.map(|overprovision_bytes| ThinPoolItem {
+                overprovision_bytes,
+                ..ThinPoolItem::default()
+            }),
+            ..WatchItem::default()
+        };
+        WatchResponse {
+            free_bytes: 10,
+            items: vec![item("ssd", 7, Some(10)), item("hdd", 20, None)],
+            absent: vec![AbsentClass {
+                device_class: "tape".into(),
+                reason: "volume group t is not there".into(),
+            }],
+        }
+    }
+
     fn node(metadata: Value) -> PartialObjectMeta<Node> {
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
     }
@@ -204,8 +254,16 @@ mod tests {
         ];
         let expected = expected
             .map(|(class, bytes)| (format!("capacity.topolvm.io/{class}"), bytes.to_owned()));
-        assert_eq!(wanted(&state()), BTreeMap::from(expected));
-        let none = wanted(&NodeState::default());
+        assert_eq!(
+            wanted(&Room::from(&state())),
+            BTreeMap::from(expected.clone())
+        );
+        assert_eq!(
+            wanted(&Room::from(&told())),
+            BTreeMap::from(expected),
+            "of an lvmd in another process too"
+        );
+        let none = wanted(&Room::default());
         assert_eq!(none["capacity.topolvm.io/00default"], "0");
     }
 
@@ -224,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_node_gets_what_is_new_and_loses_what_is_gone_and_nothing_else() {
-        let wanted = wanted(&state());
+        let wanted = wanted(&Room::from(&state()));
         let metadata = json!({
             "name": "n1", "resourceVersion": "7", "finalizers": ["other/x"],
             "annotations": {

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 use super::local::Local;
 use super::logical_volume::{LogicalVolume, NODE_FIELD};
 use super::strays::Told;
-use crate::error::Error;
+use crate::error::{self, Error};
 use status::Said;
 use step::{Refusal, Step, copy_of, next};
 
@@ -191,12 +191,12 @@ impl<L: Local> Reconciler<L> {
         &self,
         object: &LogicalVolume,
         id: &str,
-        made: Result<Bytes, VolumeError>,
+        made: Result<Bytes, Error>,
     ) -> Result<bool, Error> {
         let made = match made {
             // It was made for this very object, and is not as a new one would be: the status
             // was lost after it was grown.
-            Err(VolumeError::Exists { .. }) => match self.local.find(id).await {
+            Err(Error::Volume(VolumeError::Exists { .. })) => match self.local.find(id).await {
                 Ok(Some((_, size))) => Ok(size),
                 _ => made,
             },
@@ -246,7 +246,7 @@ impl<L: Local> Reconciler<L> {
             Err(error) => {
                 let message = error.to_string();
                 self.tell(object, "CannotRemove", &message).await;
-                let said = Said::NotYet(lvmd::status::code(&error), message);
+                let said = Said::NotYet(error::code(&error), message);
                 self.say(object, &said).await?;
                 Ok(true)
             }
@@ -254,20 +254,15 @@ impl<L: Local> Reconciler<L> {
     }
 
     /// Removes the volume, or shows that there is none.
-    async fn removed(
-        &self,
-        object: &LogicalVolume,
-        id: &str,
-        made: bool,
-    ) -> Result<(), VolumeError> {
+    async fn removed(&self, object: &LogicalVolume, id: &str, made: bool) -> Result<(), Error> {
         match self.local.remove(id, &object.spec.device_class).await {
-            Ok(()) | Err(VolumeError::VolumeMissing { .. }) => Ok(()),
+            Ok(()) | Err(Error::Volume(VolumeError::VolumeMissing { .. })) => Ok(()),
             // Its class has another name now, or none: then it is not shown to be gone,
             // unless it never was.
-            Err(error @ VolumeError::RemovalWithoutClass { .. }) => {
+            Err(error @ Error::Volume(VolumeError::RemovalWithoutClass { .. })) => {
                 match self.local.find(id).await? {
                     Some((class, _)) => match self.local.remove(id, &class).await {
-                        Err(VolumeError::VolumeMissing { .. }) => Ok(()),
+                        Err(Error::Volume(VolumeError::VolumeMissing { .. })) => Ok(()),
                         other => other,
                     },
                     None if !made => Ok(()),
@@ -283,9 +278,9 @@ impl<L: Local> Reconciler<L> {
         &self,
         object: &LogicalVolume,
         reason: &str,
-        error: VolumeError,
+        error: Error,
     ) -> Result<bool, Error> {
-        let (code, message) = (lvmd::status::code(&error), error.to_string());
+        let (code, message) = (error::code(&error), error.to_string());
         self.tell(object, reason, &message).await;
         let for_now = matches!(code, Code::Unavailable | Code::Aborted);
         let said = if for_now {

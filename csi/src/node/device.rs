@@ -24,16 +24,15 @@ pub struct Device {
     pub id: String,
     /// Its device class.
     pub class: String,
-    /// Its device-mapper uuid, which no other volume ever gets.
-    pub dm_uuid: String,
     /// The number of its device; `None` while it is not active.
     pub devno: Option<Devno>,
     /// Its size in bytes.
     pub size: Bytes,
     /// Whether all of it that was never written reads as zeroes.
     pub is_thin: bool,
-    /// Its device is on a disk that is gone.
-    pub stranded: bool,
+    /// Its device is known to be usable. One that is not is activated first: nobody may have since the last boot, or its
+    /// disk may have been gone meanwhile.
+    pub is_usable: bool,
     /// What is wrong with it.
     pub sick: Option<String>,
 }
@@ -62,7 +61,7 @@ impl<R: Runner + Clone> Devices for Volumes<R> {
         let volume = Self::activate(self, &found.id, &found.class).await?;
         Ok(Device {
             devno: Some(volume.devno).filter(|devno| *devno != (0, 0)),
-            stranded: false,
+            is_usable: true,
             ..found.clone()
         })
     }
@@ -72,19 +71,18 @@ fn device(found: Found) -> Device {
     let Found {
         class,
         volume,
-        dm_uuid,
         is_thin,
         stranded,
         sick,
     } = found;
+    let devno = Some(volume.devno).filter(|devno| *devno != (0, 0));
     Device {
         id: volume.name,
         class,
-        dm_uuid,
-        devno: Some(volume.devno).filter(|devno| *devno != (0, 0)),
+        is_usable: devno.is_some() && !stranded,
+        devno,
         size: volume.size,
         is_thin,
-        stranded,
         sick,
     }
 }
@@ -142,6 +140,15 @@ impl Open {
     pub(super) fn name(&self) -> String {
         self.path.display().to_string()
     }
+}
+
+/// The device-mapper uuid of the device with this number, which no other volume ever gets. The device has to be held open.
+///
+/// # Errors
+/// The kernel does not tell.
+pub(super) fn dm_uuid((major, minor): Devno) -> io::Result<String> {
+    let uuid = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/dm/uuid"))?;
+    Ok(uuid.trim_end().to_owned())
 }
 
 /// The number of a block device's node; `None` for other files.

@@ -7,7 +7,7 @@ use lvmd::cmd::{CmdError, Runner};
 use tracing::warn;
 
 use super::content::{self, Content};
-use super::device::{Device, Devices, Open};
+use super::device::{Device, Devices, Open, dm_uuid};
 use super::formatting::{self, Formatting, is_left_over};
 use super::options::Options;
 use super::publish::Place;
@@ -94,12 +94,12 @@ impl<D: Devices, R: Runner> Node<D, R> {
         if place != Place::Nowhere {
             return Ok(found.content);
         }
-        let Some(uuid) = self.journal(device, Formatting::pending).await? else {
+        let Some(uuid) = self.journal(device, open, Formatting::pending).await? else {
             return Ok(found.content);
         };
         if !is_left_over(&found.content, found.uuid.as_deref(), &uuid, &found.first) {
             if found.content != Content::Blank {
-                self.ours_no_more(device).await?;
+                self.ours_no_more(device, open).await?;
             }
             return Ok(found.content);
         }
@@ -127,26 +127,27 @@ impl<D: Devices, R: Runner> Node<D, R> {
         how: &Publishing,
     ) -> Result<(), Error> {
         let internal = |error: CmdError| Error::Internal(error.to_string());
-        let uuid = self.journal(device, Formatting::begin).await?;
+        let uuid = self.journal(device, open, Formatting::begin).await?;
         let make = kind
             .make(&how.making, &uuid, &open.name())
             .map_err(internal)?;
         self.inner.runner.run(make).await.map_err(internal)?;
-        self.ours_no_more(device).await
+        self.ours_no_more(device, open).await
     }
 
     /// Notes that the volume is its user's from here on.
-    pub(super) async fn ours_no_more(&self, device: &Device) -> Result<(), Error> {
-        self.journal(device, Formatting::end).await
+    pub(super) async fn ours_no_more(&self, device: &Device, open: &Open) -> Result<(), Error> {
+        self.journal(device, open, Formatting::end).await
     }
 
     async fn journal<T: Send + 'static>(
         &self,
         device: &Device,
+        open: &Open,
         work: impl FnOnce(&Formatting, &str) -> io::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
-        let (journal, dm_uuid) = (self.inner.formatting.clone(), device.dm_uuid.clone());
-        let done = blocking(move || work(&journal, &dm_uuid)).await?;
+        let (journal, devno) = (self.inner.formatting.clone(), open.devno);
+        let done = blocking(move || work(&journal, &dm_uuid(devno)?)).await?;
         done.map_err(|error| {
             Error::Internal(format!(
                 "the journal of formatting has no answer for volume {}: {error}",

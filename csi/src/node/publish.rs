@@ -130,7 +130,7 @@ impl<D: Devices, R: Runner> Node<D, R> {
         match request.way.clone() {
             Way::Block => {
                 if place != Place::There {
-                    self.ours_no_more(&device).await?;
+                    self.ours_no_more(&device, &open).await?;
                 }
                 block(request, open, place).await?;
             }
@@ -142,10 +142,10 @@ impl<D: Devices, R: Runner> Node<D, R> {
         Ok(NodePublishVolumeResponse {})
     }
 
-    /// The device, held open; activated first if nobody did since the last boot, or if its disk was gone meanwhile.
+    /// The device, held open; activated first unless it is known to be usable.
     async fn open(&self, device: &Device) -> Result<Open, Error> {
         let devno = match device.devno {
-            Some(devno) if !device.stranded => devno,
+            Some(devno) if device.is_usable => devno,
             _ => {
                 let active = self.inner.devices.activate(device).await?;
                 active

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use csi::error::Error;
 use csi::kubernetes::local::Local;
 use csi::kubernetes::logical_volume::LogicalVolume;
-use csi::kubernetes::node_object::NodeObject;
+use csi::kubernetes::node_object::{NodeObject, Room};
 use csi::kubernetes::reconciler::Reconciler;
 use csi::kubernetes::strays::Told;
 use futures::stream::{self, StreamExt};
@@ -80,18 +81,18 @@ impl Memory {
 }
 
 impl Local for Memory {
-    async fn find(&self, name: &str) -> Result<Option<(String, Bytes)>, VolumeError> {
+    async fn find(&self, name: &str) -> Result<Option<(String, Bytes)>, Error> {
         let volumes = self.volumes.lock().unwrap();
         Ok(volumes
             .get(name)
             .map(|size| ("ssd".to_owned(), Bytes(*size))))
     }
 
-    async fn wrong(&self, _: &str) -> Result<Option<String>, VolumeError> {
+    async fn wrong(&self, _: &str) -> Result<Option<String>, Error> {
         Ok(self.wrong.lock().unwrap().clone())
     }
 
-    async fn inventory(&self) -> Result<Inventory, VolumeError> {
+    async fn inventory(&self) -> Result<Inventory, Error> {
         let made = self.volumes.lock().unwrap();
         let listed = |(name, size): (&String, &u64)| Listed {
             vg: "vg".to_owned(),
@@ -119,38 +120,35 @@ impl Local for Memory {
         self.changed.subscribe()
     }
 
-    async fn create(&self, request: &Create) -> Result<Bytes, VolumeError> {
+    async fn create(&self, request: &Create) -> Result<Bytes, Error> {
         let tags = (request.name.clone(), request.tags.clone());
         self.tags.lock().unwrap().extend([tags]);
-        self.set(&request.name, &request.class, request.size)
+        Ok(self.set(&request.name, &request.class, request.size)?)
     }
 
-    async fn copy(&self, request: &SnapshotOf) -> Result<Bytes, VolumeError> {
+    async fn copy(&self, request: &SnapshotOf) -> Result<Bytes, Error> {
         assert!(self.names().contains(&request.source));
-        self.set(&request.name, &request.class, request.size)
+        Ok(self.set(&request.name, &request.class, request.size)?)
     }
 
-    async fn grow(&self, name: &str, class: &str, size: Bytes) -> Result<Bytes, VolumeError> {
+    async fn grow(&self, name: &str, class: &str, size: Bytes) -> Result<Bytes, Error> {
         assert!(self.names().contains(&name.to_owned()));
-        self.set(name, class, size)
+        Ok(self.set(name, class, size)?)
     }
 
-    async fn remove(&self, name: &str, class: &str) -> Result<(), VolumeError> {
+    async fn remove(&self, name: &str, class: &str) -> Result<(), Error> {
         if *self.busy.lock().unwrap() {
-            return Err(VolumeError::InUse {
-                name: name.to_owned(),
-                why: "it is mounted".to_owned(),
-            });
+            let (name, why) = (name.to_owned(), "it is mounted".to_owned());
+            return Err(VolumeError::InUse { name, why }.into());
         }
         if let Err(VolumeError::UnknownClass(class)) = Self::class(class) {
             let name = name.to_owned();
-            return Err(VolumeError::RemovalWithoutClass { name, class });
+            return Err(VolumeError::RemovalWithoutClass { name, class }.into());
         }
         let removed = self.volumes.lock().unwrap().remove(name);
-        removed.map(drop).ok_or_else(|| VolumeError::VolumeMissing {
-            name: name.to_owned(),
-            class: class.to_owned(),
-        })
+        let (name, class) = (name.to_owned(), class.to_owned());
+        let missing = || VolumeError::VolumeMissing { name, class }.into();
+        removed.map(drop).ok_or_else(missing)
     }
 }
 
@@ -169,8 +167,8 @@ impl Running {
         let stop = CancellationToken::new();
         let (tasks, strays) = (TaskTracker::new(), Told::default());
         let object = NodeObject::start(client, name.to_owned(), &tasks, &stop);
-        let state = stream::once(async { Arc::default() }).chain(stream::pending());
-        tokio::spawn(object.run(state, strays.text()));
+        let rooms = stream::once(async { Room::default() }).chain(stream::pending());
+        tokio::spawn(object.run(rooms, strays.text()));
         let reconciler = Reconciler::new(client, name.to_owned(), memory.clone(), strays);
         tokio::spawn(reconciler.run(stop.clone()));
         Self { memory, stop }

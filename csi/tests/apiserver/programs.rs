@@ -1,9 +1,8 @@
 //! The programs themselves, and what the node writes beside its volumes.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use csi::kubernetes::node_object::NodeObject;
+use csi::kubernetes::node_object::{NodeObject, Room};
 use csi::kubernetes::strays::Told;
 use csi::proto::controller_client::ControllerClient;
 use csi::proto::identity_client::IdentityClient;
@@ -14,7 +13,6 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use lvmd::units::Bytes;
-use lvmd::volumes::{ClassState, NodeState};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -100,21 +98,9 @@ async fn the_controller_serves_a_cluster_with_upstreams_flags() {
 async fn a_node_says_what_its_classes_give_and_takes_back_what_is_gone() {
     let server = Server::start(Crd::Ours).await;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let state = |free: u64, class: &str| {
-        Arc::new(NodeState {
-            classes: vec![ClassState {
-                class: class.to_owned(),
-                volume_group: "vg".to_owned(),
-                is_default: true,
-                free: Bytes(free),
-                vg_free: Bytes(0),
-                vg_size: Bytes(0),
-                pool: None,
-                frozen: Vec::new(),
-                conditions: Vec::new(),
-            }],
-            absent: Vec::new(),
-        })
+    let room = |free: u64, class: &str| Room {
+        default: Bytes(free),
+        classes: [(class.to_owned(), Bytes(free))].into(),
     };
     let nodes: Api<Node> = Api::all(server.client.clone());
     let has = async |wanted: &[(&str, &str)]| {
@@ -136,9 +122,9 @@ async fn a_node_says_what_its_classes_give_and_takes_back_what_is_gone() {
     let told = UnboundedReceiverStream::new(told).chain(stream::pending());
     let strays = Told::default();
     tasks.spawn(object.run(told, strays.text()));
-    tell.send(state(10, "ssd")).unwrap();
+    tell.send(room(10, "ssd")).unwrap();
     has(&[("00default", "10"), ("ssd", "10")]).await;
-    tell.send(state(7, "nvme")).unwrap();
+    tell.send(room(7, "nvme")).unwrap();
     has(&[("00default", "7"), ("nvme", "7")]).await;
     // Somebody's mistake is made good.
     let wrong = json!({"metadata": {"annotations": {"capacity.topolvm.io/nvme": null}}});
@@ -151,7 +137,7 @@ async fn a_node_says_what_its_classes_give_and_takes_back_what_is_gone() {
     let node = nodes.get("n1").await.unwrap();
     assert_eq!(node.finalizers(), ["topolvm.io/node"]);
     nodes.delete("n1", &DeleteParams::default()).await.unwrap();
-    tell.send(state(3, "nvme")).unwrap();
+    tell.send(room(3, "nvme")).unwrap();
     let free = json!({"metadata": {"finalizers": null}});
     nodes
         .patch("n1", &PatchParams::default(), &Patch::Merge(&free))

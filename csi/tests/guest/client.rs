@@ -167,10 +167,18 @@ impl Client {
             .controller_expand_volume(request)
             .await
             .unwrap();
+        self.expand(id, size, at).await;
+    }
+
+    /// Grows the file system of a volume to its device.
+    pub async fn expand(&mut self, id: &str, size: i64, at: &Path) {
         let request = NodeExpandVolumeRequest {
             volume_id: id.into(),
             volume_path: at.display().to_string(),
-            capacity_range: range,
+            capacity_range: Some(CapacityRange {
+                required_bytes: size,
+                limit_bytes: 0,
+            }),
             ..NodeExpandVolumeRequest::default()
         };
         self.node.node_expand_volume(request).await.unwrap();

@@ -37,6 +37,12 @@ impl Driver {
     pub async fn start_in(dir: tempfile::TempDir, config: &str) -> Self {
         let file = dir.path().join("lvmd.yaml");
         std::fs::write(&file, config).unwrap();
+        let config = [Path::new("--standalone"), Path::new("--config"), &file];
+        Self::start_with(dir, &config, &[]).await
+    }
+
+    /// Starts it with these arguments and variables beside what each node has.
+    pub async fn start_with(dir: tempfile::TempDir, args: &[&Path], env: &[(&str, &Path)]) -> Self {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -44,20 +50,11 @@ impl Driver {
             .unwrap();
         #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
         let child = std::process::Command::new(env!("CARGO_BIN_EXE_hypertopolvm"))
-            .args([
-                "topolvm-node",
-                "--standalone",
-                "--nodename",
-                "guest",
-                "--metrics-bind-address",
-                "",
-            ])
-            .args([
-                Path::new("--config"),
-                &file,
-                Path::new("--csi-socket"),
-                &dir.path().join("csi.sock"),
-            ])
+            .args(["topolvm-node", "--nodename", "guest"])
+            .args(["--metrics-bind-address", "", "--csi-socket"])
+            .arg(dir.path().join("csi.sock"))
+            .args(args)
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -15,8 +15,6 @@ pub struct Found {
     pub class: String,
     /// The volume.
     pub volume: Volume,
-    /// Its device-mapper uuid: the one thing that tells its device from any other.
-    pub dm_uuid: String,
     /// Whether its blocks come zeroed from a thin pool.
     pub is_thin: bool,
     /// Its device is on a disk that is gone: [`Volumes::activate`] makes it usable when the disk is back.
@@ -84,7 +82,6 @@ async fn found(
         class: class.name.clone(),
         stranded: stranded.is_some(),
         sick: sick.or_else(|| stranded.map(|how| how.advice())),
-        dm_uuid: lv.dm_uuid(&view.vg, ""),
         is_thin: lv.is_thin(),
         volume,
     })

@@ -15,5 +15,6 @@ mod harness;
 mod script;
 mod upstream;
 
+mod built;
 mod client;
 mod differences;

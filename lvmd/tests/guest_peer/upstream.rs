@@ -6,26 +6,9 @@ use std::time::{Duration, Instant};
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::built::built;
 use crate::compare::{Answer, answers};
 use crate::harness::output;
-
-/// Where `e2e_qemu::peer::build` left a program, or where BASALT_PEER says.
-fn built(program: &str) -> PathBuf {
-    let told = std::env::vars()
-        .find(|(key, _)| key == "BASALT_PEER")
-        .map(|(_, dir)| dir);
-    let dir = told.map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/peer/current"),
-        PathBuf::from,
-    );
-    let path = dir.join(program);
-    assert!(
-        path.is_file(),
-        "{} is not there: `e2e-qemu test` builds it",
-        path.display()
-    );
-    path
-}
 
 /// A running lvmd of upstream; it ends with this value.
 pub struct Upstream {

@@ -1,0 +1,261 @@
+//! An lvmd in another process, ours or TopoLVM's: what it does and tells over its socket.
+//!
+//! The connection is made when it is needed, and made again when it broke. One stream tells what the classes are and can
+//! give; it is asked for again whenever it ends. What went wrong on the way, and what may or may not have been done then,
+//! is Unavailable: it is asked again, and a repeated request finds what the first one did.
+
+mod device;
+mod volumes;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::{Stream, stream};
+use lvmd::metrics::{ClassSample, Metrics};
+use lvmd::proto::activation_client::ActivationClient;
+use lvmd::proto::lv_service_client::LvServiceClient;
+use lvmd::proto::vg_service_client::VgServiceClient;
+use lvmd::proto::{Empty, GetLvListRequest, LogicalVolume, WatchItem, WatchResponse};
+use lvmd::runtime::http::{Check, Health};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tracing::{info, warn};
+
+use crate::error::Error;
+use crate::identity::Ready;
+use crate::kubernetes::node_object::Room;
+
+/// When the stream is asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long an lvmd may take to say that it serves.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// See the module. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    socket: Arc<Path>,
+    channel: Channel,
+    /// What the stream told last; kept while it is away.
+    told: watch::Sender<Option<Arc<WatchResponse>>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Remote {
+    /// The lvmd at `socket`, whether or not it is there yet.
+    ///
+    /// # Errors
+    /// The path cannot be one of a socket.
+    pub fn new(socket: PathBuf) -> anyhow::Result<Self> {
+        let endpoint = Endpoint::try_from(format!("unix:{}", socket.display()));
+        let endpoint = endpoint.with_context(|| format!("no socket: {}", socket.display()))?;
+        Ok(Self {
+            socket: socket.into(),
+            channel: endpoint.connect_lazy(),
+            told: watch::Sender::new(None),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// What the classes can give, now and after each change.
+    pub fn rooms(&self) -> impl Stream<Item = Room> + Send + use<> {
+        stream::unfold(self.told.subscribe(), |mut told| async move {
+            told.changed().await.ok()?;
+            let room = told.borrow_and_update().as_deref().map(Room::from);
+            Some((room.unwrap_or_default(), told))
+        })
+    }
+
+    /// Keeps what is known of the classes true, in `metrics` too, until `stop`.
+    pub async fn listen(self, metrics: Metrics, stop: CancellationToken) {
+        let mut said = String::new();
+        while !stop.is_cancelled() {
+            let ended = tokio::select! {
+                ended = self.follow(&metrics, &mut said) => self.error(ended).to_string(),
+                () = stop.cancelled() => return,
+            };
+            if said != ended {
+                warn!(error = ended, "what the classes can give is not told");
+                said = ended;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Takes in what the stream tells; why it ended.
+    async fn follow(&self, metrics: &Metrics, said: &mut String) -> Status {
+        let mut stream = match self.vg().watch(Empty {}).await {
+            Ok(stream) => stream.into_inner(),
+            Err(status) => return status,
+        };
+        info!(socket = %self.socket.display(), "lvmd tells what its classes can give");
+        loop {
+            let told = match stream.message().await {
+                Ok(Some(told)) => told,
+                Ok(None) => return Status::unavailable("it ended the stream"),
+                Err(status) => return status,
+            };
+            said.clear();
+            metrics.set_classes(told.items.iter().map(ClassSample::from).collect());
+            self.told.send_replace(Some(Arc::new(told)));
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    fn lv(&self) -> LvServiceClient<Channel> {
+        LvServiceClient::new(self.channel.clone())
+    }
+
+    fn vg(&self) -> VgServiceClient<Channel> {
+        VgServiceClient::new(self.channel.clone())
+    }
+
+    fn activation(&self) -> ActivationClient<Channel> {
+        ActivationClient::new(self.channel.clone())
+    }
+
+    /// The volumes of a class.
+    async fn list(&self, class: &str) -> Result<Vec<LogicalVolume>, Status> {
+        let request = GetLvListRequest {
+            device_class: class.to_owned(),
+        };
+        Ok(self.vg().get_lv_list(request).await?.into_inner().volumes)
+    }
+
+    /// The volume of this name with its class; `None` when it is shown to be in none.
+    async fn seek(&self, name: &str) -> Result<Option<(WatchItem, LogicalVolume)>, Error> {
+        let told = self.told.borrow().clone();
+        let told =
+            told.ok_or_else(|| self.unavailable("it has not told what classes there are"))?;
+        let absent = told.absent.first();
+        let mut unseen =
+            absent.map(|class| format!("device class {}: {}", class.device_class, class.reason));
+        for item in &told.items {
+            let class = &item.device_class;
+            match self.list(class).await {
+                Ok(all) => {
+                    if let Some(volume) = all.into_iter().find(|volume| volume.name == name) {
+                        return Ok(Some((item.clone(), volume)));
+                    }
+                }
+                Err(status) => {
+                    unseen = Some(format!("device class {class}: {}", status.message()));
+                }
+            }
+        }
+        // It may be where nobody can look: not to be called gone.
+        unseen.map_or(Ok(None), |why| Err(self.unavailable(&why)))
+    }
+
+    fn unavailable(&self, why: &str) -> Error {
+        Error::Unavailable(format!("lvmd at {}: {why}", self.socket.display()))
+    }
+
+    /// The error of a call that was not done, or of which nobody knows whether it was.
+    fn error(&self, status: Status) -> Error {
+        let lost = matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
+        );
+        // Only what lvmd itself did not say has a source.
+        if !lost && std::error::Error::source(&status).is_none() {
+            return Error::Told(status);
+        }
+        let mut why = status.message().to_owned();
+        let mut source = std::error::Error::source(&status);
+        while let Some(cause) = source {
+            let words = cause.to_string();
+            if !why.contains(&words) {
+                why = format!("{why}: {words}");
+            }
+            source = cause.source();
+        }
+        self.unavailable(&why)
+    }
+}
+
+impl Ready for Remote {
+    async fn ready(&self) -> bool {
+        lvmd::args::ask(&self.socket, PATIENCE).await.is_ok()
+    }
+}
+
+impl Health for Remote {
+    /// A restart cures nothing that lvmd has.
+    async fn live(&self) -> Vec<Check> {
+        vec![Check::ok("process", "it answers")]
+    }
+
+    async fn ready(&self) -> Vec<Check> {
+        let serves = match lvmd::args::ask(&self.socket, PATIENCE).await {
+            Ok(()) => Check::ok("lvmd", format!("it serves at {}", self.socket.display())),
+            Err(error) => Check::failed("lvmd", error.to_string()),
+        };
+        let classes = match &*self.told.borrow() {
+            None => vec![Check::failed("classes", "lvmd has not told them yet")],
+            Some(told) => {
+                let there = told.items.len();
+                let all = there + told.absent.len();
+                let count = Check::ok("classes", format!("{there} of {all} are there"));
+                let absent = told.absent.iter().map(|class| {
+                    let name = format!("class {}", class.device_class);
+                    Check::ok(name, class.reason.clone())
+                });
+                let conditions = told.items.iter().flat_map(|item| {
+                    item.conditions.iter().map(|condition| {
+                        let name = format!("class {}", item.device_class);
+                        Check::ok(name, format!("{}: {}", condition.code, condition.message))
+                    })
+                });
+                [count]
+                    .into_iter()
+                    .chain(absent)
+                    .chain(conditions)
+                    .collect()
+            }
+        };
+        [serves].into_iter().chain(classes).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_lvmd_says_keeps_its_code_and_what_was_lost_is_asked_again() {
+        let remote = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
+        for (code, expected) in [
+            (Code::ResourceExhausted, Code::ResourceExhausted),
+            (Code::Internal, Code::Internal),
+            (Code::NotFound, Code::NotFound),
+            (Code::Unknown, Code::Unavailable),
+            (Code::Cancelled, Code::Unavailable),
+        ] {
+            let error = remote.error(Status::new(code, "words"));
+            assert_eq!(crate::error::code(&error), expected);
+            assert!(error.to_string().contains("words"), "{error}");
+        }
+        let nobody = remote.list("ssd").await.unwrap_err();
+        let error = remote.error(nobody).to_string();
+        assert!(error.contains("/nowhere/lvmd.sock"), "{error}");
+        assert!(error.contains("No such file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn without_lvmd_it_is_not_ready_and_says_where_it_asked() {
+        let remote = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
+        assert!(!Ready::ready(&remote).await);
+        let checks = Health::ready(&remote).await;
+        assert!(checks.iter().all(|check| !check.ok), "{checks:?}");
+        assert!(checks[0].text.contains("/nowhere/lvmd.sock"), "{checks:?}");
+        let error = remote.seek("volume").await.unwrap_err();
+        assert_eq!(crate::error::code(&error), Code::Unavailable);
+    }
+}

@@ -1,0 +1,108 @@
+//! The devices of volumes that an lvmd in another process looks after.
+
+use lvmd::lvm::attr::LvAttr;
+use lvmd::lvm::health::Verdict;
+use lvmd::proto::{ActivateLvRequest, LogicalVolume, WatchItem};
+use tonic::Code;
+
+use super::{Remote, volumes};
+use crate::error::Error;
+use crate::node::{Device, Devices, Devno};
+
+impl Devices for Remote {
+    async fn find(&self, id: &str) -> Result<Option<Device>, Error> {
+        let Some((item, volume)) = self.seek(id).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Device {
+            sick: sick(&item, &volume),
+            devno: devno(&volume),
+            size: volumes::size(volume.size_bytes)?,
+            is_thin: item.thin_pool.is_some(),
+            class: item.device_class,
+            id: volume.name,
+            // No list tells whether it is on a disk that is gone.
+            is_usable: false,
+        }))
+    }
+
+    async fn activate(&self, found: &Device) -> Result<Device, Error> {
+        let request = ActivateLvRequest {
+            name: found.id.clone(),
+            device_class: found.class.clone(),
+        };
+        let devno = match self.activation().activate_lv(request).await {
+            Ok(active) => active.into_inner().volume.as_ref().and_then(devno),
+            // TopoLVM's lvmd cannot, and what is active may be used.
+            Err(status) if status.code() == Code::Unimplemented && found.devno.is_some() => {
+                found.devno
+            }
+            Err(status) if status.code() == Code::Unimplemented => {
+                return Err(Error::Precondition(format!(
+                    "volume {} is not active, and this lvmd activates none: run `vgchange -ay` on the node for its volume \
+                     group, or use this project's lvmd",
+                    found.id
+                )));
+            }
+            Err(status) => return Err(self.error(status)),
+        };
+        Ok(Device {
+            devno,
+            is_usable: devno.is_some(),
+            ..found.clone()
+        })
+    }
+}
+
+/// The number of a volume's device; `None` while it is not active.
+fn devno(volume: &LogicalVolume) -> Option<Devno> {
+    Some((volume.dev_major, volume.dev_minor)).filter(|devno| *devno != (0, 0))
+}
+
+/// What is wrong with a volume: its group or pool, or itself. TopoLVM's lvmd tells its attributes alone.
+pub(super) fn sick(item: &WatchItem, volume: &LogicalVolume) -> Option<String> {
+    let mut conditions = item.conditions.iter().chain(&volume.conditions);
+    let told = conditions.find(|condition| condition.abnormal);
+    let verdict = || LvAttr::parse(&volume.attr).and_then(Verdict::of);
+    told.map(|condition| condition.message.clone())
+        .or_else(|| verdict().map(|verdict| verdict.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lvmd::proto::Condition;
+
+    #[test]
+    fn what_is_wrong_is_told_by_conditions_and_by_upstreams_attributes() {
+        let mut item = WatchItem::default();
+        let volume = |attr: &str| LogicalVolume {
+            attr: attr.into(),
+            ..LogicalVolume::default()
+        };
+        assert_eq!(sick(&item, &volume("Vwi-aotz--")), None);
+        assert_eq!(sick(&item, &volume("")), None);
+        let partial = sick(&item, &volume("-wi-a---p-")).unwrap();
+        assert_eq!(partial, Verdict::Partial.to_string());
+        let condition = |abnormal| Condition {
+            code: "Frozen".into(),
+            message: "a PV is missing".into(),
+            abnormal,
+        };
+        item.conditions = vec![condition(false)];
+        assert_eq!(sick(&item, &volume("-wi-a-----")), None);
+        item.conditions = vec![condition(true)];
+        assert_eq!(
+            sick(&item, &volume("-wi-a-----")).as_deref(),
+            Some("a PV is missing")
+        );
+    }
+
+    #[test]
+    fn a_volume_without_a_device_has_no_number() {
+        let mut volume = LogicalVolume::default();
+        assert_eq!(devno(&volume), None);
+        volume.dev_major = 253;
+        assert_eq!(devno(&volume), Some((253, 0)));
+    }
+}
