@@ -23,18 +23,19 @@
 {{- if not (has (lower .Values.scheduler.type) (list "daemonset" "deployment")) -}}
 {{- fail (printf "\n\nscheduler.type=%s: write daemonset or deployment." .Values.scheduler.type) -}}
 {{- end -}}
-{{- if not (or .Values.lvmd.managed .Values.node.lvmdEmbedded) -}}
-{{- fail "\n\nlvmd.managed=false and node.lvmdEmbedded=false: the node cannot use an lvmd that the host runs. Give the chart that lvmd's device classes in lvmd.deviceClasses, set node.lvmdEmbedded=true, and stop the host's lvmd." -}}
-{{- end -}}
+{{- if ne (include "topolvm.lvmd" .) "apart" -}}
 {{- range $key := list "initContainers" "additionalContainers" "additionalVolumes" "volumes" "volumeMounts" "args" -}}
 {{- if index $.Values.lvmd $key -}}
-{{- fail (printf "\n\nlvmd.%s: lvmd has no pod of its own here, it runs in the node's. Move what is needed to node.%s." $key (ternary "volumeMounts.topolvmNode" $key (eq $key "volumeMounts"))) -}}
+{{- fail (printf "\n\nlvmd.%s: lvmd has no pod of its own here. Set lvmd.managed=true and node.lvmdEmbedded=false to give it one, or move what is needed to node.%s." $key (ternary "volumeMounts.topolvmNode" $key (eq $key "volumeMounts"))) -}}
 {{- end -}}
+{{- end -}}
+{{- else if ne .Values.lvmd.socketName .Values.node.lvmdSocket -}}
+{{- fail (printf "\n\nlvmd.socketName=%s and node.lvmdSocket=%s: lvmd serves where nobody asks. Give both the same path." .Values.lvmd.socketName .Values.node.lvmdSocket) -}}
 {{- end -}}
 {{- include "topolvm.checkGroups" . -}}
 {{- end -}}
 
-{{/* Two groups on one node would be two CSI nodes on it, so selectors must differ in a key. */}}
+{{/* Two groups on one node would be two lvmds on it, so selectors must differ in a key. */}}
 {{- define "topolvm.checkGroups" -}}
 {{- $groups := concat (list .Values.lvmd) (.Values.lvmd.additionalConfigs | default list) -}}
 {{- if gt (len $groups) 1 -}}

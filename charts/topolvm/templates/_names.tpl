@@ -36,3 +36,12 @@ topolvm.io
 {{- define "topolvm.pluginDir" -}}
 {{ .Values.node.kubeletWorkDirectory }}/plugins/{{ include "topolvm.pluginName" . }}/node
 {{- end -}}
+
+{{/* topolvm.lvmd: where lvmd runs: `embedded` in the node's pod, `apart` in a pod of its own, or `host`, where somebody else started it. */}}
+{{- define "topolvm.lvmd" -}}
+{{- $embedded := .Values.node.lvmdEmbedded -}}
+{{- if ternary .Values.lvmd.managed $embedded (kindIs "invalid" $embedded) -}}embedded
+{{- else if .Values.lvmd.managed -}}apart
+{{- else -}}host
+{{- end -}}
+{{- end -}}

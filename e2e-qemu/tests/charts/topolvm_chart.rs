@@ -31,8 +31,8 @@ fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
             "thin-pool",
         ),
         (
-            topolvm("lvmd: {managed: false}"),
-            "set node.lvmdEmbedded=true, and stop the host's lvmd",
+            topolvm("{lvmd: {socketName: /run/other.sock}, node: {lvmdEmbedded: false}}"),
+            "Give both the same path",
         ),
         (
             topolvm("lvmd: {volumeMounts: [{name: a, mountPath: /a}]}"),
@@ -99,6 +99,54 @@ fn the_environment_of_lvmd_reaches_it_where_it_runs() {
     let guide = topolvm(GUIDE).objects();
     let node = container(guide.one("DaemonSet", "topolvm-node"), "topolvm-node");
     assert_eq!(node["env"][1]["value"], "/tmp");
+}
+
+#[test]
+fn lvmd_runs_where_the_values_say() {
+    let groups = "additionalConfigs: [{nodeSelector: {disks: hdd}, deviceClasses: [{name: slow, volume-group: slow}]}]";
+    let groups = format!("nodeSelector: {{disks: ssd}}, {groups}");
+    let host = "lvmd: {managed: false}".to_owned();
+    for (values, embedded, nodes, lvmds) in [
+        (format!("{{lvmd: {{{groups}}}}}"), true, 2, 0),
+        (
+            format!("{{lvmd: {{{groups}, args: [--v=4]}}, node: {{lvmdEmbedded: false}}}}"),
+            false,
+            1,
+            2,
+        ),
+        (host.clone(), false, 1, 0),
+        (format!("{host}\nnode: {{lvmdEmbedded: true}}"), true, 1, 0),
+    ] {
+        let objects = topolvm(&values).objects();
+        let node = objects.one("DaemonSet", "topolvm-node");
+        let mut args = argv(container(node, "topolvm-node"));
+        args.push("--nodename=n1".to_owned());
+        let cli = csi::args::NodeCli::try_parse_from(args).unwrap();
+        assert_eq!(cli.embed_lvmd, embedded, "{values}");
+        let mounts = words(
+            &container(node, "topolvm-node")["volumeMounts"],
+            "mountPath",
+        );
+        let folder = cli.lvmd_socket.parent().unwrap().display().to_string();
+        assert!(mounts.contains(&folder), "{folder} is not in {mounts:?}");
+        assert_eq!(objects.count("DaemonSet"), nodes + lvmds, "{values}");
+        for (index, disks) in (0..lvmds).zip(["ssd", "hdd"]) {
+            let name = format!("topolvm-lvmd-{index}");
+            let lvmd = objects.one("DaemonSet", &name);
+            assert_eq!(pod(lvmd)["nodeSelector"]["disks"], disks);
+            let args = argv(container(lvmd, "lvmd"));
+            lvmd::args::Cli::try_parse_from(args).unwrap();
+            let text = objects.one("ConfigMap", &name)["data"]["lvmd.yaml"].as_str();
+            let config = lvmd::config::Config::parse(text.unwrap(), "lvmd.yaml".as_ref()).unwrap();
+            assert_eq!(config.socket, cli.lvmd_socket);
+            let mounts = words(&container(lvmd, "lvmd")["volumeMounts"], "mountPath");
+            for path in [folder.as_str(), "/run/lock/lvm", "/host/run", "/dev"] {
+                assert!(mounts.contains(&path.to_owned()), "{path} is not there");
+            }
+        }
+        let config = objects.find("ConfigMap", "topolvm-lvmd-0");
+        assert_eq!(config.is_some(), embedded || lvmds > 0, "{values}");
+    }
 }
 
 #[test]

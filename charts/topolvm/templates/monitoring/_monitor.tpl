@@ -1,10 +1,16 @@
 {{/* topolvm.components: what serves metrics, with the labels of its pods; each node group has its own. */}}
 {{- define "topolvm.components" -}}
 controller: [controller]
+{{- $where := include "topolvm.lvmd" . }}
+{{- if eq $where "apart" }}
+lvmd: [lvmd]
+{{- end }}
 node:
   - node
+  {{- if eq $where "embedded" }}
   {{- range $at, $_ := .Values.lvmd.additionalConfigs }}
   - node-{{ add $at 1 }}
+  {{- end }}
   {{- end }}
 {{- end -}}
 

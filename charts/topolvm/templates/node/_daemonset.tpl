@@ -2,7 +2,20 @@
 {{- define "topolvm.nodeVolumes" -}}
 {{- $node := .root.Values.node -}}
 {{- $kubelet := $node.kubeletWorkDirectory -}}
+{{- if .embedded }}
 {{ include "topolvm.hostVolumes" .root }}
+- name: run-dir
+  hostPath: {path: /run/topolvm, type: DirectoryOrCreate}
+- name: config
+  configMap: {name: {{ include "topolvm.fullname" .root }}-lvmd-{{ .index }}}
+{{- else }}
+- name: devices-dir
+  hostPath: {path: /dev, type: Directory}
+- name: sys-dir
+  hostPath: {path: /sys, type: Directory}
+- name: lvmd-socket-dir
+  hostPath: {path: {{ dir $node.lvmdSocket }}, type: DirectoryOrCreate}
+{{- end }}
 - name: registration-dir
   hostPath: {path: {{ $kubelet }}/plugins_registry/, type: Directory}
 - name: node-plugin-dir
@@ -11,16 +24,25 @@
   hostPath: {path: {{ $kubelet }}/plugins/kubernetes.io/csi, type: DirectoryOrCreate}
 - name: pod-volumes-dir
   hostPath: {path: {{ $kubelet }}/pods/, type: DirectoryOrCreate}
-- name: run-dir
-  hostPath: {path: /run/topolvm, type: DirectoryOrCreate}
-- name: config
-  configMap: {name: {{ include "topolvm.fullname" .root }}-lvmd-{{ .index }}}
 {{- end -}}
 
 {{- define "topolvm.nodeMounts" -}}
 {{- $node := .root.Values.node -}}
 {{- $kubelet := $node.kubeletWorkDirectory -}}
+{{- if .embedded }}
 {{ include "topolvm.hostMounts" .root }}
+- name: run-dir
+  mountPath: /run/topolvm
+- name: config
+  mountPath: /etc/topolvm
+{{- else }}
+- name: devices-dir
+  mountPath: /dev
+- name: sys-dir
+  mountPath: /sys
+- name: lvmd-socket-dir
+  mountPath: {{ dir $node.lvmdSocket }}
+{{- end }}
 - name: registration-dir
   mountPath: {{ $kubelet }}/plugins_registry
 - name: node-plugin-dir
@@ -31,17 +53,15 @@
 - name: pod-volumes-dir
   mountPath: {{ $kubelet }}/pods
   mountPropagation: Bidirectional
-- name: run-dir
-  mountPath: /run/topolvm
-- name: config
-  mountPath: /etc/topolvm
 {{- end -}}
 
 {{- define "topolvm.nodeEnv" -}}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- if eq (include "topolvm.lvmd" .) "embedded" }}
 {{- with .Values.lvmd.env }}
 {{ toYaml . }}
+{{- end }}
 {{- end }}
 {{- with .Values.env.topolvm_node }}
 {{ toYaml . }}
@@ -49,8 +69,8 @@
 {{- end -}}
 
 {{/*
-topolvm.nodeDaemonSet: the nodes of one group: 0 is lvmd itself, the others its additionalConfigs. Each group is a
-component of its own, so that no DaemonSet's selector matches another's pods.
+topolvm.nodeDaemonSet: the nodes of one group. With lvmd in them group 0 is lvmd itself, the others its additionalConfigs;
+each is a component of its own, so that no DaemonSet's selector matches another's pods. Else there is one group.
 */}}
 {{- define "topolvm.nodeDaemonSet" -}}
 {{- $root := .root -}}
@@ -117,7 +137,11 @@ spec:
           command:
             - /topolvm-node
             - --csi-socket={{ $socket }}
+            {{- if .embedded }}
             - --embed-lvmd
+            {{- else }}
+            - --lvmd-socket={{ $node.lvmdSocket }}
+            {{- end }}
             - --daemonset={{ include "topolvm.fullname" $root }}-node{{ $suffix }}
             {{- with $node.profiling.bindAddress }}
             - --profiling-bind-address={{ . }}
