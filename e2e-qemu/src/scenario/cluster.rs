@@ -1,5 +1,6 @@
 //! A real Kubernetes: what a person does with it, from the bare disk to the pod's data.
 
+pub(super) mod adopted;
 pub(super) mod away;
 pub(super) mod kinds;
 pub(super) mod migration;

@@ -119,6 +119,10 @@ pub fn all() -> Vec<Scenario> {
             "cluster_serves_every_kind_of_volume_uml",
             cluster::kinds::each,
         ),
+        Scenario::slow(
+            "cluster_adopts_volumes_whose_objects_were_lost_uml",
+            cluster::adopted::after_loss,
+        ),
         Scenario::slow("cluster_takes_a_plugged_disk_by_node_label_uml", |c| {
             cluster::path::disk(c, cluster::path::Chosen::NodeLabel)
         }),

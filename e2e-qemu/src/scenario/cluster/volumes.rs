@@ -218,7 +218,7 @@ fn pod(name: &str, mounts: &[&str], devices: &[&str]) -> Value {
     workloads::pod(name, ":", mounts, devices)
 }
 
-fn values() -> Value {
+pub(super) fn values() -> Value {
     let class = |name: &str| {
         json!({"name": name, "storageClass": {"fsType": name, "allowVolumeExpansion": true,
             "volumeBindingMode": "WaitForFirstConsumer",
