@@ -153,32 +153,31 @@ impl Client {
         self.controller.delete_volume(request).await.map(drop)
     }
 
+    /// The volume, and what is on it.
     pub async fn grow(&mut self, id: &str, size: i64, at: &Path) {
-        let range = Some(CapacityRange {
-            required_bytes: size,
-            limit_bytes: 0,
-        });
+        self.extend(id, size).await;
+        self.expand(id, size, at).await;
+    }
+
+    /// The controller's part.
+    pub async fn extend(&mut self, id: &str, size: i64) {
         let request = ControllerExpandVolumeRequest {
             volume_id: id.into(),
-            capacity_range: range,
+            capacity_range: at_least(size),
             ..ControllerExpandVolumeRequest::default()
         };
         self.controller
             .controller_expand_volume(request)
             .await
             .unwrap();
-        self.expand(id, size, at).await;
     }
 
-    /// Grows the file system of a volume to its device.
+    /// The node's part.
     pub async fn expand(&mut self, id: &str, size: i64, at: &Path) {
         let request = NodeExpandVolumeRequest {
             volume_id: id.into(),
             volume_path: at.display().to_string(),
-            capacity_range: Some(CapacityRange {
-                required_bytes: size,
-                limit_bytes: 0,
-            }),
+            capacity_range: at_least(size),
             ..NodeExpandVolumeRequest::default()
         };
         self.node.node_expand_volume(request).await.unwrap();
@@ -221,6 +220,13 @@ impl Client {
             .await
             .map(tonic::Response::into_inner)
     }
+}
+
+fn at_least(bytes: i64) -> Option<CapacityRange> {
+    Some(CapacityRange {
+        required_bytes: bytes,
+        limit_bytes: 0,
+    })
 }
 
 /// The device of a volume, as LVM names it; udev makes the name a moment later.

@@ -15,3 +15,4 @@ mod random;
 #[path = "../../../disk-watcher/tests/guest/scsi.rs"]
 #[allow(dead_code, reason = "the guest tests of disk-watcher use the rest")]
 mod scsi;
+mod without_lvm;
