@@ -12,8 +12,10 @@ done
 mount --bind /var/lib/node/log /var/log
 mkdir -p /var/log/pods /run/cni
 
-ip addr add "$ADDRESS/24" dev vec0
-ip link set vec0 up
+# vec0 of a user-mode kernel; a virtual machine's has the name of its slot.
+for path in /sys/class/net/*; do [ "${path##*/}" = lo ] || nic=${path##*/}; done
+ip addr add "$ADDRESS/24" dev "$nic"
+ip link set "$nic" up
 ip route add default via "$GATEWAY"
 
 # cadvisor wants the processor's clock and topology, which a user-mode kernel does not show.

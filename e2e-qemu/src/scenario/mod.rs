@@ -123,20 +123,22 @@ pub fn all() -> Vec<Scenario> {
             "cluster_adopts_volumes_whose_objects_were_lost_uml",
             cluster::adopted::after_loss,
         ),
-        Scenario::slow("cluster_takes_a_plugged_disk_by_node_label_uml", |c| {
-            cluster::path::disk(c, cluster::path::Chosen::NodeLabel)
-        }),
+        Scenario::slow(
+            "cluster_keeps_a_pods_data_on_a_disk_taken_by_node_label_over_a_power_cut_uml",
+            |c| cluster::path::guide(c, Minor::Newest, cluster::path::Chosen::NodeLabel),
+        ),
         Scenario::short(
             "cluster_keeps_a_pods_data_from_bare_disk_over_a_power_cut_uml",
-            |c| cluster::path::guide(c, Minor::Newest),
+            |c| cluster::path::guide(c, Minor::Newest, cluster::path::Chosen::Path),
         ),
         Scenario::slow(
             "cluster_of_kubernetes_1_34_keeps_a_pods_data_from_bare_disk_over_a_power_cut_uml",
-            |c| cluster::path::guide(c, Minor::Older),
+            |c| cluster::path::guide(c, Minor::Older, cluster::path::Chosen::Path),
         ),
-        Scenario::slow("cluster_takes_a_plugged_disk_by_disk_config_uml", |c| {
-            cluster::path::disk(c, cluster::path::Chosen::DiskConfig)
-        }),
+        Scenario::slow(
+            "cluster_keeps_a_pods_data_on_a_disk_taken_by_disk_config_over_a_power_cut_qemu",
+            |c| cluster::path::guide(c, Minor::Newest, cluster::path::Chosen::DiskConfig),
+        ),
         Scenario::slow(
             "cluster_takes_disks_by_a_disk_class_and_gives_one_back_uml",
             cluster::objects::from_class_to_removal,

@@ -23,14 +23,16 @@ pub(in super::super) fn pool_fills(context: &Context, away: Duration, pause: u32
     let limit = 2 * away + Duration::from_mins(20);
     in_cluster(context, |cluster| {
         let mut node = cluster.node(1, context.spec(Backend::Uml, "n1").limit(limit))?;
-        let mut watcher = path::values(&node.name(), Chosen::Path);
-        // Smaller than what is written.
-        let class = &mut watcher["classes"][0]["spec"];
-        class["thinPool"]["size"] = json!("1Gi");
-        class["select"]["size"]["min"] = json!("4Gi");
+        let theirs = Theirs::plug(&node)?;
+        // With classes as objects, whose watch breaks with the API server.
+        let watcher = path::values(&node.name(), Chosen::NodeLabel);
         cluster.helm_install("disk-watcher", path::WATCHER, &[], &watcher)?;
-        let labels = ["label", "node", "n1", "basalt.test/storage=yes"];
-        cluster.control.kubectl(&labels)?;
+        cluster.rolled_out(path::WATCHER, &["daemonset/disk-watcher"])?;
+        let mut class = path::class(Chosen::NodeLabel);
+        // Smaller than what is written.
+        class["spec"]["thinPool"]["size"] = json!("1Gi");
+        class["spec"]["select"]["size"]["min"] = json!("4Gi");
+        cluster.apply(&class.to_string())?;
         node.guest().plug(Disk::new(8 << 30))?;
         let pool = || size(&node);
         cluster::until("the pool is there", SOON, || Ok(pool().is_ok()))
@@ -63,6 +65,7 @@ pub(in super::super) fn pool_fills(context: &Context, away: Duration, pause: u32
             pool()?,
             grew.as_secs_f32()
         ));
+        told(context, cluster, pool()?)?;
         node.restart_kubelet(&cluster.control)?;
         // One that was just started hears of its pods a moment later, and knows none till then.
         cluster::until(
@@ -85,8 +88,62 @@ pub(in super::super) fn pool_fills(context: &Context, away: Duration, pause: u32
             "a new claim and its pod: ready after {:.1} s",
             started.elapsed().as_secs_f32()
         ));
-        Ok(())
+        theirs.check(&node)
     })
+}
+
+/// A disk with somebody's data.
+struct Theirs {
+    path: String,
+    sum: String,
+}
+
+impl Theirs {
+    fn plug(node: &Node) -> Result<Self> {
+        let path = node.guest().plug(Disk::new(600 << 20))?.path();
+        let fill =
+            format!("dd if=/dev/urandom of={path} bs=1M count=16 seek=8 conv=fsync status=none");
+        node.guest().check(Command::shell(fill))?;
+        let sum = Self::sum(node, &path)?;
+        Ok(Self { path, sum })
+    }
+
+    fn sum(node: &Node, path: &str) -> Result<String> {
+        let sum = Command::shell(format!("blockdev --flushbufs {path}; sha256sum <{path}"));
+        Ok(node.guest().check(sum)?)
+    }
+
+    fn check(&self, node: &Node) -> Result<()> {
+        let now = Self::sum(node, &self.path)?;
+        ensure!(now == self.sum, "{} is not ours", self.path);
+        Ok(())
+    }
+}
+
+/// What happened while nobody could be told is told once the API server is back.
+fn told(context: &Context, cluster: &Cluster, size: u64) -> Result<()> {
+    let back = Instant::now();
+    let control = &cluster.control;
+    let events = ["get", "events", "-A", "-o", "jsonpath={.items[*].reason}"];
+    cluster::until("the Events of the growth are there", SOON, || {
+        Ok(control.kubectl(&events)?.contains("PoolExtended"))
+    })
+    .with_context(|| path::status(cluster))?;
+    let shown = [
+        "get",
+        "nodethinpools",
+        "-o",
+        "jsonpath={.items[*].status.sizeBytes}",
+    ];
+    cluster::until("the object shows the pool as it is", SOON, || {
+        // It may have grown again since it was asked.
+        Ok(control.kubectl(&shown)?.parse().unwrap_or(0) >= size)
+    })?;
+    context.result(format!(
+        "Events of the growth and the NodeThinPool's size were there {:.1} s after the API server",
+        back.elapsed().as_secs_f32()
+    ));
+    Ok(())
 }
 
 /// The pool's size, in bytes.

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use super::super::charts::GUIDE;
 use super::workloads::{NAMESPACE, ready};
-use super::{Context, TOPOLVM, in_cluster, in_cluster_of, runs_again_after_power_cut};
+use super::{Context, TOPOLVM, in_cluster_of, runs_again_after_power_cut};
+use crate::attached::Attached;
 use crate::cluster::{self, Cluster, Minor, Node, images};
 use crate::command::Command;
-use crate::spec::{Backend, Disk};
+use crate::spec::{Backend, Bus, Disk};
 
 pub(super) const WATCHER: &str = "lvm-disk-watcher";
 /// Ten times what it takes on a machine with nothing else to do, from the plugged disk to the pool.
@@ -27,23 +28,20 @@ pub(in super::super) enum Chosen {
     DiskConfig,
 }
 
-/// A blank disk is plugged into a node and becomes topolvm_vg with topolvm_thin.
-pub(in super::super) fn disk(context: &Context, chosen: Chosen) -> Result<()> {
-    in_cluster(context, |cluster| {
-        let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
-        plug(context, cluster, &node, chosen)
-    })
-}
-
 /// The whole path: disk, pool, the values of TrueCharts' guide, a claim, a pod that writes; then the node loses its
 /// power, and the pod finds its data without anybody's help.
-pub(in super::super) fn guide(context: &Context, minor: Minor) -> Result<()> {
+pub(in super::super) fn guide(context: &Context, minor: Minor, chosen: Chosen) -> Result<()> {
     in_cluster_of(context, minor, |cluster| {
         let version = cluster.control.kubectl(&["version"])?;
         let version = version.lines().find(|line| line.starts_with("Server"));
         context.result(format!("Kubernetes, {}", version.unwrap_or("no version")));
-        let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
-        plug(context, cluster, &node, Chosen::Path)?;
+        // disk-config wants disks that say who they are, and a user-mode kernel has none that survive its end.
+        let backend = match chosen {
+            Chosen::DiskConfig => Backend::Qemu,
+            Chosen::NodeLabel | Chosen::Path => Backend::Uml,
+        };
+        let node = cluster.node(1, context.spec(backend, "n1"))?;
+        plug(context, cluster, &node, chosen)?;
         let control = &cluster.control;
         cluster.helm_install("topolvm", NAMESPACE, &[GUIDE], &installed_here())?;
         cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
@@ -124,26 +122,112 @@ spec:
 /// Installs the watcher, plugs the disk, waits for the pool.
 fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Result<()> {
     let name = node.name();
-    cluster
-        .control
-        .kubectl(&["label", "node", &name, "basalt.test/storage=yes"])?;
+    let label = || {
+        let label = ["label", "node", &name, "basalt.test/storage=yes"];
+        cluster.control.kubectl(&label).map(drop)
+    };
+    if !matches!(chosen, Chosen::NodeLabel) {
+        label()?;
+    }
     cluster.helm_install("disk-watcher", WATCHER, &[], &values(&name, chosen))?;
     cluster.rolled_out(WATCHER, &["daemonset/disk-watcher"])?;
-    let disk = match chosen {
-        // disk-config asks for a disk that says who it is.
-        Chosen::DiskConfig => node.guest().plug_scsi_debug(512)?,
-        // Sparse; the guide keeps 10 GiB of it free.
-        _ => node.guest().plug(Disk::new(24 << 30))?.path(),
+    // Sparse; the guide keeps 10 GiB of the pool free. disk-config has all of it read first.
+    let (size, limit) = match chosen {
+        Chosen::DiskConfig => (14, 4 * POOL),
+        Chosen::NodeLabel | Chosen::Path => (24, POOL),
+    };
+    let disk = Disk::new(size << 30);
+    let mut others = Vec::new();
+    let (disk, begun) = match chosen {
+        Chosen::Path => (node.guest().plug(disk)?, Instant::now()),
+        Chosen::NodeLabel => {
+            let mut class = class(chosen);
+            class["spec"]["nodeSelector"] = json!({"matchLabels": {"basalt.test/storage": "yes"}});
+            cluster.apply(&class.to_string())?;
+            let disk = node.guest().plug(disk)?;
+            let shown = format!(
+                "jsonpath={{.items[?(@.status.sizeBytes=={})].status.state}}",
+                24_u64 << 30
+            );
+            cluster::until("the disk is shown", POOL, || {
+                let state = cluster
+                    .control
+                    .kubectl(&["get", "nodedisks", "-o", &shown])?;
+                ensure!(
+                    state.is_empty() || state == "Discovered",
+                    "without the label it is {state}"
+                );
+                Ok(!state.is_empty())
+            })
+            .with_context(|| status(cluster))?;
+            label()?;
+            (disk, Instant::now())
+        }
+        Chosen::DiskConfig => {
+            // `all` is none that is small, and none that somebody may carry away.
+            for other in [Disk::new(9 << 30), Disk::new(24 << 30).bus(Bus::Usb)] {
+                others.push(node.guest().plug(other)?);
+            }
+            (node.guest().plug(disk.bus(Bus::Scsi))?, Instant::now())
+        }
     };
     let pool = Command::shell("lvm lvs --noheadings -o lv_attr topolvm_vg/topolvm_thin");
-    let took = cluster::until("topolvm_vg/topolvm_thin is there", POOL, || {
+    cluster::until("topolvm_vg/topolvm_thin is there", limit, || {
         let out = node.guest().run(pool.clone())?;
         Ok(out.status.success() && out.text().starts_with("twi-a"))
-    });
-    let took = took.with_context(|| status(cluster))?;
+    })
+    .with_context(|| status(cluster))?;
     context.result(format!(
-        "{chosen:?}: {disk} became topolvm_vg/topolvm_thin {:.1} s after it was there",
-        took.as_secs_f32()
+        "{chosen:?}: {} became topolvm_vg/topolvm_thin {:.1} s after it could be",
+        disk.path(),
+        begun.elapsed().as_secs_f32()
+    ));
+    if matches!(chosen, Chosen::DiskConfig) {
+        as_truecharts(context, node, &disk, &others)?;
+    }
+    Ok(())
+}
+
+/// The group is on that disk alone, the pool has 80 % of it in chunks of 256 KiB, and nothing was written to the others.
+fn as_truecharts(
+    context: &Context,
+    node: &Node,
+    disk: &Attached,
+    others: &[Attached],
+) -> Result<()> {
+    let ask = |script: &str| node.guest().check(Command::shell(script));
+    let disks = ask("lvm pvs --noheadings -o pv_name")?;
+    ensure!(
+        disks.trim() == disk.path(),
+        "PVs are {disks}, and not {}",
+        disk.path()
+    );
+    let numbers = "lvm lvs --noheadings --nosuffix --units b --separator ' ' -o lv_size,vg_size,chunk_size \
+                   topolvm_vg/topolvm_thin";
+    let numbers = ask(numbers)?;
+    let read: Vec<u64> = numbers
+        .split_whitespace()
+        .filter_map(|n| n.parse().ok())
+        .collect();
+    let [size, group, chunk] = read[..] else {
+        anyhow::bail!("lvm says {numbers}");
+    };
+    ensure!(chunk == 256 << 10, "the chunk is {chunk}");
+    ensure!(
+        (78..=80).contains(&(size * 100 / group)),
+        "{size} of {group}"
+    );
+    for other in others {
+        let name = other.path().replace("/dev/", "");
+        let written = ask(&format!("awk '{{print $7}}' /sys/block/{name}/stat"))?;
+        ensure!(
+            written.trim() == "0",
+            "{written} sectors of {name} were written"
+        );
+    }
+    context.result(format!(
+        "disk-config `all`: {size} of {group} bytes in chunks of {chunk}; {} other disks were not written to",
+        others.len()
     ));
     Ok(())
 }
@@ -157,26 +241,37 @@ pub(super) fn status(cluster: &Cluster) -> String {
 }
 
 pub(super) fn values(node: &str, chosen: Chosen) -> Value {
-    let mut values = json!({"image": images::chart_value(false), "nodeSelector": {"basalt.test/storage": "yes"}});
-    let select = match chosen {
-        Chosen::NodeLabel => json!({"transport": ["ubd"], "size": {"min": "256Mi", "max": "30Gi"}}),
-        Chosen::Path => json!({"transport": ["ubd"], "size": {"min": "256Mi"},
-            "paths": ["/dev/disk/by-path/platform-uml-blkdev.2"]}),
+    let mut values = json!({"image": images::chart_value(false)});
+    match chosen {
+        Chosen::NodeLabel => values["kubernetes"] = json!({"enabled": true}),
+        Chosen::Path => {
+            let class = class(chosen);
+            values["nodeSelector"] = json!({"basalt.test/storage": "yes"});
+            values["classes"] = json!([{"name": "main", "spec": class["spec"]}]);
+        }
         Chosen::DiskConfig => {
             values["configmap"] =
-                json!({"disk-config": {"data": {"disk-config": format!("{node}: /dev/sda\n")}}});
+                json!({"disk-config": {"data": {"disk-config": format!("{node}: all\n")}}});
             values["compat"] = json!({"mode": "Enforce"});
-            return values;
         }
+    }
+    values
+}
+
+/// The class that takes the disk, as an object.
+pub(super) fn class(chosen: Chosen) -> Value {
+    let select = match chosen {
+        Chosen::Path => json!({"transport": ["ubd"], "size": {"min": "256Mi"},
+            "paths": ["/dev/disk/by-path/platform-uml-blkdev.2"]}),
+        _ => json!({"transport": ["ubd"], "size": {"min": "256Mi", "max": "30Gi"}}),
     };
     // A user-mode kernel's disks have neither serial number nor WWN.
-    values["classes"] = json!([{"name": "main", "spec": {
+    json!({"apiVersion": "basalt.storage/v1alpha1", "kind": "DiskClass", "metadata": {"name": "main"}, "spec": {
         "mode": "Enforce",
         "select": select,
         "limits": {"settle": "1s"},
         "safety": {"allowUniqueIdMissing": true, "requireZeroed": "HeadAndTail"},
         "volumeGroup": {"name": "topolvm_vg"},
         "thinPool": {"name": "topolvm_thin", "size": "80%", "metadata": {"min": "4Mi"}},
-    }}]);
-    values
+    }})
 }

@@ -32,6 +32,7 @@ pub(in super::super) fn life(context: &Context) -> Result<()> {
         pods.copy()?;
         pods.restart_the_driver()?;
         pods.too_large()?;
+        pods.gone_without_grace()?;
         pods.delete()?;
         let left = Command::shell("lvm lvs --noheadings -o lv_name vg");
         cluster::until("the volumes are gone", SOON, || {
@@ -186,6 +187,48 @@ impl Pods<'_> {
         })?;
         let volumes = self.kubectl(&["get", "logicalvolumes", "-o", "name"])?;
         ensure!(volumes.lines().count() == 7, "{volumes}");
+        Ok(())
+    }
+
+    /// A pod that writes is deleted from the API server at once, and its claim with it: kubelet ends and unmounts it a
+    /// while later, and nobody tries to remove the volume again and again meanwhile.
+    fn gone_without_grace(&self) -> Result<()> {
+        let write = "dd if=/dev/urandom of=/next/x bs=1M count=16 conv=fsync";
+        self.exec(
+            "next",
+            &format!("(while {write}; do :; done) >/dev/null 2>&1 &"),
+        )?;
+        let volume = ["get", "pvc", "next", "-o", "jsonpath={.spec.volumeName}"];
+        let volume = self.kubectl(&volume)?;
+        self.kubectl(&["delete", "pod", "next", "--force", "--grace-period=0"])?;
+        self.kubectl(&["delete", "pvc", "next", "--timeout=120s"])?;
+        let took = self.until("its volume is gone", || {
+            let left = ["get", "pv,logicalvolumes", "-o", "name"];
+            Ok(!self.kubectl(&left)?.contains(&volume))
+        })?;
+        let failed = [
+            "get",
+            "events",
+            "-A",
+            "-o",
+            "json",
+            "--field-selector=reason=CannotRemove",
+        ];
+        let failed: Value = serde_json::from_str(&self.kubectl(&failed)?)?;
+        let failed = failed["items"].as_array().into_iter().flatten();
+        let failed: u64 = failed
+            .map(|e| {
+                e["series"]["count"]
+                    .as_u64()
+                    .or(e["count"].as_u64())
+                    .unwrap_or(1)
+            })
+            .sum();
+        ensure!(failed <= 3, "it was tried {failed} times in vain");
+        self.context.result(format!(
+            "a pod deleted without grace while it wrote: its volume was gone {:.1} s after the claim, removal failed {failed} times",
+            took.as_secs_f32()
+        ));
         Ok(())
     }
 
