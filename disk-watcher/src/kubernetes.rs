@@ -6,6 +6,7 @@
 //! writes what [`view`] makes of the node's status.
 
 pub mod compose;
+mod conditions;
 pub mod connect;
 mod difference;
 mod events;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::compose::{Refusal, Verdict};
-use super::view::condition;
+use super::conditions::condition;
 use super::written::Kind;
-use crate::status::{DiskState, NodeStatus, RequestState};
+use crate::status::{DiskState, NodeDisk, NodeStatus, RequestState};
 
 /// How often the progress of a request is written at most.
 pub(super) const PROGRESS: Duration = Duration::from_secs(5);
@@ -81,7 +81,23 @@ fn class(node: &str, verdict: &Verdict, status: &NodeStatus) -> Value {
     };
     let message = format!("{ready} of {} disks are Ready", disks.len());
     let ready = condition("Ready", is, reason, &message);
-    json!({"name": node, "conditions": [valid, ready]})
+    let moving = |disk: &&&NodeDisk| {
+        use DiskState::{Claimed, Draining, Grouped, Labelled, Wiping};
+        matches!(disk.state, Claimed | Labelled | Grouped | Draining | Wiping)
+    };
+    let moving = disks.iter().filter(moving).count();
+    let message = format!("{moving} of {} disks are on their way", disks.len());
+    let reason = if moving > 0 { "DisksChange" } else { "AtRest" };
+    let progressing = condition("Progressing", moving > 0, reason, &message);
+    let tied = disks.iter().find(|disk| disk.state == DiskState::Conflict);
+    let conflict = match (&verdict.refusal, tied) {
+        (Some(refusal), _) if refusal.reason == "Conflict" => {
+            condition("Conflict", true, "ClassConflict", &refusal.message)
+        }
+        (_, Some(disk)) => condition("Conflict", true, "DiskConflict", &disk.summary()),
+        _ => condition("Conflict", false, "None", ""),
+    };
+    json!({"name": node, "conditions": [valid, progressing, ready, conflict]})
 }
 
 /// `None` while nothing is known yet.
@@ -108,6 +124,7 @@ fn request(verdict: &Verdict, status: &NodeStatus) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::view::tests::disk;
     use crate::status::NodeRequest;
 
     fn verdict(kind: Kind, refusal: Option<Refusal>) -> Verdict {
@@ -139,6 +156,26 @@ mod tests {
         let removal = of(Kind::Removal);
         assert_eq!(removal["state"], "Refused");
         assert_eq!(removal["message"], "spec.select: no");
+    }
+
+    #[test]
+    fn a_class_says_whether_its_disks_change_and_whether_another_wants_them() {
+        let of = |state| {
+            let mut verdict = verdict(Kind::Class, None);
+            verdict.name = "fast".into();
+            let status = NodeStatus {
+                disks: vec![disk("sda", None, state)],
+                ..NodeStatus::default()
+            };
+            let said = targets("n1", &[verdict], &status).remove(0).status;
+            let all = said["conditions"].as_array().unwrap().iter();
+            let good = all.filter(|c| c["status"] == "True");
+            let good = good.map(|c| c["type"].as_str().unwrap().to_owned());
+            good.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of(DiskState::Ready), "Valid Ready");
+        assert_eq!(of(DiskState::Labelled), "Valid Progressing");
+        assert_eq!(of(DiskState::Conflict), "Valid Conflict");
     }
 
     #[test]

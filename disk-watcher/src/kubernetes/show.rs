@@ -19,13 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::compose::{Told, Verdict};
+use super::conditions;
 use super::difference::{due, set_times};
 use super::events::Events;
 use super::requests::{self, Target};
 use super::secrets::Secrets;
 use super::seen::{Follower, Seen};
 use super::types::{NodeThinPool, NodeVolumeGroup};
-use super::view::{self, Kind, Wanted, wanted};
+use super::view::{Kind, Wanted, wanted};
 use super::watch::Objects;
 use super::written;
 use crate::metrics::SecretMetrics;
@@ -162,7 +163,7 @@ impl Writing {
             stored.insert(group.name.clone(), written);
             let mut shown = all.iter_mut().filter(|one| one.kind == Kind::Group);
             if let Some(one) = shown.find(|one| one.status["uuid"] == group.uuid.as_str()) {
-                one.add_condition(&view::said(&kept));
+                one.add_condition(&conditions::said(&kept));
             }
         }
         self.shown.secrets.set(stored);

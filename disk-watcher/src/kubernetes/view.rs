@@ -1,18 +1,16 @@
 //! The objects that show what a node has, out of its status. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::conditions;
 use super::types::{
     Extension, NodeDiskStatus, NodeThinPoolStatus, NodeVolumeGroupStatus, Pv, WholeReading, Why,
 };
 use crate::facts::DiskId;
-use crate::status::{
-    Condition as Said, DiskState, NodeDisk, NodeStatus, NodeThinPool, NodeVolumeGroup,
-};
+use crate::status::{NodeDisk, NodeStatus, NodeThinPool, NodeVolumeGroup};
 
 /// The kinds that a node writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +53,7 @@ pub fn wanted(node: &str, status: &NodeStatus) -> Vec<Wanted> {
     let groups = status.groups.iter().map(|group| Wanted {
         kind: Kind::Group,
         name: name(node, &group.uuid),
-        status: value(&of_group(group)),
+        status: value(&of_group(group, &status.pools)),
     });
     let pools = status.pools.iter().map(|pool| Wanted {
         kind: Kind::Pool,
@@ -131,56 +129,11 @@ fn of_disk(disk: &NodeDisk) -> NodeDiskStatus {
         plan: disk.plan.clone(),
         approve: disk.approve.clone(),
         wipe: disk.wipe.clone(),
-        conditions: of_state(disk),
+        conditions: conditions::of_disk(disk),
     }
 }
 
-fn of_state(disk: &NodeDisk) -> Vec<Condition> {
-    use DiskState::{
-        AwaitingApproval, Candidate, Claimed, Conflict, Degraded, Discovered, Draining, Frozen,
-        Grouped, Labelled, Missing, Planned, Ready, Rejected, Replaced, Stale, Wiping,
-    };
-    let state = disk.state;
-    let member = matches!(
-        state,
-        Grouped | Ready | Draining | Degraded | Missing | Stale | Replaced | Frozen
-    ) || disk.pv_uuid.is_some() && disk.volume_group.is_some() && state != Labelled;
-    let safe = match state {
-        Discovered | Rejected | Conflict | Wiping => disk.reasons.is_empty(),
-        Candidate | AwaitingApproval | Planned | Claimed | Labelled | Grouped | Ready
-        | Draining | Degraded | Missing | Stale | Replaced | Frozen => true,
-    };
-    let healthy = !matches!(
-        state,
-        Degraded | Missing | Stale | Replaced | Conflict | Frozen
-    );
-    let reason = format!("{state:?}");
-    let is = |kind: &str, status: bool| condition(kind, status, &reason, &disk.summary());
-    vec![
-        is("Selected", disk.class.is_some()),
-        is("Safe", safe),
-        is("Member", member),
-        is("Healthy", healthy),
-        is("Present", disk.name.is_some()),
-        is("Ready", state == Ready),
-    ]
-}
-
-fn of_group(group: &NodeVolumeGroup) -> NodeVolumeGroupStatus {
-    let missing = group.pvs.iter().filter(|pv| pv.device.is_none()).count();
-    let ready = match group.frozen.is_empty() {
-        true => condition("Ready", true, "Changeable", ""),
-        false => condition("Ready", false, "Frozen", &group.frozen.join("; ")),
-    };
-    let complete = match missing {
-        0 => condition("Complete", true, "AllPresent", ""),
-        missing => condition(
-            "Complete",
-            false,
-            "DisksMissing",
-            &format!("{missing} of its disks are not there"),
-        ),
-    };
+fn of_group(group: &NodeVolumeGroup, pools: &[NodeThinPool]) -> NodeVolumeGroupStatus {
     NodeVolumeGroupStatus {
         name: group.name.clone(),
         uuid: group.uuid.clone(),
@@ -200,10 +153,7 @@ fn of_group(group: &NodeVolumeGroup) -> NodeVolumeGroupStatus {
             })
             .collect(),
         adopt: group.adopt.clone(),
-        conditions: [ready, complete]
-            .into_iter()
-            .chain(group.class_in_force.as_ref().map(said))
-            .collect(),
+        conditions: conditions::of_group(group, pools),
     }
 }
 
@@ -237,32 +187,17 @@ fn of_pool(pool: &NodeThinPool) -> NodeThinPoolStatus {
                 why: entry.why.clone(),
             })
             .collect(),
-        conditions: pool.conditions.iter().map(said).collect(),
-    }
-}
-
-/// A condition of ours, as of now.
-pub(super) fn said(said: &Said) -> Condition {
-    condition(said.kind, said.status, &said.reason, &said.message)
-}
-
-/// A condition, as of now.
-pub(super) fn condition(kind: &str, status: bool, reason: &str, message: &str) -> Condition {
-    Condition {
-        type_: kind.to_owned(),
-        status: if status { "True" } else { "False" }.to_owned(),
-        reason: if reason.is_empty() { "Unknown" } else { reason }.to_owned(),
-        message: message.chars().take(4096).collect(),
-        observed_generation: None,
-        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        conditions: pool.conditions.iter().map(conditions::said).collect(),
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::status::DiskState;
 
-    fn disk(name: &str, id: Option<&str>, state: DiskState) -> NodeDisk {
+    /// A disk of class fast.
+    pub(in super::super) fn disk(name: &str, id: Option<&str>, state: DiskState) -> NodeDisk {
         NodeDisk {
             name: Some(name.to_owned()),
             id: id.map(|id| DiskId::from(id.to_owned())),
@@ -321,20 +256,5 @@ mod tests {
                     || b == b'-'
                     || b == b'.')
         );
-    }
-
-    #[test]
-    fn a_state_is_its_conditions() {
-        let of = |state| {
-            let conditions = of_state(&disk("sda", None, state));
-            let good = conditions.into_iter().filter(|c| c.status == "True");
-            good.map(|c| c.type_).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(
-            of(DiskState::Ready),
-            "Selected Safe Member Healthy Present Ready"
-        );
-        assert_eq!(of(DiskState::Planned), "Selected Safe Healthy Present");
-        assert_eq!(of(DiskState::Missing), "Selected Safe Member Present");
     }
 }

@@ -267,8 +267,12 @@ async fn classes_and_requests_say_how_they_stand_on_each_node() {
         said.sort();
         (said
             == [
+                "n1 Conflict False None",
+                "n1 Progressing False AtRest",
                 "n1 Ready True AllReady",
                 "n1 Valid True InUse",
+                "n2 Conflict True ClassConflict",
+                "n2 Progressing False AtRest",
                 "n2 Ready False NoDisks",
                 "n2 Valid False Conflict",
             ])
