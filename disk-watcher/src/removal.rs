@@ -127,8 +127,8 @@ pub fn is_left_behind(leaving: Option<Leaving>, group: &Around) -> bool {
 
 /// Decides for a disk that a person says is gone for good, or is there and has lost its label, as one that was wiped. Nothing
 /// is written to any disk: the claim is withdrawn once no group counts on the disk. `bearer` names a disk that tells of the
-/// group of the claim.
-pub fn given_up(world: &World, bearer: Option<&str>) -> Next {
+/// group of the claim, `unseen` one that may: it is not there, or was not read.
+pub fn given_up(world: &World, bearer: Option<&str>, unseen: Option<&str>) -> Next {
     match &world.found {
         Found::Gone | Found::NoLabel => {}
         Found::Unknown(why) | Found::Refused(why) => {
@@ -149,6 +149,14 @@ pub fn given_up(world: &World, bearer: Option<&str>) -> Next {
         (Some(group), _) if !group.frozen.is_empty() => Next::NotNow(group.frozen.join("; ")),
         (None, Some(disk)) => {
             Next::NotNow(format!("{disk} tells of its group, which is not there"))
+        }
+        // Without its claim another class could take it for a blank disk, while its group waits to come back.
+        (None, None) if world.found == Found::NoLabel && unseen.is_some() => {
+            Next::NotNow(format!(
+                "the disk is there, and whether its group counts on it cannot be told without {}: plug that in again, or \
+                 hand in a request with `lost: true` for it first",
+                unseen.unwrap_or_default()
+            ))
         }
         (Some(_), _) | (None, None) => Next::Done,
     }
@@ -360,35 +368,41 @@ mod tests {
             ..world(change)
         };
         let reduced = gone(|g| g.used = None);
-        assert_eq!(given_up(&reduced, Some("sdb")), Next::Done);
-        let listed = given_up(&gone(|g| g.frozen.push("VGPartial".into())), None);
+        assert_eq!(given_up(&reduced, Some("sdb"), None), Next::Done);
+        let listed = given_up(&gone(|g| g.frozen.push("VGPartial".into())), None, None);
         assert!(matches!(&listed, Next::Refuse(why) if why.contains("vgreduce --removemissing")));
         let frozen = |g: &mut Around| {
             g.used = None;
             g.frozen.push("VGPartial".into());
         };
-        assert!(matches!(given_up(&gone(frozen), None), Next::NotNow(_)));
+        assert!(matches!(
+            given_up(&gone(frozen), None, None),
+            Next::NotNow(_)
+        ));
         let nowhere = World {
             group: None,
             found: Found::Gone,
         };
-        assert_eq!(given_up(&nowhere, None), Next::Done);
-        assert!(matches!(given_up(&nowhere, Some("sdb")), Next::NotNow(_)));
+        assert_eq!(given_up(&nowhere, None, None), Next::Done);
+        assert!(matches!(
+            given_up(&nowhere, Some("sdb"), None),
+            Next::NotNow(_)
+        ));
         let there = |found| World {
             found,
             ..reduced.clone()
         };
-        let orphan = given_up(&there(Found::Orphan), None);
+        let orphan = given_up(&there(Found::Orphan), None, None);
         assert!(matches!(orphan, Next::Refuse(_)));
-        let unread = given_up(&there(Found::Unknown("x".into())), None);
+        let unread = given_up(&there(Found::Unknown("x".into())), None, None);
         assert!(matches!(unread, Next::NotNow(_)));
         // Its label was wiped: it is there, and nothing on it says whose it was.
         let wiped = |change: fn(&mut Around)| World {
             found: Found::NoLabel,
             ..world(change)
         };
-        assert_eq!(given_up(&wiped(|g| g.used = None), None), Next::Done);
-        let counted = given_up(&wiped(|_| ()), None);
+        assert_eq!(given_up(&wiped(|g| g.used = None), None, None), Next::Done);
+        let counted = given_up(&wiped(|_| ()), None, None);
         assert!(
             matches!(counted, Next::Refuse(_)),
             "a group counts on it: what was lost may be brought back"
@@ -397,8 +411,16 @@ mod tests {
             group: None,
             found: Found::NoLabel,
         };
-        assert_eq!(given_up(&nowhere, None), Next::Done);
-        assert!(matches!(given_up(&nowhere, Some("sdb")), Next::NotNow(_)));
+        assert_eq!(given_up(&nowhere, None, None), Next::Done);
+        let unseen = given_up(&nowhere, None, Some("naa.2"));
+        assert!(
+            matches!(&unseen, Next::NotNow(why) if why.contains("naa.2")),
+            "the other disk of its group may come back and count on it"
+        );
+        assert!(matches!(
+            given_up(&nowhere, Some("sdb"), None),
+            Next::NotNow(_)
+        ));
     }
 
     #[test]

@@ -322,11 +322,12 @@ fn plan(
     }
     let made = (stray.lv.clone(), stray.size());
     // The PersistentVolume outlived the LogicalVolume, or this was begun before.
-    if seen
+    if let Some(there) = seen
         .persistent
         .iter()
-        .any(|pv| handle(pv) == Some(&stray.lv))
+        .find(|pv| handle(pv) == Some(&stray.lv))
     {
+        objects::may_stay(there, &found.node)?;
         return Ok(Plan {
             volume,
             made,

@@ -16,7 +16,7 @@ use super::{Judged, Watcher};
 use crate::apply::{self, leave};
 use crate::commands;
 use crate::config::{Config, DiskClass, DiskRemovalRequest};
-use crate::journal::{Claim, Leaving, Stage};
+use crate::journal::{Claim, Journal, Leaving, Stage};
 use crate::node;
 use crate::removal::{self, Around, Asked, Next, World};
 use crate::resume::Found;
@@ -163,7 +163,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let next = match (request.filter(|_| asked == Asked::Yes), claim.leaving) {
             (Some(request), _) if request.lost => {
                 let found = found(claim, judged, journal, None, &self.whole);
-                give_up(claim, judged, found, world.group)
+                give_up(claim, journal, judged, found, world.group)
             }
             (Some(_), None) if claim.stage < Stage::Ready => {
                 removal::not_yet_in(claim.stage, &world)
@@ -354,9 +354,33 @@ impl<R: Runner + Clone> Watcher<R> {
 }
 
 /// See [`removal::given_up`].
-fn give_up(claim: &Claim, judged: &[Judged], found: Found, group: Option<Around>) -> Next {
+fn give_up(
+    claim: &Claim,
+    journal: &Journal,
+    judged: &[Judged],
+    found: Found,
+    group: Option<Around>,
+) -> Next {
     let group = group.filter(|group| is_the_one(claim, &group.uuid));
-    removal::given_up(&World { group, found }, bearer(claim, judged).as_deref())
+    let (bearer, unseen) = (bearer(claim, judged), unseen(claim, journal, judged));
+    removal::given_up(
+        &World { group, found },
+        bearer.as_deref(),
+        unseen.as_deref(),
+    )
+}
+
+/// A disk that may tell of the claim's group: one of its other claims that is not there, or one that could not be read.
+fn unseen(claim: &Claim, journal: &Journal, judged: &[Judged]) -> Option<String> {
+    let group = claim.vg_uuid.as_ref()?;
+    let away = journal.claims().find(|other| {
+        other.pv_uuid != claim.pv_uuid
+            && other.vg_uuid.as_ref() == Some(group)
+            && !judged.iter().any(|disk| is_disk_of(other, disk))
+    });
+    let unread = || judged.iter().find(|disk| disk.reading.is_none());
+    away.map(|other| other.disk.to_string())
+        .or_else(|| unread().map(|disk| disk.facts.name.clone()))
 }
 
 /// Whether the claim is on a group of this UUID; one of its name may be another by now.

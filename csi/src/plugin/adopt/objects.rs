@@ -132,3 +132,45 @@ fn map<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String> {
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
 }
+
+/// Whether a PersistentVolume that outlived its LogicalVolume can be taken as it is.
+pub(super) fn may_stay(pv: &PersistentVolume, node: &str) -> Result<(), String> {
+    let name = pv.metadata.name.as_deref().unwrap_or_default();
+    if pv.metadata.deletion_timestamp.is_some() {
+        return Err(format!(
+            "PersistentVolume {name} is being deleted: wait until it is gone"
+        ));
+    }
+    let spec = pv.spec.as_ref();
+    let deletes =
+        spec.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref()) == Some("Delete");
+    let phase = pv
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref());
+    if deletes && matches!(phase, Some("Released" | "Failed")) {
+        return Err(format!(
+            "PersistentVolume {name} is {}, and its policy deletes the LV as soon as it can be found: set \
+             persistentVolumeReclaimPolicy: Retain first",
+            phase.unwrap_or_default()
+        ));
+    }
+    let terms = spec
+        .and_then(|spec| spec.node_affinity.as_ref()?.required.as_ref())
+        .map(|required| required.node_selector_terms.as_slice())
+        .unwrap_or_default();
+    let wanted = terms
+        .iter()
+        .flat_map(|term| term.match_expressions.iter().flatten())
+        .filter(|one| one.key == names::TOPOLOGY_NODE)
+        .flat_map(|one| one.values.iter().flatten());
+    let wanted: Vec<&String> = wanted.collect();
+    if !wanted.is_empty() && !wanted.iter().any(|one| *one == node) {
+        return Err(format!(
+            "PersistentVolume {name} is for node {}, and the LV is on {node}: delete the PersistentVolume, with Retain, or bring \
+             the disk back there",
+            wanted[0]
+        ));
+    }
+    Ok(())
+}

@@ -238,6 +238,39 @@ fn what_another_object_has_is_never_taken() {
 }
 
 #[test]
+fn a_persistent_volume_that_outlived_its_volume_is_taken_only_where_that_deletes_nothing() {
+    let mut seen = cluster(&[tagged("a")]);
+    let mut with = |change: Value| {
+        let mut json = json!({"metadata": {"name": "pvc-a"}, "status": {"phase": "Bound"}, "spec": {
+            "claimRef": {"namespace": "ns", "name": "a"},
+            "csi": {"driver": "topolvm.io", "volumeHandle": "a"}}});
+        for (part, fields) in change.as_object().unwrap() {
+            let fields = fields.as_object().unwrap().clone();
+            json[part].as_object_mut().unwrap().extend(fields);
+        }
+        seen.persistent = vec![object(json)];
+        judge(&seen, &[], &wish(None)).map(|rows| rows[0].result.clone())
+    };
+    let is = |node: &str| {
+        json!({"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [
+            {"key": "topology.topolvm.io/node", "operator": "In", "values": [node]}]}]}}})
+    };
+    let delete = json!({"persistentVolumeReclaimPolicy": "Delete"});
+    let mut said = |change: Value| format!("{:?}", with(change));
+    assert!(!said(json!({"spec": is("n1")})).contains("PersistentVolume"));
+    assert!(
+        !said(json!({"spec": delete})).contains("Retain"),
+        "a pod may use it"
+    );
+    let released = json!({"phase": "Released"});
+    assert!(said(json!({"spec": delete, "status": released})).contains("Retain"));
+    assert!(!said(json!({"status": released})).contains("Retain"));
+    assert!(said(json!({"spec": is("n2")})).contains("is for node n2"));
+    let leaving = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+    assert!(said(json!({"metadata": leaving})).contains("is being deleted"));
+}
+
+#[test]
 fn what_was_cut_off_goes_on_and_what_is_done_is_said() {
     let mut seen = cluster(&[tagged("a")]);
     let begun = one(&seen, &[], &wish(None)).plan.unwrap();

@@ -27,8 +27,9 @@ impl Cluster {
         if let Some(wanted) = &plan.persistent {
             self.persistent(wanted).await?;
         }
-        self.says_its_lv(plan).await?;
-        self.heeded(&volume).await
+        // Who deletes it meanwhile has another version: then nothing is said, and the LV stays.
+        let volume = self.says_its_lv(plan, &volume).await?;
+        self.heeded(&volume, volume.resource_version()).await
     }
 
     /// Has the node remove an LV that is there: it gets a LogicalVolume, which is deleted.
@@ -37,7 +38,7 @@ impl Cluster {
     /// As [`Cluster::adopt`].
     pub async fn remove(&self, plan: &Plan) -> anyhow::Result<()> {
         let volume = self.given_up(plan).await?;
-        self.says_its_lv(plan).await?;
+        self.says_its_lv(plan, &volume).await?;
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: volume.uid(),
@@ -48,7 +49,7 @@ impl Cluster {
         let name = volume.name_any();
         let deleted = self.volumes().delete(&name, &params).await;
         deleted.with_context(|| format!("cannot delete LogicalVolume {name}"))?;
-        self.heeded(&volume).await
+        self.heeded(&volume, None).await
     }
 
     fn volumes(&self) -> Api<LogicalVolume> {
@@ -70,6 +71,9 @@ impl Cluster {
                 };
                 if adopted(&there) != adopted(&plan.volume) || !there.is_given_up() {
                     bail!("LogicalVolume {name} is there and is another one's");
+                }
+                if there.is_leaving() {
+                    bail!("somebody deletes LogicalVolume {name}: ask again when it is gone");
                 }
                 Ok(there)
             }
@@ -96,24 +100,40 @@ impl Cluster {
         }
     }
 
-    async fn says_its_lv(&self, plan: &Plan) -> anyhow::Result<()> {
+    /// Names the LV in the status of this version of the object.
+    async fn says_its_lv(
+        &self,
+        plan: &Plan,
+        volume: &LogicalVolume,
+    ) -> anyhow::Result<LogicalVolume> {
         let (lv, size) = &plan.made;
-        let status = json!({"status": {"volumeID": lv, "currentSize": Size::from(*size)}});
-        let name = plan.volume.name_any();
+        let status = json!({
+            "metadata": {"uid": volume.uid(), "resourceVersion": volume.resource_version()},
+            "status": {"volumeID": lv, "currentSize": Size::from(*size)},
+        });
+        let name = volume.name_any();
         let said = self
             .volumes()
             .patch_status(&name, &PatchParams::apply(MANAGER), &Patch::Merge(&status))
             .await;
-        said.map(drop)
-            .with_context(|| format!("cannot write the status of LogicalVolume {name}"))
+        let said =
+            said.with_context(|| format!("cannot write the status of LogicalVolume {name}"))?;
+        if said.is_leaving() != volume.is_leaving() {
+            bail!("somebody deletes LogicalVolume {name}: ask again when it is gone");
+        }
+        Ok(said)
     }
 
-    async fn heeded(&self, volume: &LogicalVolume) -> anyhow::Result<()> {
+    /// Takes off the mark that nodes pass it over by; of this version only, where one is named.
+    async fn heeded(&self, volume: &LogicalVolume, version: Option<String>) -> anyhow::Result<()> {
         let name = volume.name_any();
-        let patch = json!({"metadata": {
+        let mut patch = json!({"metadata": {
             "uid": volume.uid(),
             "annotations": {names::ANNOTATION_PENDING_DELETION: null},
         }});
+        if let Some(version) = version {
+            patch["metadata"]["resourceVersion"] = json!(version);
+        }
         let patched = self
             .volumes()
             .patch(&name, &PatchParams::apply(MANAGER), &Patch::Merge(&patch))

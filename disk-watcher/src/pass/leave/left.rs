@@ -123,7 +123,13 @@ impl<R: Runner + Clone> Watcher<R> {
         let journal = self.journal.as_ref().ok_or("the journal vanished")?;
         let seen = leave::around(&self.node, journal, claim, |_| true).await?;
         let found = found(claim, judged, journal, None, &self.whole);
-        Ok(give_up(claim, judged, found, seen.map(|(group, ..)| group)))
+        Ok(give_up(
+            claim,
+            journal,
+            judged,
+            found,
+            seen.map(|(group, ..)| group),
+        ))
     }
 
     pub(super) fn withdraw(&mut self, claim: &Claim) -> Result<(), String> {
