@@ -280,6 +280,15 @@ fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
+/// Whether `there` is the LogicalVolume that an adoption of the same LV made before, and no node heeds it yet.
+pub(super) fn is_begun(there: &LogicalVolume, wanted: &LogicalVolume) -> bool {
+    let of = |object: &LogicalVolume| {
+        let adopted = object.annotations().get(names::ANNOTATION_ADOPTED);
+        (adopted.cloned(), object.spec.node_name.clone())
+    };
+    of(there) == of(wanted) && there.is_given_up()
+}
+
 /// The objects for an LV.
 fn plan(
     seen: &Seen,
@@ -309,16 +318,12 @@ fn plan(
     }
     let name = name(found).ok_or("its name cannot be one of Kubernetes' objects")?;
     let volume = objects::volume(found, &name);
-    if let Some(there) = seen.volumes.iter().find(|there| there.name_any() == name) {
-        let ours = |object: &LogicalVolume| {
-            let adopted = object.annotations().get(names::ANNOTATION_ADOPTED);
-            (adopted.cloned(), object.spec.node_name.clone())
-        };
-        if ours(there) != ours(&volume) || !there.is_given_up() || there.is_leaving() {
-            return Err(format!(
-                "LogicalVolume {name} is there and is another one's"
-            ));
-        }
+    if let Some(there) = seen.volumes.iter().find(|there| there.name_any() == name)
+        && (!is_begun(there, &volume) || there.is_leaving())
+    {
+        return Err(format!(
+            "LogicalVolume {name} is there and is another one's"
+        ));
     }
     let made = (stray.lv.clone(), stray.size());
     // The PersistentVolume outlived the LogicalVolume, or this was begun before.

@@ -5,6 +5,8 @@
 
 mod client;
 mod contents;
+#[path = "../../../disk-watcher/tests/guest/fake_lvm.rs"]
+mod fake_lvm;
 mod formatting;
 mod harness;
 mod publish;

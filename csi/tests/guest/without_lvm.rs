@@ -1,46 +1,15 @@
 //! What the node does for a pod needs no lvm, and waits for nobody who changes the volume group.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::client::{Client, MIB, block, device, mount};
+use crate::fake_lvm::Fake;
 use crate::harness::{Driver, THIN, make_vg, run};
 
-const LVM: &str = "/usr/sbin/lvm";
-
-/// Notes each call of lvm while it lives.
-struct Noted {
-    calls: PathBuf,
-    real: PathBuf,
-}
-
-impl Noted {
-    fn install(dir: &Path) -> Self {
-        // lvm goes by the name it is called by.
-        std::fs::create_dir_all(dir.join("real")).unwrap();
-        let (real, fake, calls) = (dir.join("real/lvm"), dir.join("lvm"), dir.join("calls"));
-        std::fs::copy(LVM, &real).unwrap();
-        let script = format!(
-            "#!/bin/sh\necho \"$@\" >>{}\nexec {} \"$@\"\n",
-            calls.display(),
-            real.display()
-        );
-        std::fs::write(&fake, script).unwrap();
-        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
-        run("mount", &["--bind", fake.to_str().unwrap(), LVM]);
-        Self { calls, real }
-    }
-
-    fn calls(&self) -> Vec<String> {
-        let calls = std::fs::read_to_string(&self.calls).unwrap_or_default();
-        calls.lines().map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Noted {
-    fn drop(&mut self) {
-        run("umount", &[LVM]);
-    }
+/// The calls of lvm that were noted there.
+fn calls(file: &Path) -> Vec<String> {
+    let calls = std::fs::read_to_string(file).unwrap_or_default();
+    calls.lines().map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +34,9 @@ async fn a_volume_is_published_measured_grown_and_unpublished_while_somebody_cha
         volumes.push((id, capability, factor * large));
     }
     let dir = tempfile::tempdir().unwrap();
-    let lvm = Noted::install(dir.path());
+    let noted = dir.path().join("calls");
+    let script = format!("echo \"$@\" >>{}\nexec $REAL \"$@\"", noted.display());
+    let lvm = Fake::install(dir.path(), &script);
     // As an lvm that takes long holds it (lvmlockctl(8), file locking).
     let lock = std::fs::File::create("/run/lock/lvm/V_vg").unwrap();
     lock.lock().unwrap();
@@ -79,18 +50,21 @@ async fn a_volume_is_published_measured_grown_and_unpublished_while_somebody_cha
         assert!(total > size * 7 / 10, "{id} has {total} bytes of {size}");
         client.unpublish(id).await;
     }
-    assert_eq!(lvm.calls(), [""; 0], "lvm was run");
+    assert_eq!(calls(&noted), [""; 0], "lvm was run");
     drop(lock);
 
     // The one that a reboot left inactive needs one call.
     let (id, capability, _) = &volumes[0];
     device(id);
-    let real = lvm.real.to_str().unwrap();
-    run(real, &["lvchange", "-an", &format!("vg/{id}")]);
+    let real = dir.path().join("real/lvm");
+    run(
+        real.to_str().unwrap(),
+        &["lvchange", "-an", &format!("vg/{id}")],
+    );
     client.publish(id, capability.clone()).await.unwrap();
-    let calls = lvm.calls();
-    println!("\nresult: to publish an inactive volume lvm was called with {calls:?}");
-    assert_eq!(calls.len(), 1, "{calls:?}");
+    let called = calls(&noted);
+    println!("\nresult: to publish an inactive volume lvm was called with {called:?}");
+    assert_eq!(called.len(), 1, "{called:?}");
     client.unpublish(id).await;
     drop(lvm);
     driver.stop();

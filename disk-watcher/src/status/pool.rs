@@ -340,19 +340,28 @@ mod tests {
     use crate::config::Config;
     use lvmd::dm::{PoolStatus, PoolTable};
 
+    /// Nothing is to be done.
+    const IDLE: Decision = Decision {
+        action: None,
+        wanted: Vec::new(),
+        data_hold: None,
+        metadata_hold: None,
+        time_to_full: None,
+        soon: false,
+    };
+
+    /// A class whose pool has `more` keys.
+    fn class(more: &str) -> DiskClass {
+        let text = format!(
+            "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  \
+             select: {{model: [x]}}\n  volumeGroup: {{name: vg1}}\n  thinPool: {{name: pool0{more}}}\n"
+        );
+        Config::load(&text).unwrap().classes.remove(0)
+    }
+
     #[test]
     fn it_takes_volumes_exactly_while_lvmd_makes_them() {
-        let text = "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {name: fast}\nspec:\n  \
-                    select: {model: [x]}\n  volumeGroup: {name: vg1}\n  thinPool: {name: pool0}\n";
-        let class = &Config::load(text).unwrap().classes[0];
-        let decision = Decision {
-            action: None,
-            wanted: vec![],
-            data_hold: None,
-            metadata_hold: None,
-            time_to_full: None,
-            soon: false,
-        };
+        let class = class("");
         for (status, reason) in [
             (
                 "1 10/1000 949/1000 - rw discard_passdown queue_if_no_space - 256",
@@ -385,7 +394,7 @@ mod tests {
                 table: PoolTable::parse("254:0 254:1 128 0 0").unwrap(),
             };
             let wanted = class.thin_pool.as_ref().unwrap();
-            let all = conditions(class, wanted, &active, &decision, true);
+            let all = conditions(&class, wanted, &active, &IDLE, true);
             let takes = all.iter().find(|c| c.kind == TAKES_VOLUMES).unwrap();
             assert_eq!(takes.reason, reason, "{status}");
             let by_lvmd = pool::closed(Some(&active.status), DEFAULT_GATE_PERCENT);
@@ -395,21 +404,6 @@ mod tests {
 
     #[test]
     fn a_pool_that_does_not_zero_new_blocks_says_so_and_who_wanted_that() {
-        let class = |pool: &str| {
-            let text = format!(
-                "apiVersion: basalt.storage/v1alpha1\nkind: DiskClass\nmetadata: {{name: fast}}\nspec:\n  \
-                 select: {{model: [x]}}\n  volumeGroup: {{name: vg1}}\n  thinPool: {{name: pool0{pool}}}\n"
-            );
-            Config::load(&text).unwrap().classes.remove(0)
-        };
-        let decision = Decision {
-            action: None,
-            wanted: vec![],
-            data_hold: None,
-            metadata_hold: None,
-            time_to_full: None,
-            soon: false,
-        };
         let shown = |pool: &str, table: &str| {
             let class = class(pool);
             let active = Active {
@@ -420,7 +414,7 @@ mod tests {
                 table: PoolTable::parse(table).unwrap(),
             };
             let wanted = class.thin_pool.as_ref().unwrap();
-            let all = conditions(&class, wanted, &active, &decision, true);
+            let all = conditions(&class, wanted, &active, &IDLE, true);
             let zeroes = all.into_iter().find(|c| c.kind == ZEROES_NEW_BLOCKS);
             let zeroes = zeroes.unwrap();
             (zeroes.is_trouble(), zeroes.reason)

@@ -6,6 +6,7 @@ mod adopt;
 mod approval;
 mod backup;
 mod cuts;
+mod fake_lvm;
 mod faults;
 mod files;
 #[path = "../probe/fixtures.rs"]

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Cluster, handle};
 use crate::kubernetes::logical_volume::LogicalVolume;
 use crate::kubernetes::size::Size;
-use crate::plugin::adopt::Plan;
+use crate::plugin::adopt::{Plan, is_begun};
 
 /// Who writes, in managed fields.
 const MANAGER: &str = "kubectl-topolvm";
@@ -65,11 +65,7 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let there = self.volumes().get(&name).await;
                 let there = there.with_context(|| format!("cannot read LogicalVolume {name}"))?;
-                let adopted = |object: &LogicalVolume| {
-                    let noted = object.annotations().get(names::ANNOTATION_ADOPTED);
-                    (noted.cloned(), object.spec.node_name.clone())
-                };
-                if adopted(&there) != adopted(&plan.volume) || !there.is_given_up() {
+                if !is_begun(&there, &plan.volume) {
                     bail!("LogicalVolume {name} is there and is another one's");
                 }
                 if there.is_leaving() {

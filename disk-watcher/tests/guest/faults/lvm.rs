@@ -1,37 +1,10 @@
 //! An lvm that says rubbish, or not what it did.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use super::status::looked_twice;
+use crate::fake_lvm::Fake;
 use crate::harness::{
     Bystanders, CLASS, Watcher, clean, disks, is_ready, no_force, run, stage, sum, wait_for,
 };
-
-const LVM: &str = "/usr/sbin/lvm";
-
-/// An lvm of ours in the place of lvm; the real one is `$REAL` in its script.
-struct Fake;
-
-impl Fake {
-    fn install(dir: &Path, script: &str) -> Self {
-        // lvm goes by the name it is called by.
-        let (real, fake) = (dir.join("real/lvm"), dir.join("lvm"));
-        std::fs::create_dir_all(dir.join("real")).unwrap();
-        std::fs::copy(LVM, &real).unwrap();
-        let script = format!("#!/bin/sh\nREAL={}\n{script}\n", real.display());
-        std::fs::write(&fake, script).unwrap();
-        std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
-        run("mount", &["--bind", fake.to_str().unwrap(), LVM]);
-        Self
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        run("umount", &[LVM]);
-    }
-}
 
 #[test]
 fn what_lvm_says_in_rubbish_is_never_taken_for_a_yes() {

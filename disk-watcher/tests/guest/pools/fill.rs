@@ -172,13 +172,8 @@ fn grew_soundly(stage: &Stage) {
 
 #[test]
 fn writers_of_a_full_pool_wait_and_go_on_when_a_disk_joins() {
-    let one = super::stage::class("size: 80%, metadata: {size: 4Mi}, chunkSize: 64Ki")
-        .replace("minDisks: 2, maxDisks: 2", "maxDisks: 1")
-        .replace(
-            "  mode: Enforce\n",
-            "  mode: Enforce\n  discovery: Continuous\n",
-        );
-    let two = one.replace("maxDisks: 1", "maxDisks: 2");
+    let [one, two] =
+        super::stage::one_then_two("size: 80%, metadata: {size: 4Mi}, chunkSize: 64Ki");
     let stage = Stage::of(one);
     let volume = stage.volume("v", "1g");
     let size = stage.pool()["size"].as_u64().unwrap() >> 20;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 
-use super::stage::{Stage, class, condition, extensions};
+use super::made::bytes;
+use super::stage::{Stage, class, condition, extensions, one_then_two};
 use super::writer;
 use crate::harness::output;
 
@@ -14,34 +15,12 @@ fn table() -> String {
     String::from_utf8(said.stdout).unwrap()
 }
 
-/// What LVM says of the group or of a volume in it, in bytes.
-fn bytes(report: &str, field: &str, of: &str) -> u64 {
-    let args = [
-        report,
-        "--noheadings",
-        "--nosuffix",
-        "--units",
-        "b",
-        "-o",
-        field,
-        of,
-    ];
-    let said = String::from_utf8(output("lvm", &args).stdout).unwrap();
-    said.trim().parse().unwrap()
-}
-
 #[test]
 fn writes_fail_at_once_where_nothing_is_left_and_go_on_when_a_disk_joined() {
     // A short horizon, so that it does not take all of the second disk at once.
     let pool = "size: 80%, metadata: {size: 4Mi}, chunkSize: 64Ki, whenFull: auto, \
         autoExtend: {data: {horizon: 1s}}";
-    let one = class(pool)
-        .replace("minDisks: 2, maxDisks: 2", "maxDisks: 1")
-        .replace(
-            "  mode: Enforce\n",
-            "  mode: Enforce\n  discovery: Continuous\n",
-        );
-    let two = one.replace("maxDisks: 1", "maxDisks: 2");
+    let [one, two] = one_then_two(pool);
     let stage = Stage::of(one);
     assert!(!table().contains("error_if_no_space"), "{}", table());
     let volume = stage.volume("v", "1g");

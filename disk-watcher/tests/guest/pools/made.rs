@@ -9,7 +9,7 @@ use lvmd::run::Embedded;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use super::stage::{Stage, class, condition};
+use super::stage::{Stage, condition, one_then_two};
 use crate::harness::{run, wait_for};
 
 /// A field of `lvs` or `vgs`, in bytes where it is a size.
@@ -29,7 +29,8 @@ fn shown(command: &str, field: &str, what: &str) -> String {
     run("lvm", &args)
 }
 
-fn bytes(command: &str, field: &str, what: &str) -> u64 {
+/// What this command of lvm reports of something, in bytes.
+pub(super) fn bytes(command: &str, field: &str, what: &str) -> u64 {
     shown(command, field, what).parse().unwrap()
 }
 
@@ -37,11 +38,8 @@ fn bytes(command: &str, field: &str, what: &str) -> u64 {
 fn a_pool_is_made_as_its_class_says_and_follows_its_group() {
     let pool = "size: 60%, zero: false, discards: nopassdown, expectedMaxSize: 2Ti, \
                 metadata: {min: 4Mi, max: 8Mi}, followVG: true";
-    let one = class(pool).replace("minDisks: 2, maxDisks: 2", "maxDisks: 1");
-    let mut stage = Stage::of(one.replace(
-        "mode: Enforce\n",
-        "mode: Enforce\n  discovery: Continuous\n",
-    ));
+    let [one, two] = one_then_two(pool);
+    let mut stage = Stage::of(one);
     assert_eq!(
         shown(
             "lvs",
@@ -56,7 +54,7 @@ fn a_pool_is_made_as_its_class_says_and_follows_its_group() {
     assert!((58..=60).contains(&share(before)), "{before}");
 
     stage.stop();
-    stage.class = stage.class.replace("maxDisks: 1", "maxDisks: 2");
+    stage.class = two;
     let stage = stage.started();
     wait_for(
         stage.dir.path(),
@@ -73,20 +71,16 @@ fn a_pool_is_made_as_its_class_says_and_follows_its_group() {
 
 #[test]
 fn a_pool_leaves_the_room_of_a_disk_that_joined_to_one_that_is_to_leave() {
-    let one = class("size: 60%, followVG: true").replace("minDisks: 2, maxDisks: 2", "maxDisks: 1");
-    let mut stage = Stage::of(one.replace(
-        "mode: Enforce\n",
-        "mode: Enforce\n  discovery: Continuous\n",
-    ));
+    let [one, two] = one_then_two("size: 60%, followVG: true");
+    let mut stage = Stage::of(one);
     let before = bytes("lvs", "lv_size", "fast/pool0");
     let first = shown("vgs", "pv_uuid", "fast");
     let node = run("uname", &["-n"]);
 
     stage.stop();
     stage.class = format!(
-        "{}---\napiVersion: basalt.storage/v1alpha1\nkind: DiskRemovalRequest\nmetadata: {{name: out}}\n\
-         spec: {{node: {node}, pvUUID: {first}}}\n",
-        stage.class.replace("maxDisks: 1", "maxDisks: 2")
+        "{two}---\napiVersion: basalt.storage/v1alpha1\nkind: DiskRemovalRequest\nmetadata: {{name: out}}\n\
+         spec: {{node: {node}, pvUUID: {first}}}\n"
     );
     let stage = stage.started();
     wait_for(stage.dir.path(), "one disk joined, the other left", || {

@@ -22,6 +22,18 @@ spec:
     )
 }
 
+/// The same on one of these disks, and what has the other join it later.
+pub(crate) fn one_then_two(pool: &str) -> [String; 2] {
+    let one = class(pool)
+        .replace("minDisks: 2, maxDisks: 2", "maxDisks: 1")
+        .replace(
+            "  mode: Enforce\n",
+            "  mode: Enforce\n  discovery: Continuous\n",
+        );
+    let two = one.replace("maxDisks: 1", "maxDisks: 2");
+    [one, two]
+}
+
 /// A watcher that has made the pool and set its threshold. At its end no byte of the other disks
 /// may be another one.
 pub(crate) struct Stage {
