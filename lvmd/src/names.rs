@@ -48,6 +48,8 @@ pub const ANNOTATION_CLAIM: &str = "basalt.storage/claim";
 pub const ANNOTATION_CONTENT: &str = "basalt.storage/content";
 /// Annotation of a LogicalVolume that was made for an LV that was there: `<uuid of the VG>/<LV>`.
 pub const ANNOTATION_ADOPTED: &str = "basalt.storage/adopted";
+/// Annotation of a LogicalVolume that was made to have an LV removed that no other names: `<uuid of the VG>/<LV>`.
+pub const ANNOTATION_REMOVAL: &str = "basalt.storage/removal";
 /// Annotation of a Node: the LVs of its classes' groups that no LogicalVolume names, as JSON.
 pub const ANNOTATION_STRAYS: &str = "basalt.storage/strays";
 /// Prefix of StorageClass parameters upstream does not have.

@@ -160,7 +160,7 @@ pub fn judge(
     of_group.retain(|found| wish.lv.as_ref().is_none_or(|lv| *lv == found.stray.lv));
     let mut rows = already(seen, wish);
     if of_group.is_empty() && rows.is_empty() {
-        bail!("{}", nothing(wish, &reported));
+        bail!("{}", nothing(seen, wish, &reported));
     }
     let mut wanted = BTreeMap::new();
     for found in &of_group {
@@ -173,7 +173,8 @@ pub fn judge(
         let shared = claim.as_ref().is_some_and(|claim| wanted[claim] > 1);
         let plan = match shared {
             true => Err("several have this claim: name one with --lv".to_owned()),
-            false => plan(seen, claims, found, wish),
+            false => one_of_its_name(&reported, found, wish)
+                .and_then(|()| plan(seen, claims, found, wish)),
         };
         let (plan, result) = match plan {
             Ok(plan) => (Some(plan), "would be adopted".to_owned()),
@@ -205,12 +206,14 @@ fn already(seen: &Seen, wish: &Wish) -> Vec<Adoption> {
             continue;
         };
         let asked = wish.lv.as_ref().is_none_or(|wanted| wanted == lv);
-        if group != wish.vg_uuid || !asked || volume.volume_id() != Some(lv) {
+        let node = &volume.spec.node_name;
+        let here = wish.node.as_ref().is_none_or(|wanted| wanted == node);
+        if group != wish.vg_uuid || !asked || !here || volume.volume_id() != Some(lv) {
             continue;
         }
         let noted = |key: &str| volume.annotations().get(key).cloned().unwrap_or_default();
         rows.push(Adoption {
-            node: volume.spec.node_name.clone(),
+            node: node.clone(),
             vg: group.to_owned(),
             lv: lv.to_owned(),
             size_bytes: super::cluster::size_of(volume).0,
@@ -224,8 +227,38 @@ fn already(seen: &Seen, wish: &Wish) -> Vec<Adoption> {
     rows
 }
 
+/// Refuses an LV whose name is another's too, unless a person says which. Driver and objects know a volume by its name.
+fn one_of_its_name(reported: &strays::Reported, found: &Found, wish: &Wish) -> Result<(), String> {
+    let (lv, here) = (&found.stray.lv, found.place());
+    let told = wish.lv.is_some() && wish.node.is_some();
+    for twin in reported.twins(found) {
+        let there = twin.place();
+        if twin.node == found.node {
+            return Err(format!(
+                "there is an LV {lv} in {here} and in {there}, and a node finds a volume by its name: give one another with \
+                 lvrename"
+            ));
+        }
+        if !told {
+            return Err(format!(
+                "there is an LV {lv} in {here} and in {there}, and only one can be a volume: say which with --node and --lv"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Why there is nothing to adopt, and where there is something.
-fn nothing(wish: &Wish, reported: &strays::Reported) -> String {
+fn nothing(seen: &Seen, wish: &Wish, reported: &strays::Reported) -> String {
+    let named = wish.lv.as_ref().and_then(|lv| strays::namer(seen, lv));
+    if let Some(volume) = named {
+        return format!(
+            "LogicalVolume {} names an LV {} already, on node {}",
+            volume.name_any(),
+            wish.lv.as_deref().unwrap_or_default(),
+            volume.spec.node_name
+        );
+    }
     let what = wish
         .lv
         .as_ref()
@@ -280,13 +313,40 @@ fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// Whether `there` is the LogicalVolume that an adoption of the same LV made before, and no node heeds it yet.
-pub(super) fn is_begun(there: &LogicalVolume, wanted: &LogicalVolume) -> bool {
+/// Whether `there` is the LogicalVolume that this very work made before, on the same LV, and no node heeds it yet.
+///
+/// # Errors
+/// Whose it is else, with the way out.
+pub fn begun(there: &LogicalVolume, wanted: &LogicalVolume) -> Result<(), String> {
+    let name = there.name_any();
+    let noted = |object: &LogicalVolume, key: &str| object.annotations().get(key).cloned();
     let of = |object: &LogicalVolume| {
-        let adopted = object.annotations().get(names::ANNOTATION_ADOPTED);
-        (adopted.cloned(), object.spec.node_name.clone())
+        let marks = objects::PURPOSES.map(|key| noted(object, key));
+        (marks, object.spec.node_name.clone())
     };
-    of(there) == of(wanted) && there.is_given_up()
+    if there.is_leaving() {
+        return Err(format!(
+            "somebody deletes LogicalVolume {name}: ask again when it is gone"
+        ));
+    }
+    if !there.is_given_up() {
+        return Err(format!(
+            "LogicalVolume {name} is there and is another one's"
+        ));
+    }
+    if of(there) == of(wanted) {
+        return Ok(());
+    }
+    let done = match objects::PURPOSES.map(|key| noted(there, key)) {
+        [Some(adopted), _] => format!("an adoption of LV {adopted} has begun"),
+        [_, Some(removed)] => format!("a removal of LV {removed} has begun"),
+        [None, None] => "it is another one's, and given up".to_owned(),
+    };
+    Err(format!(
+        "LogicalVolume {name} is there: {done} on node {}; `kubectl delete logicalvolume {name}` ends that, and leaves the LV \
+         as it is",
+        there.spec.node_name
+    ))
 }
 
 /// The objects for an LV.
@@ -317,13 +377,9 @@ fn plan(
         }
     }
     let name = name(found).ok_or("its name cannot be one of Kubernetes' objects")?;
-    let volume = objects::volume(found, &name);
-    if let Some(there) = seen.volumes.iter().find(|there| there.name_any() == name)
-        && (!is_begun(there, &volume) || there.is_leaving())
-    {
-        return Err(format!(
-            "LogicalVolume {name} is there and is another one's"
-        ));
+    let volume = objects::volume(found, &name, names::ANNOTATION_ADOPTED);
+    if let Some(there) = seen.volumes.iter().find(|there| there.name_any() == name) {
+        begun(there, &volume)?;
     }
     let made = (stray.lv.clone(), stray.size());
     // The PersistentVolume outlived the LogicalVolume, or this was begun before.

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, bail};
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use lvmd::names;
 use lvmd::units::Bytes;
 use serde::Serialize;
@@ -120,19 +121,19 @@ fn lv(found: &Found) -> Orphan {
 /// What has an orphaned LV removed by its node, and what it is.
 ///
 /// # Errors
-/// It is no orphan, on several nodes, or has a PersistentVolume.
+/// It is no orphan, its name is another's too, or a PersistentVolume or VolumeSnapshotContent names it.
 pub fn removal(seen: &Seen, name: &str) -> anyhow::Result<(Plan, Orphan)> {
     let reported = strays::of(seen)?;
     let mut all = reported.found.iter();
-    let mut next = || all.find(|found| found.stray.lv == name && found.stray.is_orphan());
-    let found = next().with_context(|| {
+    let found = all.find(|found| found.stray.lv == name && found.stray.is_orphan());
+    let found = found.with_context(|| {
         format!("{name} is no LV that a cluster's driver made and no LogicalVolume names")
     })?;
-    if let Some(other) = next() {
+    if let Some(twin) = reported.twins(found).next() {
         bail!(
-            "nodes {} and {} both have an LV {name}: one is a copy",
-            found.node,
-            other.node
+            "there is an LV {name} in {} and in {}, and one may be the copy that is needed: give one another name with lvrename",
+            found.place(),
+            twin.place()
         );
     }
     if let Some(pv) = seen.persistent.iter().find(|pv| handle(pv) == Some(name)) {
@@ -141,15 +142,36 @@ pub fn removal(seen: &Seen, name: &str) -> anyhow::Result<(Plan, Orphan)> {
             pv.name_any()
         );
     }
+    if let Some(content) = snapshot_content(seen, name) {
+        bail!(
+            "VolumeSnapshotContent {} refers to LV {name}: delete that first, with deletionPolicy Retain",
+            content.name_any()
+        );
+    }
     let own = adopt::name(found).context("its name cannot be one of Kubernetes' objects")?;
+    let volume = adopt::objects::volume(found, &own, names::ANNOTATION_REMOVAL);
+    if let Some(there) = seen.volumes.iter().find(|there| there.name_any() == own) {
+        adopt::begun(there, &volume).map_err(anyhow::Error::msg)?;
+    }
     let plan = Plan {
-        volume: adopt::objects::volume(found, &own),
+        volume,
         made: (name.to_owned(), found.stray.size()),
         persistent: None,
     };
     let mut row = lv(found);
     row.why = format!("would be removed, with its data: --yes; {}", row.why);
     Ok((plan, row))
+}
+
+/// The VolumeSnapshotContent that names a snapshot, made for it or given it by a person.
+fn snapshot_content<'a>(seen: &'a Seen, id: &str) -> Option<&'a DynamicObject> {
+    seen.snapshots.iter().find(|content| {
+        let known = [
+            &content.data["status"]["snapshotHandle"],
+            &content.data["spec"]["source"]["snapshotHandle"],
+        ];
+        known.iter().any(|handle| handle.as_str() == Some(id))
+    })
 }
 
 fn volume_why(seen: &Seen, volume: &LogicalVolume) -> Option<&'static str> {
@@ -165,18 +187,93 @@ fn volume_why(seen: &Seen, volume: &LogicalVolume) -> Option<&'static str> {
         // It is being made, or goes.
         return None;
     }
-    let snapshot = seen.snapshots.iter().any(|content| {
-        let known = [
-            &content.data["status"]["snapshotHandle"],
-            &content.data["spec"]["source"]["snapshotHandle"],
-        ];
-        known.iter().any(|handle| handle.as_str() == Some(id))
-    });
-    if snapshot || persistent(seen, volume).is_some() {
+    if snapshot_content(seen, id).is_some() || persistent(seen, volume).is_some() {
         return None;
+    }
+    if volume.annotations().contains_key(names::ANNOTATION_REMOVAL) {
+        return Some("its removal was asked for and cut off: delete it, and its LV goes");
     }
     Some(match volume.spec.access_type.as_str() {
         "ro" => "no VolumeSnapshotContent refers to it",
         _ => "no PersistentVolume refers to it",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn object<T: serde::de::DeserializeOwned>(json: Value) -> T {
+        serde_json::from_value(json).unwrap()
+    }
+
+    /// Nodes with an orphaned LV each, in a group with this UUID.
+    fn cluster(all: &[(&str, &str, &str)]) -> Seen {
+        let node = |(node, group, lv): &(&str, &str, &str)| {
+            let stray = json!({"vg": "vg", "vgUuid": group, "lv": lv, "classes": ["thin"],
+                "sizeBytes": 1u64 << 30, "whole": true, "open": false, "tags": ["basalt.lv=pvc-a"]});
+            let strays = json!({"strays": [stray]}).to_string();
+            object(
+                json!({"metadata": {"name": node, "annotations": {"basalt.storage/strays": strays}}}),
+            )
+        };
+        Seen {
+            nodes: all.iter().map(node).collect(),
+            ..Seen::default()
+        }
+    }
+
+    fn refused(seen: &Seen, why: &[&str]) {
+        let error = removal(seen, "a").unwrap_err().to_string();
+        for part in why {
+            assert!(error.contains(part), "{part:?} is not in {error}");
+        }
+    }
+
+    #[test]
+    fn what_an_object_still_names_is_not_removed() {
+        let mut seen = cluster(&[("n1", "g1", "a")]);
+        assert!(removal(&seen, "a").is_ok());
+        seen.persistent = vec![object(json!({"metadata": {"name": "kept"},
+            "spec": {"persistentVolumeReclaimPolicy": "Retain", "csi": {"driver": "topolvm.io", "volumeHandle": "a"}},
+            "status": {"phase": "Released"}}))];
+        refused(&seen, &["PersistentVolume kept"]);
+        seen.persistent.clear();
+        for named in [
+            json!({"spec": {"source": {"volumeHandle": "x"}, "deletionPolicy": "Retain"},
+                "status": {"snapshotHandle": "a"}}),
+            json!({"spec": {"source": {"snapshotHandle": "a"}}}),
+        ] {
+            let mut content = named;
+            content["metadata"] = json!({"name": "content"});
+            seen.snapshots = vec![object(content)];
+            refused(&seen, &["VolumeSnapshotContent content"]);
+        }
+    }
+
+    #[test]
+    fn of_two_lvs_with_one_name_none_is_removed() {
+        let seen = cluster(&[("n1", "g1", "a"), ("n2", "g2", "a")]);
+        refused(&seen, &["vg (g1) of node n1", "vg (g2) of node n2"]);
+    }
+
+    #[test]
+    fn a_removal_goes_on_after_its_own_beginning_and_joins_no_adoption() {
+        let mut seen = cluster(&[("n1", "g1", "a")]);
+        let begun = removal(&seen, "a").unwrap().0.volume;
+        seen.volumes = vec![begun.clone()];
+        assert!(removal(&seen, "a").is_ok());
+        let found = &strays::of(&seen).unwrap().found[0];
+        let adoption = adopt::objects::volume(found, "pvc-a", names::ANNOTATION_ADOPTED);
+        assert!(
+            adopt::begun(&begun, &adoption).is_err(),
+            "nor the other way round"
+        );
+        seen.volumes = vec![adoption];
+        refused(
+            &seen,
+            &["an adoption of LV g1/a has begun", "kubectl delete"],
+        );
+    }
 }

@@ -17,6 +17,14 @@ pub struct Found {
     pub stray: Stray,
 }
 
+impl Found {
+    /// Where it is, in words.
+    pub fn place(&self) -> String {
+        let Stray { vg, vg_uuid, .. } = &self.stray;
+        format!("volume group {vg} ({vg_uuid}) of node {}", self.node)
+    }
+}
+
 /// What all nodes report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reported {
@@ -24,6 +32,14 @@ pub struct Reported {
     pub found: Vec<Found>,
     /// Nodes that have more of them, and how many.
     pub more: Vec<(String, usize)>,
+}
+
+impl Reported {
+    /// Other LVs with the same name, on whatever node.
+    pub fn twins(&self, of: &Found) -> impl Iterator<Item = &Found> {
+        let same = move |found: &&Found| found.stray.lv == of.stray.lv && **found != *of;
+        self.found.iter().filter(same)
+    }
 }
 
 /// What nodes report, without what has its LogicalVolume meanwhile.

@@ -20,21 +20,21 @@ use crate::plugin::strays::Found;
 /// Who could delete its volume, should its policy become Delete.
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
-/// The LogicalVolume. It is given up, which upstream's node heeds too: between its making and
-/// its status a node would make an LV for it.
-pub fn volume(found: &Found, name: &str) -> LogicalVolume {
+/// Annotations that say what a LogicalVolume of these was made for.
+pub const PURPOSES: [&str; 2] = [names::ANNOTATION_ADOPTED, names::ANNOTATION_REMOVAL];
+
+/// The LogicalVolume, for one of [`PURPOSES`]. It is given up, which upstream's node heeds too: between its making and
+/// its status a node would make an LV for it. While it is, no node takes a finalizer away, so it has none: who deletes it
+/// then ends what was begun, and the LV stays.
+pub fn volume(found: &Found, name: &str, purpose: &'static str) -> LogicalVolume {
     let stray = &found.stray;
     let annotations = [
-        (
-            names::ANNOTATION_ADOPTED,
-            format!("{}/{}", stray.vg_uuid, stray.lv),
-        ),
+        (purpose, format!("{}/{}", stray.vg_uuid, stray.lv)),
         (names::ANNOTATION_PENDING_DELETION, "true".to_owned()),
     ];
     LogicalVolume {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            finalizers: Some(vec![names::FINALIZER_LV.to_owned()]),
             labels: Some(map([(
                 names::LABEL_CREATED_BY,
                 names::CREATED_BY.to_owned(),

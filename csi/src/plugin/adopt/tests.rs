@@ -84,7 +84,11 @@ fn a_tagged_volume_gets_the_objects_it_had() {
         serde_json::to_value(&plan.volume.spec).unwrap(),
         json!({"name": "pvc-a", "nodeName": "n1", "size": "1Gi", "deviceClass": "thin"})
     );
-    assert!(plan.volume.has_finalizer());
+    assert_eq!(
+        plan.volume.finalizers(),
+        [""; 0],
+        "who deletes it is not kept waiting"
+    );
     assert_eq!(plan.volume.annotations()["basalt.storage/claim"], "ns/a");
     let pv = serde_json::to_value(plan.persistent.unwrap()).unwrap();
     assert_eq!(pv["metadata"]["name"], "pvc-a");
@@ -311,4 +315,37 @@ fn the_group_has_to_be_the_one_and_the_node_too() {
     seen.nodes.push(copy);
     says(&seen, &wish(None), "one is a copy");
     assert_eq!(one(&seen, &[], &elsewhere).node, "n2");
+}
+
+#[test]
+fn of_lvs_with_one_name_one_is_adopted_only_when_a_person_says_which() {
+    let mut seen = cluster(&[tagged("a"), tagged("b")]);
+    let mut copy = cluster(&[stray("a", &[], json!({"vgUuid": "other-1"}))]).nodes;
+    copy[0].metadata.name = Some("n2".into());
+    seen.nodes.extend(copy);
+    let both = [
+        "vg (vgvgvg-1) of node n1",
+        "vg (other-1) of node n2",
+        "--node and --lv",
+    ];
+    let rows = judge(&seen, &[], &wish(None)).unwrap();
+    for part in both {
+        assert!(
+            rows[0].is_refused() && rows[0].result.contains(part),
+            "{rows:?}"
+        );
+        refused(&seen, &[], &wish(Some("a")), part);
+    }
+    assert!(rows[1].plan.is_some(), "{rows:?}");
+    let mut told = wish(Some("a"));
+    told.node = Some("n1".into());
+    assert!(one(&seen, &[], &told).plan.is_some());
+    // What has its object is told of by name.
+    seen.volumes = vec![volume("pvc-a", json!({"status": {"volumeID": "a"}}))];
+    let error = judge(&seen, &[], &told).unwrap_err().to_string();
+    assert!(error.contains("LogicalVolume pvc-a names"), "{error}");
+
+    // Where both are on one node nothing tells them apart later.
+    let twins = cluster(&[tagged("a"), stray("a", &[], json!({"vgUuid": "other-1"}))]);
+    refused(&twins, &[], &told, "lvrename");
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Cluster, handle};
 use crate::kubernetes::logical_volume::LogicalVolume;
 use crate::kubernetes::size::Size;
-use crate::plugin::adopt::{Plan, is_begun};
+use crate::plugin::adopt::{Plan, begun};
 
 /// Who writes, in managed fields.
 const MANAGER: &str = "kubectl-topolvm";
@@ -27,18 +27,19 @@ impl Cluster {
         if let Some(wanted) = &plan.persistent {
             self.persistent(wanted).await?;
         }
-        // Who deletes it meanwhile has another version: then nothing is said, and the LV stays.
         let volume = self.says_its_lv(plan, &volume).await?;
-        self.heeded(&volume, volume.resource_version()).await
+        self.heeded(&volume).await
     }
 
-    /// Has the node remove an LV that is there: it gets a LogicalVolume, which is deleted.
+    /// Has the node remove an LV that is there: it gets a LogicalVolume, which is deleted. Until it is heeded nobody can
+    /// adopt the LV, and to delete it by hand leaves the LV.
     ///
     /// # Errors
     /// As [`Cluster::adopt`].
     pub async fn remove(&self, plan: &Plan) -> anyhow::Result<()> {
         let volume = self.given_up(plan).await?;
-        self.says_its_lv(plan, &volume).await?;
+        let volume = self.says_its_lv(plan, &volume).await?;
+        self.heeded(&volume).await?;
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: volume.uid(),
@@ -48,8 +49,9 @@ impl Cluster {
         };
         let name = volume.name_any();
         let deleted = self.volumes().delete(&name, &params).await;
-        deleted.with_context(|| format!("cannot delete LogicalVolume {name}"))?;
-        self.heeded(&volume, None).await
+        deleted
+            .map(drop)
+            .with_context(|| format!("cannot delete LogicalVolume {name}: do it by hand"))
     }
 
     fn volumes(&self) -> Api<LogicalVolume> {
@@ -65,12 +67,7 @@ impl Cluster {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let there = self.volumes().get(&name).await;
                 let there = there.with_context(|| format!("cannot read LogicalVolume {name}"))?;
-                if !is_begun(&there, &plan.volume) {
-                    bail!("LogicalVolume {name} is there and is another one's");
-                }
-                if there.is_leaving() {
-                    bail!("somebody deletes LogicalVolume {name}: ask again when it is gone");
-                }
+                begun(&there, &plan.volume).map_err(anyhow::Error::msg)?;
                 Ok(there)
             }
             Err(error) => Err(error).with_context(|| format!("cannot make LogicalVolume {name}")),
@@ -112,24 +109,26 @@ impl Cluster {
             .volumes()
             .patch_status(&name, &PatchParams::apply(MANAGER), &Patch::Merge(&status))
             .await;
-        let said =
-            said.with_context(|| format!("cannot write the status of LogicalVolume {name}"))?;
-        if said.is_leaving() != volume.is_leaving() {
-            bail!("somebody deletes LogicalVolume {name}: ask again when it is gone");
-        }
-        Ok(said)
+        said.with_context(|| format!("cannot write the status of LogicalVolume {name}"))
     }
 
-    /// Takes off the mark that nodes pass it over by; of this version only, where one is named.
-    async fn heeded(&self, volume: &LogicalVolume, version: Option<String>) -> anyhow::Result<()> {
+    /// Takes off the mark that nodes pass this version of it over by, and has it wait for its node when it goes. Who deleted
+    /// it meanwhile made another version, or none: then this fails, and the LV stays.
+    async fn heeded(&self, volume: &LogicalVolume) -> anyhow::Result<()> {
         let name = volume.name_any();
-        let mut patch = json!({"metadata": {
+        if volume.is_leaving() {
+            bail!("somebody deletes LogicalVolume {name}: ask again when it is gone");
+        }
+        let mut finalizers = volume.finalizers().to_vec();
+        if !volume.has_finalizer() {
+            finalizers.push(names::FINALIZER_LV.to_owned());
+        }
+        let patch = json!({"metadata": {
             "uid": volume.uid(),
+            "resourceVersion": volume.resource_version(),
+            "finalizers": finalizers,
             "annotations": {names::ANNOTATION_PENDING_DELETION: null},
         }});
-        if let Some(version) = version {
-            patch["metadata"]["resourceVersion"] = json!(version);
-        }
         let patched = self
             .volumes()
             .patch(&name, &PatchParams::apply(MANAGER), &Patch::Merge(&patch))

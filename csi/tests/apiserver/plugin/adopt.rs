@@ -54,6 +54,15 @@ async fn gone(server: &Server, name: &str) {
     .await;
 }
 
+/// The LogicalVolume that `adopt` or `orphans --remove` makes first.
+fn half(id: &str, purpose: &str) -> Value {
+    let annotations = json!({"topolvm.io/pendingdeletion": "true",
+        format!("basalt.storage/{purpose}"): format!("{VG_UUID}/{id}")});
+    json!({"apiVersion": "topolvm.io/v1", "kind": "LogicalVolume",
+        "metadata": {"name": "pvc-1", "annotations": annotations},
+        "spec": {"name": "pvc-1", "nodeName": "n1", "size": "1Gi", "deviceClass": "ssd"}})
+}
+
 /// Two volumes whose objects were lost, and a StorageClass as there was one.
 async fn bereft(crd: Crd) -> (Server, Memory, [String; 2]) {
     let server = Server::start(crd).await;
@@ -101,10 +110,12 @@ async fn volumes_whose_objects_were_lost_get_them_back() {
         assert_eq!(volumes.list(&Default::default()).await.unwrap().items, []);
 
         // The first was begun before and cut off after its first step.
-        let half = json!({"apiVersion": "topolvm.io/v1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1",
-            "finalizers": ["topolvm.io/logicalvolume"], "annotations": {"topolvm.io/pendingdeletion": "true",
-            "basalt.storage/adopted": format!("{VG_UUID}/{}", ids[0])}},
-            "spec": {"name": "pvc-1", "nodeName": "n1", "size": "1Gi", "deviceClass": "ssd"}});
+        let half = half(&ids[0], "adopted");
+        apply(&server.client, &half).await;
+        // Somebody thinks better of it, and then not.
+        server.delete("pvc-1").await;
+        gone(&server, "pvc-1").await;
+        assert_eq!(memory.names(), all, "its LV stays");
         apply(&server.client, &half).await;
         let (text, well) = run(&server, &["adopt", &group, "--all", "--yes"]);
         assert!(well, "{text}");
@@ -171,8 +182,17 @@ async fn an_orphan_is_removed_on_request_and_only_then() {
         !well && text.contains("PersistentVolume kept refers"),
         "{text}"
     );
+    let really = [&remove[..], &["--yes"]].concat();
+    // Somebody adopts it.
+    apply(&server.client, &half(&ids[0], "adopted")).await;
+    let (text, well) = run(&server, &really);
+    assert!(!well && text.contains("an adoption of LV"), "{text}");
+    server.delete("pvc-1").await;
+    gone(&server, "pvc-1").await;
     assert_eq!(memory.names().len(), 2);
-    let (text, well) = run(&server, &[&remove[..], &["--yes"]].concat());
+    // What was cut off after its first step goes on.
+    apply(&server.client, &half(&ids[0], "removal")).await;
+    let (text, well) = run(&server, &really);
     assert!(well, "{text}");
     gone(&server, "pvc-1").await;
     assert_eq!(memory.names(), [ids[1].clone()]);
