@@ -25,7 +25,8 @@ fn binary() -> &'static Path {
 /// A chart with values.
 #[derive(Debug, Clone)]
 pub(crate) struct Render {
-    chart: &'static str,
+    chart: PathBuf,
+    name: &'static str,
     namespace: &'static str,
     values: String,
     sets: Vec<String>,
@@ -34,17 +35,27 @@ pub(crate) struct Render {
 /// charts/topolvm as the guide installs it, with these values.
 pub(crate) fn topolvm(values: &str) -> Render {
     Render {
-        chart: "topolvm",
+        chart: workspace().join("charts/topolvm"),
+        name: "topolvm",
         namespace: "topolvm-system",
         values: values.to_owned(),
         sets: vec![],
     }
 }
 
+/// A copy of TopoLVM's own chart, installed in the same way.
+pub(crate) fn theirs(chart: &Path, values: &str) -> Render {
+    Render {
+        chart: chart.to_owned(),
+        ..topolvm(values)
+    }
+}
+
 /// charts/disk-watcher in the namespace of TrueCharts' watcher, with these values.
 pub(crate) fn disk_watcher(values: &str) -> Render {
     Render {
-        chart: "disk-watcher",
+        chart: workspace().join("charts/disk-watcher"),
+        name: "disk-watcher",
         namespace: "lvm-disk-watcher",
         values: values.to_owned(),
         sets: vec![],
@@ -79,8 +90,8 @@ impl Render {
         std::fs::write(file.path(), &self.values).unwrap();
         let mut helm = host::command(binary());
         // Helm's own idea of a cluster is older than what the charts ask for.
-        helm.args(["template", self.chart])
-            .arg(workspace().join("charts").join(self.chart))
+        helm.args(["template", self.name])
+            .arg(&self.chart)
             .args([
                 "--kube-version=1.35.0",
                 "--namespace",

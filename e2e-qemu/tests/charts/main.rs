@@ -10,3 +10,4 @@ mod inventory;
 mod monitoring;
 mod topolvm_chart;
 mod upstream;
+mod whole_values;
