@@ -9,6 +9,7 @@ mod files;
 #[cfg(test)]
 mod format;
 mod home;
+mod left;
 mod machine;
 mod making;
 mod names;
@@ -100,6 +101,7 @@ pub struct Journal {
     names: BTreeMap<String, Bound>,
     slots: Slots,
     files: Files,
+    left: left::Left,
     _lock: Flock<File>,
 }
 
@@ -166,6 +168,7 @@ impl Journal {
             names: names::read(dir)?,
             slots: slots::read(dir)?,
             files: files::read(dir)?,
+            left: left::read(dir)?,
             _lock: lock,
         })
     }
@@ -410,6 +413,32 @@ mod tests {
         again.withdraw(&made.pv_uuid).unwrap();
         drop(again);
         assert_eq!(Journal::open(dir.path()).unwrap().claims().count(), 0);
+    }
+
+    #[test]
+    fn which_pv_a_disk_had_is_known_for_as_long_as_somebody_asks_that_it_stays_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        let made = claim(&journal);
+        let uuid = made.pv_uuid.clone();
+        let pvs = |journal: &Journal| {
+            let all = journal.pvs_of(&made.disk).map(str::to_owned);
+            all.collect::<Vec<_>>()
+        };
+        journal.record(made.clone()).unwrap();
+        assert_eq!(pvs(&journal), [uuid.as_str()]);
+        journal.let_go(&uuid).unwrap();
+        drop(journal);
+        let mut journal = Journal::open(dir.path()).unwrap();
+        assert_eq!(journal.claims().count(), 0);
+        assert_eq!(pvs(&journal), [uuid.as_str()]);
+        journal
+            .keep_left(|asked, disk| asked == uuid && *disk == made.disk)
+            .unwrap();
+        assert_eq!(pvs(&journal), [uuid.as_str()]);
+        journal.keep_left(|_, _| false).unwrap();
+        drop(journal);
+        assert_eq!(pvs(&Journal::open(dir.path()).unwrap()), [""; 0]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod leave;
 mod member;
 mod names;
 mod refusals;
+mod requested;
 mod show;
 mod unlabelled;
 mod wipe;
@@ -25,7 +26,7 @@ use self::unlabelled::Unlabelled;
 use self::wipe::Wiping;
 use crate::backup::Backups;
 use crate::busy::OpenDevices;
-use crate::config::{Config, DiskClass, DiskRemovalRequest, RequireZeroed};
+use crate::config::{Config, DiskClass, RequireZeroed};
 use crate::content::{self, Reading, Readings, WholeReads};
 use crate::events::{DiskEvent, Quiet};
 use crate::facts::{DiskFacts, Root};
@@ -193,6 +194,7 @@ impl<R: Runner + Clone> Watcher<R> {
         // One that only looks leaves that to the one that acts.
         self.whole.begin_pass(self.journal.is_some());
         self.keep_files(config);
+        self.forget_left(config);
         let (mut judged, mut groups) = self.judge_all(&self.with_bound_names(config)).await?;
         self.bind_names(config, &judged);
         let config = &self.with_bound_names(config);
@@ -434,30 +436,6 @@ impl<R: Runner + Clone> Watcher<R> {
             "{} is claimed for class {} (PV {}); once it is unplugged, or has its label no more and no group counts on it, a DiskRemovalRequest with lost: true takes that back",
             claim.disk, claim.class, claim.pv_uuid
         ))
-    }
-
-    /// The name of the DiskRemovalRequest that names this disk.
-    fn removal_of<'a>(
-        &self,
-        config: &'a Config,
-        facts: &DiskFacts,
-        reading: Option<&Reading>,
-    ) -> Option<&'a str> {
-        let id = id_of(facts)?;
-        let journal = self.journal.as_ref()?;
-        let label = reading.and_then(|r| r.label.as_ref());
-        let assigned = config
-            .classes
-            .iter()
-            .map(|class| journal.pv_uuid(&id, &class.name));
-        let uuids: Vec<String> = label
-            .map(|l| l.pv_uuid.clone())
-            .into_iter()
-            .chain(assigned)
-            .collect();
-        let names =
-            |r: &&DiskRemovalRequest| uuids.iter().any(|uuid| r.names(&self.node_name, &id, uuid));
-        Some(config.removals.iter().find(names)?.name.as_str())
     }
 
     fn usage(&self, node: &Node, class: Option<&DiskClass>, candidates: u32) -> ClassUsage {

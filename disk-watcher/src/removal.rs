@@ -5,7 +5,7 @@
 //! (lvm resizes nothing that a pvmove holds), and a request can be taken back. Whatever was
 //! cut is seen in the group: what is left to move is what is left on the disk.
 
-use crate::config::DiskRemovalRequest;
+use crate::config::{DiskRemovalRequest, Mode};
 use crate::journal::{Leaving, Stage};
 use crate::resume::Found;
 
@@ -120,9 +120,14 @@ pub fn next(asked: Asked, leaving: Option<Leaving>, world: &World) -> Next {
 }
 
 /// Whether a pvmove of ours was left behind. It is brought to its end even while nothing is begun, whatever is asked: until
-/// then nothing of the group can be extended, and its pool may fill.
-pub fn is_left_behind(leaving: Option<Leaving>, group: &Around) -> bool {
-    leaving.is_some() && group.moving && group.used.is_some() && group.frozen.is_empty()
+/// then nothing of the group can be extended, and its pool may fill. Only for a class that may act, though: of another nothing
+/// is written, and its pool is not extended either.
+pub fn is_left_behind(mode: Mode, leaving: Option<Leaving>, group: &Around) -> bool {
+    mode == Mode::Enforce
+        && leaving.is_some()
+        && group.moving
+        && group.used.is_some()
+        && group.frozen.is_empty()
 }
 
 /// Decides for a disk that a person says is gone for good, or is there and has lost its label, as one that was wiped. Nothing
@@ -346,19 +351,37 @@ mod tests {
     }
 
     #[test]
-    fn only_a_pvmove_of_ours_in_a_sound_group_is_brought_to_its_end_while_nothing_is_begun() {
+    fn only_a_pvmove_of_ours_in_a_sound_group_of_a_class_that_acts_is_brought_to_its_end_while_nothing_is_begun()
+     {
         let moving = |change: fn(&mut Around)| {
             let mut group = around();
             group.moving = true;
             change(&mut group);
             group
         };
-        assert!(is_left_behind(DRAINING, &moving(|_| ())));
-        assert!(!is_left_behind(None, &moving(|_| ())), "a stranger's");
-        assert!(!is_left_behind(DRAINING, &around()), "there is none");
+        assert!(is_left_behind(Mode::Enforce, DRAINING, &moving(|_| ())));
+        assert!(
+            !is_left_behind(Mode::Enforce, None, &moving(|_| ())),
+            "a stranger's"
+        );
+        assert!(
+            !is_left_behind(Mode::Enforce, DRAINING, &around()),
+            "there is none"
+        );
         let frozen = moving(|g| g.frozen.push("VGPartial".into()));
-        assert!(!is_left_behind(DRAINING, &frozen));
-        assert!(!is_left_behind(DRAINING, &moving(|g| g.used = None)));
+        assert!(!is_left_behind(Mode::Enforce, DRAINING, &frozen));
+        assert!(!is_left_behind(
+            Mode::Enforce,
+            DRAINING,
+            &moving(|g| g.used = None)
+        ));
+        for mode in [Mode::Plan, Mode::Paused] {
+            let moving = moving(|_| ());
+            assert!(
+                !is_left_behind(mode, DRAINING, &moving),
+                "{mode:?} writes nothing"
+            );
+        }
     }
 
     #[test]

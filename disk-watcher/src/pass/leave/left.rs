@@ -47,7 +47,7 @@ impl<R: Runner + Clone> Watcher<R> {
         if ended == Some(true) {
             let extent = class.volume_group.extent_size.0;
             self.end_piece(uuid, extent, used).await;
-        } else if removal::is_left_behind(claim.leaving, &group) {
+        } else if removal::is_left_behind(class.mode, claim.leaving, &group) {
             self.go_on_with_left(class, claim, used, &devices)?;
         }
         Ok(())
@@ -135,7 +135,7 @@ impl<R: Runner + Clone> Watcher<R> {
     pub(super) fn withdraw(&mut self, claim: &Claim) -> Result<(), String> {
         let journal = self.journal.as_mut().ok_or("the journal vanished")?;
         journal
-            .withdraw(&claim.pv_uuid)
+            .let_go(&claim.pv_uuid)
             .map_err(|e| node::chain(&e))?;
         info!(disk = %claim.disk, pv_uuid = %claim.pv_uuid, group = %claim.volume_group, "removed");
         Ok(())
