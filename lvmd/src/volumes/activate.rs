@@ -32,7 +32,7 @@ pub(super) async fn active<R: Runner + Clone>(
     let threshold = pool::threshold_for(&view.vg, name);
     let said = lane.run(&view, &activation, threshold).await;
     let view = lane.view().await?;
-    if usable(&view.vg, name)? == Usable::Yes {
+    if is_active(&view.vg, name)? {
         return Ok(view);
     }
     Err(unverified(said.err().map_or_else(
@@ -107,6 +107,11 @@ pub(super) async fn resumed<R: Runner + Clone>(
     } else {
         Ok(view)
     }
+}
+
+/// Whether a volume's device can be used as it is.
+pub(super) fn is_active(vg: &Vg, name: &str) -> Result<bool, VolumeError> {
+    Ok(usable(vg, name)? == Usable::Yes)
 }
 
 /// Whether a volume's device can be used.

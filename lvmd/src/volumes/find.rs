@@ -53,13 +53,21 @@ impl<R: Runner + Clone> Volumes<R> {
         away.map_or(Ok(None), Err)
     }
 
-    /// Makes a volume active that is not, e.g. after a reboot on which nobody did, or whose disk was gone meanwhile.
+    /// Makes a volume active that is not, e.g. after a reboot on which nobody did, or whose disk was gone meanwhile. One
+    /// that is active waits for no other change, and may be in a VG that must not be changed: pods go on starting.
     ///
     /// # Errors
     /// It is not there, or not shown to be active.
     pub async fn activate(&self, name: &str, class: &str) -> Result<Volume, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
+        let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;
+        if let Some(view) = snapshot.vg(&class.volume_group)
+            && resize::member(&view.vg, class, name).is_ok_and(|lv| !lv.is_unfinished())
+            && activate::is_active(&view.vg, name)?
+        {
+            return create::found(&view.vg, name);
+        }
         let lane = self.lane(&class.volume_group).await?;
         let view = lane.view().await?;
         resize::member(&view.vg, class, name)?;

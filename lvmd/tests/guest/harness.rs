@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use lvmd::proto::activation_client::ActivationClient;
 use lvmd::proto::lv_service_client::LvServiceClient;
 use lvmd::proto::vg_service_client::VgServiceClient;
 use lvmd::proto::{
-    CreateLvRequest, CreateLvSnapshotRequest, GetFreeBytesRequest, GetLvListRequest, LogicalVolume,
-    RemoveLvRequest, ResizeLvRequest,
+    ActivateLvRequest, CreateLvRequest, CreateLvSnapshotRequest, GetFreeBytesRequest,
+    GetLvListRequest, LogicalVolume, RemoveLvRequest, ResizeLvRequest,
 };
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -260,6 +261,17 @@ impl Daemon {
             .create_lv_snapshot(request)
             .await
             .map(|r| r.into_inner().snapshot.unwrap())
+    }
+
+    pub async fn activate(&self, name: &str, class: &str) -> Result<LogicalVolume, Status> {
+        let request = ActivateLvRequest {
+            name: name.into(),
+            device_class: class.into(),
+        };
+        ActivationClient::new(self.channel.clone())
+            .activate_lv(request)
+            .await
+            .map(|r| r.into_inner().volume.unwrap())
     }
 
     pub async fn list(&self, class: &str) -> Result<Vec<LogicalVolume>, Status> {
