@@ -20,6 +20,7 @@ mod stale;
 mod state;
 mod stopped;
 mod stranded;
+mod tagged;
 mod uncounted;
 mod unfinished;
 mod wipe;

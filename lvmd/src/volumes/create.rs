@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::{
-    Outcome, Volume, VolumeError, Volumes, activate, belongs, error, pool, remove, seen,
+    Outcome, Volume, VolumeError, Volumes, activate, belongs, error, pool, remove, seen, tagged,
     unfinished, whereabouts,
 };
 use crate::capacity::{self, Layout};
@@ -111,24 +111,19 @@ async fn existing<R: Runner + Clone>(
     if let Some(owner) = view.vg.foreign_owner(lv) {
         return differs(format!("its tag says that it belongs to {owner}"));
     }
-    let absent: Vec<String> = request
-        .tags
-        .iter()
-        .filter(|tag| !lv.tags.contains(tag))
-        .cloned()
-        .collect();
+    let Some(absent) = tagged::lacking(&lv.tags, &request.tags) else {
+        return differs(format!(
+            "its tags are {}, not {}",
+            lv.tags.join(","),
+            request.tags.join(",")
+        ));
+    };
+    let mut view = view.clone();
     if !absent.is_empty() {
-        if !lv.tags.is_empty() {
-            return differs(format!(
-                "its tags are {}, not {}",
-                lv.tags.join(","),
-                request.tags.join(",")
-            ));
-        }
-        // An untagged volume is upstream's; whoever asks for it by name claims it.
-        add_tags(lane, view, &lv.name, absent).await?;
+        add_tags(lane, &view, &lv.name, absent).await?;
+        view = lane.view().await?;
     }
-    let view = activate::active(lane, view.clone(), &lv.name).await?;
+    let view = activate::active(lane, view, &lv.name).await?;
     pool::rearm(lane, &view, class).await;
     found(&view.vg, &lv.name).map(Outcome::AlreadySo)
 }

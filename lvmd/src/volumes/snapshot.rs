@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::{
-    Outcome, Volume, VolumeError, Volumes, activate, create, error, pool, remove, resize,
+    Outcome, Volume, VolumeError, Volumes, activate, create, error, pool, remove, resize, tagged,
     uncounted, unfinished,
 };
 use crate::capacity;
@@ -134,22 +134,28 @@ async fn existing<R: Runner + Clone>(
             request.source
         ));
     }
+    // Before whatever else differs: who asked may know that it is theirs all the same, and take it.
+    uncounted::refuse(lane, &view.vg, lv).await?;
     if lv.attr.is_writable() != (request.access == Access::ReadWrite) {
         return differs("its access is another".into());
     }
-    if !request.tags.iter().all(|tag| lv.tags.contains(tag)) {
+    let Some(absent) = tagged::lacking(&lv.tags, &request.tags) else {
         return differs(format!(
             "its tags are {}, not {}",
             lv.tags.join(","),
             request.tags.join(",")
         ));
-    }
+    };
     if let Some(owner) = view.vg.foreign_owner(lv) {
         return differs(format!("its tag says that it belongs to {owner}"));
     }
     let was_whole = lv.size >= request.size;
     let mut view = activate::active(lane, view.clone(), &request.name).await?;
     uncounted::refuse(lane, &view.vg, lv).await?;
+    if !absent.is_empty() {
+        create::add_tags(lane, &view, &request.name, absent).await?;
+        view = lane.view().await?;
+    }
     if !was_whole {
         resize::grow(lane, &view, class, &request.name, request.size).await?;
         view = lane.view().await?;

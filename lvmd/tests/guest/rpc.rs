@@ -1,5 +1,6 @@
 //! Every RPC on thick and thin volumes.
 
+use lvmd::proto::CreateLvSnapshotRequest;
 use tonic::Code;
 
 use crate::harness::{BOTH, Daemon, GIB, MIB, code, eventually, lvm, make_vg, node, run};
@@ -241,4 +242,41 @@ async fn each_change_is_one_lvm_process() {
     })
     .await;
     daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_version_made_with_fewer_tags_is_found_and_gets_the_others() {
+    make_vg(1, true);
+    let lvmd = Daemon::start(BOTH).await;
+    let tags = async |name: &str, class: &str| {
+        let all = lvmd.list(class).await.unwrap();
+        let mut tags = all.into_iter().find(|lv| lv.name == name).unwrap().tags;
+        tags.sort();
+        tags
+    };
+    let copy = async |tags: &[&str]| {
+        let request = CreateLvSnapshotRequest {
+            name: "s".into(),
+            source_volume: "thin".into(),
+            device_class: "thin".into(),
+            access_type: "ro".into(),
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            ..Default::default()
+        };
+        let made = lvmd.lv().create_lv_snapshot(request).await?;
+        Ok::<_, tonic::Status>(made.into_inner().snapshot.unwrap())
+    };
+    let (fewer, all) = (["basalt.lv=pvc-1"], ["basalt.lv=pvc-1", "basalt.pvc=ns/a"]);
+    for class in ["thick", "thin"] {
+        let make = async |tags: &[&str]| lvmd.create_tagged(class, class, 8 * MIB, tags).await;
+        make(&fewer).await.unwrap();
+        make(&all).await.unwrap();
+        assert_eq!(tags(class, class).await, all);
+        assert_eq!(code(make(&["basalt.lv=pvc-2"]).await), Code::AlreadyExists);
+    }
+    copy(&fewer).await.unwrap();
+    copy(&all).await.unwrap();
+    assert_eq!(tags("s", "thin").await, all);
+    assert_eq!(code(copy(&["basalt.lv=pvc-2"]).await), Code::AlreadyExists);
+    lvmd.stop();
 }
