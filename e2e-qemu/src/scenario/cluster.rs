@@ -2,6 +2,7 @@
 
 pub(super) mod adopted;
 pub(super) mod away;
+pub(super) mod full;
 pub(super) mod kinds;
 pub(super) mod migration;
 pub(super) mod moved;
@@ -10,6 +11,7 @@ mod owned;
 pub(super) mod path;
 pub(super) mod placement;
 pub(super) mod sanity;
+mod theirs;
 pub(super) mod trouble;
 pub(super) mod twins;
 pub(super) mod volumes;

@@ -152,6 +152,10 @@ pub fn all() -> Vec<Scenario> {
             |c| cluster::away::pool_fills(c, Duration::from_mins(60), 40),
         ),
         Scenario::slow(
+            "cluster_shows_capacity_0_of_a_full_pool_uml",
+            cluster::full::shows_capacity_0,
+        ),
+        Scenario::slow(
             "cluster_lets_one_of_two_watchers_act_uml",
             cluster::twins::one_acts,
         ),

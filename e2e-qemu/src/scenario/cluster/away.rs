@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::path::{self, Chosen};
+use super::theirs::Theirs;
 use super::workloads::{NAMESPACE, all_kept, claim, exec, list, pod, ready, writing};
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, Node, images};
@@ -23,7 +24,7 @@ pub(in super::super) fn pool_fills(context: &Context, away: Duration, pause: u32
     let limit = 2 * away + Duration::from_mins(20);
     in_cluster(context, |cluster| {
         let mut node = cluster.node(1, context.spec(Backend::Uml, "n1").limit(limit))?;
-        let theirs = Theirs::plug(&node)?;
+        let theirs = Theirs::with_data(&node, 600)?;
         // With classes as objects, whose watch breaks with the API server.
         let watcher = path::values(&node.name(), Chosen::NodeLabel);
         cluster.helm_install("disk-watcher", path::WATCHER, &[], &watcher)?;
@@ -90,34 +91,6 @@ pub(in super::super) fn pool_fills(context: &Context, away: Duration, pause: u32
         ));
         theirs.check(&node)
     })
-}
-
-/// A disk with somebody's data.
-struct Theirs {
-    path: String,
-    sum: String,
-}
-
-impl Theirs {
-    fn plug(node: &Node) -> Result<Self> {
-        let path = node.guest().plug(Disk::new(600 << 20))?.path();
-        let fill =
-            format!("dd if=/dev/urandom of={path} bs=1M count=16 seek=8 conv=fsync status=none");
-        node.guest().check(Command::shell(fill))?;
-        let sum = Self::sum(node, &path)?;
-        Ok(Self { path, sum })
-    }
-
-    fn sum(node: &Node, path: &str) -> Result<String> {
-        let sum = Command::shell(format!("blockdev --flushbufs {path}; sha256sum <{path}"));
-        Ok(node.guest().check(sum)?)
-    }
-
-    fn check(&self, node: &Node) -> Result<()> {
-        let now = Self::sum(node, &self.path)?;
-        ensure!(now == self.sum, "{} is not ours", self.path);
-        Ok(())
-    }
 }
 
 /// What happened while nobody could be told is told once the API server is back.

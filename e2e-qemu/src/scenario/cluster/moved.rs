@@ -175,7 +175,7 @@ fn watcher() -> Value {
     }}]})
 }
 
-fn values() -> Value {
+pub(super) fn values() -> Value {
     json!({
         "image": images::chart_value(true),
         "controller": {"replicaCount": 1},
