@@ -126,12 +126,17 @@ async fn a_thin_volume_that_its_pool_never_made_is_made_anew() {
 
 /// The snapshot `name` of `keep`, as a client asks for it.
 async fn snapshot(daemon: &Daemon, name: &str) -> Result<(), tonic::Status> {
+    snapshot_for(daemon, name, "s").await
+}
+
+/// The same, for an object of this name.
+async fn snapshot_for(daemon: &Daemon, name: &str, object: &str) -> Result<(), tonic::Status> {
     let request = CreateLvSnapshotRequest {
         name: name.into(),
         source_volume: "keep".into(),
         device_class: "thin".into(),
         access_type: "rw".into(),
-        tags: vec!["basalt.lv=s".into()],
+        tags: vec![format!("basalt.lv={object}")],
         ..Default::default()
     };
     daemon.lv().create_lv_snapshot(request).await.map(drop)
@@ -190,6 +195,9 @@ async fn a_device_left_over_in_a_pool_never_becomes_a_snapshot() {
     let refused = snapshot(&daemon, "cut").await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     assert!(daemon.log().contains("is another than the last snapshot"));
+    // A node takes AlreadyExists for its own: nothing else that differs may be said first.
+    let refused = snapshot_for(&daemon, "cut", "another").await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     let (reached, next) = transactions();
     assert_eq!(next, reached + 1, "it was counted");
     assert_eq!(
