@@ -15,6 +15,7 @@
 pub mod args;
 pub mod capability;
 pub mod controller;
+pub mod deadline;
 pub mod error;
 pub mod filesystem;
 pub mod identity;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use lvmd::cmd::Runner;
 use lvmd::patience::Patience;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 pub use device::{Device, Devices, Devno};
 pub use formatting::Formatting;
 
+use crate::deadline;
 use crate::error::{self, Error};
 use crate::locks::Locks;
 use crate::proto::node_server::Node as Service;
@@ -101,13 +103,14 @@ impl<D: Devices, R: Runner> Node<D, R> {
         &self,
         name: &'static str,
         volume: &str,
+        until: Option<Instant>,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         let taken = self.inner.locks.take(volume)?;
         let volume = volume.to_owned();
         let done = self.inner.tasks.spawn(async move {
             let _taken = taken;
-            let result = work.await;
+            let result = deadline::keep(until, work).await;
             match &result {
                 Ok(_) => info!(call = name, volume, "done"),
                 Err(error) => {
@@ -176,16 +179,18 @@ impl<D: Devices, R: Runner> Service for Node<D, R> {
         &self,
         request: Request<NodePublishVolumeRequest>,
     ) -> Result<Response<NodePublishVolumeResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let request = publish::Publish::read(request.into_inner())?;
         let id = request.id.clone();
-        self.call("NodePublishVolume", &id, self.clone().publish(request))
-            .await
+        let work = self.clone().publish(request);
+        self.call("NodePublishVolume", &id, until, work).await
     }
 
     async fn node_unpublish_volume(
         &self,
         request: Request<NodeUnpublishVolumeRequest>,
     ) -> Result<Response<NodeUnpublishVolumeResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let NodeUnpublishVolumeRequest {
             volume_id,
             target_path,
@@ -199,7 +204,8 @@ impl<D: Devices, R: Runner> Service for Node<D, R> {
             })?;
             Ok(NodeUnpublishVolumeResponse {})
         };
-        self.call("NodeUnpublishVolume", &volume_id, work).await
+        self.call("NodeUnpublishVolume", &volume_id, until, work)
+            .await
     }
 
     async fn node_get_volume_stats(
@@ -207,18 +213,21 @@ impl<D: Devices, R: Runner> Service for Node<D, R> {
         request: Request<NodeGetVolumeStatsRequest>,
     ) -> Result<Response<NodeGetVolumeStatsResponse>, Status> {
         // It changes nothing, so it neither takes nor waits for the volume's lock.
-        Ok(Response::new(self.stats(request.into_inner()).await?))
+        let until = deadline::of(request.metadata());
+        let stats = deadline::keep(until, self.stats(request.into_inner()));
+        Ok(Response::new(stats.await?))
     }
 
     async fn node_expand_volume(
         &self,
         request: Request<NodeExpandVolumeRequest>,
     ) -> Result<Response<NodeExpandVolumeResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let request = request.into_inner();
         id(&request.volume_id)?;
         let volume = request.volume_id.clone();
-        self.call("NodeExpandVolume", &volume, self.clone().expand(request))
-            .await
+        let work = self.clone().expand(request);
+        self.call("NodeExpandVolume", &volume, until, work).await
     }
 
     async fn node_get_capabilities(

@@ -2,7 +2,8 @@
 //!
 //! The connection is made when it is needed, and made again when it broke. One stream tells what the classes are and can
 //! give; it is asked for again whenever it ends. What went wrong on the way, and what may or may not have been done then,
-//! is Unavailable: it is asked again, and a repeated request finds what the first one did.
+//! is Unavailable: it is asked again, and a repeated request finds what the first one did. No call is waited for for ever,
+//! nor for longer than who asked for it waits.
 
 mod device;
 mod volumes;
@@ -22,9 +23,10 @@ use lvmd::runtime::http::{Check, Health};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tracing::{info, warn};
 
+use crate::deadline;
 use crate::error::Error;
 use crate::identity::Ready;
 use crate::kubernetes::node_object::Room;
@@ -34,11 +36,26 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long an lvmd may take to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Of a question.
+    look: Duration,
+    /// Of a change: it waits for others of its volume group, and goes on in lvmd when nobody waits for it any more.
+    change: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    look: Duration::from_secs(30),
+    change: Duration::from_secs(300),
+};
+
 /// See the module. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
 pub struct Remote {
     socket: Arc<Path>,
     channel: Channel,
+    limits: Limits,
     /// What the stream told last; kept while it is away.
     told: watch::Sender<Option<Arc<WatchResponse>>>,
     changes: watch::Sender<u64>,
@@ -55,6 +72,7 @@ impl Remote {
         Ok(Self {
             socket: socket.into(),
             channel: endpoint.connect_lazy(),
+            limits: LIMITS,
             told: watch::Sender::new(None),
             changes: watch::Sender::new(0),
         })
@@ -90,8 +108,8 @@ impl Remote {
 
     /// Takes in what the stream tells; why it ended.
     async fn follow(&self, metrics: &Metrics, said: &mut String) -> Status {
-        let mut stream = match self.vg().watch(Empty {}).await {
-            Ok(stream) => stream.into_inner(),
+        let mut stream = match within(self.limits.look, self.vg().watch(Empty {})).await {
+            Ok(stream) => stream,
             Err(status) => return status,
         };
         info!(socket = %self.socket.display(), "lvmd tells what its classes can give");
@@ -125,7 +143,8 @@ impl Remote {
         let request = GetLvListRequest {
             device_class: class.to_owned(),
         };
-        Ok(self.vg().get_lv_list(request).await?.into_inner().volumes)
+        let listed = within(self.limits.look, self.vg().get_lv_list(request)).await?;
+        Ok(listed.volumes)
     }
 
     /// The volume of this name with its class; `None` when it is shown to be in none.
@@ -180,6 +199,20 @@ impl Remote {
     }
 }
 
+/// The answer to a call, if it comes in time.
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    let limit = deadline::rest(limit);
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "it did not answer within {limit:.1?}"
+        ))),
+    }
+}
+
 impl Ready for Remote {
     async fn ready(&self) -> bool {
         lvmd::args::ask(&self.socket, PATIENCE).await.is_ok()
@@ -226,7 +259,10 @@ impl Health for Remote {
 
 #[cfg(test)]
 mod tests {
+    use lvmd::units::Bytes;
+
     use super::*;
+    use crate::kubernetes::local::Local;
 
     #[tokio::test]
     async fn what_lvmd_says_keeps_its_code_and_what_was_lost_is_asked_again() {
@@ -246,6 +282,32 @@ mod tests {
         let error = remote.error(nobody).to_string();
         assert!(error.contains("/nowhere/lvmd.sock"), "{error}");
         assert!(error.contains("No such file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_lvmd_that_does_not_answer_is_named_with_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("lvmd.sock");
+        let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let mut remote = Remote::new(socket.clone()).unwrap();
+        let said = async |remote: &Remote, until| {
+            let asked = deadline::keep(until, remote.grow("v", "ssd", Bytes(1)));
+            let waited = tokio::time::timeout(Duration::from_secs(20), asked).await;
+            let error = waited.expect("it is waited for for ever").unwrap_err();
+            assert_eq!(crate::error::code(&error), Code::Unavailable);
+            error.to_string()
+        };
+        let soon = tokio::time::Instant::now() + Duration::from_secs(1);
+        let of_the_call = said(&remote, Some(soon)).await;
+        remote.limits.change = Duration::from_millis(123);
+        let own = said(&remote, None).await;
+        for (words, limit) in [(of_the_call, "7"), (own, "123.0ms")] {
+            let (_, rest) = words.split_once(&socket.display().to_string()).unwrap();
+            assert!(rest.contains(&format!("within {limit}")), "{words}");
+        }
+        remote.limits.look = Duration::from_millis(123);
+        let nothing = remote.list("ssd").await.unwrap_err();
+        assert_eq!(nothing.code(), Code::DeadlineExceeded, "{nothing}");
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use lvmd::lvm::health::Verdict;
 use lvmd::proto::{ActivateLvRequest, LogicalVolume, WatchItem};
 use tonic::Code;
 
-use super::{Remote, volumes};
+use super::{Remote, volumes, within};
 use crate::error::Error;
 use crate::node::{Device, Devices, Devno};
 
@@ -31,8 +31,8 @@ impl Devices for Remote {
             name: found.id.clone(),
             device_class: found.class.clone(),
         };
-        let devno = match self.activation().activate_lv(request).await {
-            Ok(active) => active.into_inner().volume.as_ref().and_then(devno),
+        let devno = match within(self.limits.change, self.activation().activate_lv(request)).await {
+            Ok(active) => active.volume.as_ref().and_then(devno),
             // TopoLVM's lvmd cannot, and what is active may be used.
             Err(status) if status.code() == Code::Unimplemented && found.devno.is_some() => {
                 found.devno

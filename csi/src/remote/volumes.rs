@@ -13,7 +13,7 @@ use lvmd::volumes::{Access, Create, Inventory, SnapshotOf, VolumeError};
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
-use super::{Remote, device};
+use super::{Remote, device, within};
 use crate::error::Error;
 use crate::kubernetes::local::Local;
 
@@ -55,8 +55,8 @@ impl Local for Remote {
             lvcreate_option_class: option_class,
             size_bytes: signed(size),
         };
-        let made = self.lv().create_lv(message).await;
-        self.made(name, there, made.map(|made| made.into_inner().volume))
+        let made = within(self.limits.change, self.lv().create_lv(message)).await;
+        self.made(name, there, made.map(|made| made.volume))
     }
 
     async fn copy(&self, request: &SnapshotOf) -> Result<Bytes, Error> {
@@ -81,8 +81,8 @@ impl Local for Remote {
             access_type: access.to_owned(),
             size_bytes: signed(size),
         };
-        let made = self.lv().create_lv_snapshot(message).await;
-        self.made(name, there, made.map(|made| made.into_inner().snapshot))
+        let made = within(self.limits.change, self.lv().create_lv_snapshot(message)).await;
+        self.made(name, there, made.map(|made| made.snapshot))
     }
 
     async fn grow(&self, name: &str, class: &str, size: Bytes) -> Result<Bytes, Error> {
@@ -91,8 +91,8 @@ impl Local for Remote {
             device_class: class.to_owned(),
             size_bytes: signed(size),
         };
-        let grown = self.lv().resize_lv(message).await;
-        let grown = grown.map_err(|status| self.error(status))?.into_inner();
+        let grown = within(self.limits.change, self.lv().resize_lv(message)).await;
+        let grown = grown.map_err(|status| self.error(status))?;
         self::size(grown.size_bytes)
     }
 
@@ -101,7 +101,7 @@ impl Local for Remote {
             name: name.to_owned(),
             device_class: class.to_owned(),
         };
-        match self.lv().remove_lv(message).await {
+        match within(self.limits.change, self.lv().remove_lv(message)).await {
             Ok(_) => Ok(()),
             Err(status) => Err(match status.code() {
                 // Of the first it is not known yet what is missing; the second may say that the class is.
