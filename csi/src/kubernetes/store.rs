@@ -4,6 +4,7 @@
 //! volume twice; for waiting there is a watch, and nothing polls.
 
 mod held;
+mod only;
 
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use super::size::Size;
 use crate::error::Error;
 use crate::store::{Capacity, Held, Kind, Listing, New, Store};
 use held::{held, object, same};
+use only::only;
 
 /// How long a node is waited for. A caller has given up long before, and asks again.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -254,16 +256,15 @@ impl Store for KubeStore {
 
     async fn by_id(&self, kind: Kind, id: &str) -> Result<Option<Held>, Error> {
         let has_id = |object: &LogicalVolume| object.volume_id() == Some(id);
-        let known = self.volumes.store().find(has_id);
-        if let Some(known) = known
+        let known = self.volumes.store().state();
+        if let Some(known) = only(known.iter().map(AsRef::as_ref), id)?
             && let Some(object) = self.api.get_opt(&known.name_any()).await?.filter(has_id)
         {
             return Ok(Some(self.held(&object)).filter(|held| held.kind == kind));
         }
         // Only the API server can say that there is none.
         let all = self.api.list(&ListParams::default()).await?;
-        let object = all.items.iter().find(|object| has_id(object));
-        Ok(object
+        Ok(only(&all.items, id)?
             .map(|object| self.held(object))
             .filter(|held| held.kind == kind))
     }

@@ -270,6 +270,17 @@ mod tests {
             adopt::begun(&begun, &adoption).is_err(),
             "nor the other way round"
         );
+        // As it is when it was cut off before its last step.
+        let mut heeded = begun;
+        let annotations = heeded.metadata.annotations.as_mut().unwrap();
+        annotations.remove(names::ANNOTATION_PENDING_DELETION);
+        heeded.status = object(json!({"volumeID": "a"}));
+        seen.volumes = vec![heeded];
+        let rows = rows(&seen).unwrap();
+        assert!(
+            rows[0].why.contains("its removal was asked for"),
+            "{rows:?}"
+        );
         seen.volumes = vec![adoption];
         refused(
             &seen,
