@@ -257,6 +257,13 @@ impl<L: Local> Reconciler<L> {
     async fn removed(&self, object: &LogicalVolume, id: &str, made: bool) -> Result<(), Error> {
         match self.local.remove(id, &object.spec.device_class).await {
             Ok(()) | Err(Error::Volume(VolumeError::VolumeMissing { .. })) => Ok(()),
+            // A person named the LV, and one of that name may be in another class too.
+            Err(error @ Error::Volume(VolumeError::RemovalWithoutClass { .. }))
+                if object.annotations().contains_key(names::ANNOTATION_ADOPTED)
+                    || object.annotations().contains_key(names::ANNOTATION_REMOVAL) =>
+            {
+                Err(error)
+            }
             // Its class has another name now, or none: then it is not shown to be gone,
             // unless it never was.
             Err(error @ Error::Volume(VolumeError::RemovalWithoutClass { .. })) => {

@@ -353,7 +353,7 @@ async fn an_object_stays_while_its_volume_does() {
     let server = Server::start(Crd::Ours).await;
     let api = server.volumes();
     let node = Running::start(&server.client, "n1");
-    for name in ["used", "renamed", "given-up"] {
+    for name in ["used", "renamed", "given-up", "adopted"] {
         api.create(&PostParams::default(), &theirs(name, "n1", "1Gi"))
             .await
             .unwrap();
@@ -378,6 +378,13 @@ async fn an_object_stays_while_its_volume_does() {
         .await
         .unwrap();
     server.delete("renamed").await;
+    // One that was adopted may have a namesake in a class that is there.
+    let adopted = json!({"metadata": {"annotations": {"basalt.storage/adopted": "vg/lv"}},
+        "spec": {"deviceClass": "old"}});
+    api.patch("adopted", &PatchParams::default(), &Patch::Merge(&adopted))
+        .await
+        .unwrap();
+    server.delete("adopted").await;
     // Upstream's controller, when the node is deleted.
     let given_up = json!({"metadata": {"annotations": {"topolvm.io/pendingdeletion": "true"}, "finalizers": null}});
     api.patch(
@@ -395,10 +402,16 @@ async fn an_object_stays_while_its_volume_does() {
         .await;
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
+    let adopted = api.get("adopted").await.unwrap();
+    let conditions = adopted.status.unwrap().conditions;
+    assert!(
+        conditions.iter().any(|c| c.message.contains("old")),
+        "{conditions:?}"
+    );
     assert_eq!(
         node.memory.names().len(),
-        1,
-        "{volumes:?}: the one that was given up is kept"
+        2,
+        "{volumes:?}: the one that was given up and the adopted one are kept"
     );
 }
 
