@@ -112,6 +112,23 @@ pub(super) fn write(
     Ok(archives)
 }
 
+/// Writes the archive of our image with the programs of another version into `dir`; its path.
+///
+/// # Errors
+/// As [`write`].
+pub(super) fn write_other(
+    workspace: &Path,
+    programs: &Path,
+    reference: &str,
+    dir: &Path,
+) -> Result<PathBuf> {
+    let tree = Cache::of_workspace(workspace).tree(&Recipe::node())?;
+    let root = image::rootfs(&tree, programs)?;
+    let path = dir.join("other.tar");
+    image::layout(&root, reference, "0.0.0")?.write_archive(&path, EPOCH)?;
+    Ok(path)
+}
+
 /// Writes the archives that upstream's chart needs beside these into `dir`; their paths.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod control;
 pub mod images;
 mod network;
 mod node;
+pub mod older;
 mod pki;
 pub mod snapshots;
 pub mod upstream;
@@ -115,6 +116,18 @@ impl Cluster {
         let step = Step::start("packing upstream's images");
         let more = images::write_upstream(&self.workspace, &self.binaries, &self.dir)?;
         self.archives.extend(more);
+        step.done();
+        Ok(())
+    }
+
+    /// Has the nodes that boot from now on know [`older::IMAGE`], with these programs.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn add_older(&mut self, programs: &Path) -> Result<()> {
+        let step = Step::start("packing the image of the earlier version");
+        let image = images::write_other(&self.workspace, programs, older::IMAGE, &self.dir)?;
+        self.archives.push(image);
         step.done();
         Ok(())
     }

@@ -14,6 +14,7 @@ pub(super) mod sanity;
 mod theirs;
 pub(super) mod trouble;
 pub(super) mod twins;
+pub(super) mod versions;
 pub(super) mod volumes;
 mod workloads;
 

@@ -156,6 +156,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::full::shows_capacity_0,
         ),
         Scenario::slow(
+            "cluster_upgrades_and_downgrades_the_watcher_in_the_middle_of_its_work_uml",
+            cluster::versions::there_and_back,
+        ),
+        Scenario::slow(
             "cluster_lets_one_of_two_watchers_act_uml",
             cluster::twins::one_acts,
         ),

@@ -68,7 +68,7 @@ pub(in super::super) fn from_class_to_removal(context: &Context) -> Result<()> {
         let fullest =
             lvm("lvm pvs --noheadings -o pv_uuid -O -pv_used -S vg_name=fast | head -n 1")?;
         let started = Instant::now();
-        cluster.apply(&removal(fullest.trim()).to_string())?;
+        cluster.apply(&removal("out", fullest.trim()).to_string())?;
         cluster::until("the request is done", SOON, || {
             let state = [
                 "get",
@@ -139,7 +139,8 @@ fn class() -> Value {
     }})
 }
 
-fn removal(pv: &str) -> Value {
+/// Asks that a PV of the first node leaves its group.
+pub(super) fn removal(name: &str, pv: &str) -> Value {
     json!({"apiVersion": "basalt.storage/v1alpha1", "kind": "DiskRemovalRequest",
-        "metadata": {"name": "out", "namespace": WATCHER}, "spec": {"node": "n1", "pvUUID": pv}})
+        "metadata": {"name": name, "namespace": WATCHER}, "spec": {"node": "n1", "pvUUID": pv}})
 }
