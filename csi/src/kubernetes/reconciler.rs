@@ -157,6 +157,7 @@ impl<L: Local> Reconciler<L> {
             }
             Step::Grow { id, size } => self.grow(object, id, size).await?,
             Step::Remove { id, made } => self.remove(object, &id, made).await?,
+            Step::Release => self.release(object).await?,
         };
         Ok(if again {
             Action::requeue(AGAIN)
@@ -231,17 +232,8 @@ impl<L: Local> Reconciler<L> {
     async fn remove(&self, object: &LogicalVolume, id: &str, made: bool) -> Result<bool, Error> {
         match self.removed(object, id, made).await {
             Ok(()) => {
-                let finalizers = object.finalizers().iter();
-                let rest: Vec<&String> = finalizers
-                    .filter(|name| *name != names::FINALIZER_LV)
-                    .collect();
-                let patch = json!({"metadata": {
-                    "resourceVersion": object.resource_version(),
-                    "finalizers": rest,
-                }});
                 info!(volume = object.name_any(), id, "removed");
-                self.patch(object, &patch).await?;
-                Ok(false)
+                self.release(object).await
             }
             Err(error) => {
                 let message = error.to_string();
@@ -251,6 +243,20 @@ impl<L: Local> Reconciler<L> {
                 Ok(true)
             }
         }
+    }
+
+    /// Takes the finalizer away, unless the object changed since.
+    async fn release(&self, object: &LogicalVolume) -> Result<bool, Error> {
+        let finalizers = object.finalizers().iter();
+        let rest: Vec<&String> = finalizers
+            .filter(|name| *name != names::FINALIZER_LV)
+            .collect();
+        let patch = json!({"metadata": {
+            "resourceVersion": object.resource_version(),
+            "finalizers": rest,
+        }});
+        self.patch(object, &patch).await?;
+        Ok(false)
     }
 
     /// Removes the volume, or shows that there is none.

@@ -40,6 +40,8 @@ pub(super) enum Step {
         /// Whether it was ever shown to exist.
         made: bool,
     },
+    /// The finalizer is taken away, and its volume stays: an adoption that was never done ends.
+    Release,
     /// It cannot be done, now or later.
     Refuse(Refusal),
 }
@@ -64,8 +66,16 @@ impl Refusal {
 
 /// The next step of `object` on node `me`.
 pub(super) fn next(object: &LogicalVolume, me: &str) -> Step {
-    if object.spec.node_name != me || object.is_given_up() {
+    if object.spec.node_name != me {
         return Step::Nothing;
+    }
+    if object.is_given_up() {
+        // Whoever else gives an object up takes the finalizer away.
+        let adopted = object.annotations().contains_key(names::ANNOTATION_ADOPTED);
+        return match adopted && object.is_leaving() && object.has_finalizer() {
+            true => Step::Release,
+            false => Step::Nothing,
+        };
     }
     let Some(uid) = object.uid() else {
         return Step::Nothing;
@@ -275,6 +285,21 @@ mod tests {
             merge(&mut leaving, change);
             assert_eq!(step(leaving), Step::Nothing);
         }
+    }
+
+    #[test]
+    fn an_adoption_that_was_never_done_goes_when_it_is_deleted_and_its_volume_stays() {
+        let mut begun = json!({"metadata": {"annotations": {
+            "topolvm.io/pendingdeletion": "true", "basalt.storage/adopted": "vg/lv"}},
+            "status": {"volumeID": "lv"}});
+        assert_eq!(step(begun.clone()), Step::Nothing);
+        merge(
+            &mut begun,
+            json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+        );
+        assert_eq!(step(begun.clone()), Step::Release);
+        merge(&mut begun, json!({"spec": {"nodeName": "n2"}}));
+        assert_eq!(step(begun), Step::Nothing);
     }
 
     #[test]

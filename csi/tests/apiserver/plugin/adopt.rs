@@ -115,6 +115,12 @@ async fn volumes_whose_objects_were_lost_get_them_back() {
         // Somebody thinks better of it, and then not.
         server.delete("pvc-1").await;
         gone(&server, "pvc-1").await;
+        // As an earlier version began it.
+        let mut held = half.clone();
+        held["metadata"]["finalizers"] = json!(["topolvm.io/logicalvolume"]);
+        apply(&server.client, &held).await;
+        server.delete("pvc-1").await;
+        gone(&server, "pvc-1").await;
         assert_eq!(memory.names(), all, "its LV stays");
         apply(&server.client, &half).await;
         let (text, well) = run(&server, &["adopt", &group, "--all", "--yes"]);
