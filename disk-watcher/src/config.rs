@@ -39,6 +39,7 @@ pub use self::values::{Percent, PoolSize};
 use crate::facts::{DiskId, Transport};
 use crate::files::WantedFile;
 use crate::labels::{LabelSelector, Labels};
+use crate::native::ObjectClaims;
 use crate::pattern::Pattern;
 use crate::select::Cel;
 
@@ -78,6 +79,8 @@ pub struct Config {
     pub unheard: bool,
     /// The labels of the NodeDisk objects of this node, by their names.
     pub disk_labels: DiskLabels,
+    /// What objects of other systems claim on this node.
+    pub owners: ObjectClaims,
 }
 
 /// Labels of NodeDisk objects, by the names of the objects.
@@ -103,6 +106,7 @@ impl Config {
                 other_acts: None,
                 unheard: false,
                 disk_labels: DiskLabels::new(),
+                owners: ObjectClaims::default(),
             }),
             Ok(_) => Err(ConfigError::new(problems)),
             Err(mut all) => {

@@ -1,7 +1,7 @@
 //! The Kubernetes half: objects that people write beside the files of a node, and objects
 //! that show what the node has.
 //!
-//! [`watch`] hears of objects, [`compose`] puts them together with the files, and what is in
+//! [`watch`] hears of objects (`foreign`: of those of other systems, which [`owners`] reads), [`compose`] puts them together with the files, and what is in
 //! force is kept ([`written`]), so that an API server that is away changes nothing. [`show`]
 //! writes what [`view`] makes of the node's status.
 
@@ -10,9 +10,11 @@ mod conditions;
 pub mod connect;
 mod difference;
 mod events;
+mod foreign;
 pub mod lease;
 pub mod node_selector;
 mod object;
+pub mod owners;
 mod requests;
 mod secrets;
 mod seen;

@@ -2,9 +2,12 @@
 //! opened at boot, and what DRBD and LINSTOR replicate. Such a disk may be blank, or look so,
 //! until that system begins.
 
+mod objects;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use self::objects::{ObjectClaim, ObjectClaims, What};
 use crate::facts::DiskFacts;
 
 /// Files, below the host's root.

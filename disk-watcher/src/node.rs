@@ -28,7 +28,7 @@ pub const PROGRAM: &str = "disk-watcher";
 pub const POOLS_PROGRAM: &str = "disk-watcher-pools";
 
 /// The host's files; the rules ask for a proof that PID 1 is the host's.
-const HOSTS_ROOT: &str = "/proc/1/root";
+pub(crate) const HOSTS_ROOT: &str = "/proc/1/root";
 
 /// See the module.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod unlabelled;
 mod wipe;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use lvmd::cmd::Runner;
@@ -31,7 +32,7 @@ use crate::content::{self, Reading, Readings, WholeReads};
 use crate::events::{DiskEvent, Quiet};
 use crate::facts::{DiskFacts, Root};
 use crate::journal::{Claim, Files, Held, Journal, Slots, Stage};
-use crate::node::{self, Node, NodeReader};
+use crate::node::{self, HOSTS_ROOT, Node, NodeReader};
 use crate::partition::Wanted;
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
 use crate::select::Selection;
@@ -377,6 +378,8 @@ impl<R: Runner + Clone> Watcher<R> {
         let now = Instant::now();
         let checks = node.preflight.iter();
         let problems: Vec<String> = checks.filter_map(|check| check.problem.clone()).collect();
+        let owners = config.owners.clone().on(Path::new(HOSTS_ROOT));
+        let owner_of = |disk| node.native.owner_of(disk).or_else(|| owners.owner_of(disk));
         node.disks
             .iter()
             .zip(looked_at)
@@ -404,7 +407,7 @@ impl<R: Runner + Clone> Watcher<R> {
                             .as_ref()
                             .map_or(Duration::MAX, |q| q.quiet_for(&facts.whole().name, now)),
                     ),
-                    native_owner: node.native.owner_of(facts),
+                    native_owner: owner_of(facts),
                     claimed,
                     removal: self.removal_of(config, facts, looked.reading.as_ref()),
                     consent: Consent {

@@ -122,7 +122,9 @@ impl Source {
         };
         let (mut told, mut lease) = (cluster.told.clone(), cluster.lease.clone());
         let all = async {
-            let _ = told.wait_for(|told| told.is_complete()).await;
+            let _ = told
+                .wait_for(|told| told.is_complete() && told.owners.is_some())
+                .await;
             let _ = lease
                 .wait_for(|standing| *standing != Standing::Unknown)
                 .await;

@@ -14,6 +14,7 @@ use super::written::{Kept, Kind, Written};
 use crate::config::{Config, DiskClass, DiskLabels, Recalled, Standing};
 use crate::journal::Held;
 use crate::labels::Labels;
+use crate::native::ObjectClaims;
 
 /// What the API server told. `None`: nothing yet.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Told {
     pub disk_labels: Option<DiskLabels>,
     /// The wipe requests for this node.
     pub wipes: Vec<Wipe>,
+    /// What objects of other systems claim on it.
+    pub owners: Option<ObjectClaims>,
 }
 
 impl Told {
@@ -108,6 +111,8 @@ pub fn compose(file: &Config, told: &Told, kept: &Kept, held: Option<&Held>) -> 
     config.unheard = !told.is_complete();
     let disk_labels = told.disk_labels.as_ref().unwrap_or(&kept.disk_labels);
     config.disk_labels.clone_from(disk_labels);
+    let owners = told.owners.as_ref().or(kept.owners.as_ref()).cloned();
+    config.owners = owners.clone().unwrap_or_else(ObjectClaims::unheard);
     if config.unheard {
         // What a label of before says may have been taken back.
         let classes = config.classes.iter_mut();
@@ -123,6 +128,7 @@ pub fn compose(file: &Config, told: &Told, kept: &Kept, held: Option<&Held>) -> 
             config,
             kept: Kept {
                 disk_labels: disk_labels.clone(),
+                owners,
                 ..Kept::default()
             },
             verdicts: Vec::new(),

@@ -58,7 +58,11 @@ impl Follower<'_> {
         K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
         K::DynamicType: Clone + Eq + Hash + Send + Sync,
     {
-        let name = K::kind(&kind).into_owned();
+        // Others have kinds of the same name.
+        let name = match &*K::group(&kind) {
+            "" | "basalt.storage" => K::kind(&kind).into_owned(),
+            group => format!("{}.{group}", K::kind(&kind)),
+        };
         let writer = Writer::<K>::new(kind);
         let store = writer.as_reader();
         let mut config = watcher::Config::default();

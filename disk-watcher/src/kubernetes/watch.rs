@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::compose::{Told, Wipe};
+use super::foreign::Foreign;
 use super::object::Object;
+use super::owners::Here;
 use super::seen::{Follower, Seen};
 use super::types::{DiskClass, DiskRemovalRequest, DiskWipeRequest, NodeDisk};
 use super::written::{Kind, Written};
@@ -42,6 +44,8 @@ pub struct Objects {
     removals: Seen,
     wipes: Seen,
     disks: Seen,
+    foreign: Foreign,
+    name: String,
     tick: watch::Sender<()>,
     metrics: WatchMetrics,
 }
@@ -72,6 +76,8 @@ impl Objects {
             removals: follower.kind(removals, true, &mine),
             wipes: follower.kind(wipes, true, &mine),
             disks: follower.kind(disks, false, &format!("spec.nodeName={node}")),
+            foreign: Foreign::follow(client, &tick, metrics, stop),
+            name: node.to_owned(),
             tick,
             metrics: metrics.clone(),
         })
@@ -129,7 +135,12 @@ impl Objects {
         let wipes = self.written(Kind::Wipe).unwrap_or_default();
         let wipes = join_all(wipes.into_iter().map(|object| self.asked(object))).await;
         let node = self.node.state().into_iter().next();
+        let here = node.as_ref().map(|node| Here {
+            name: &self.name,
+            labels: node.labels(),
+        });
         Told {
+            owners: here.and_then(|here| self.foreign.claims(&here)),
             node_uid: node.as_ref().and_then(|node| node.uid()),
             labels: node.as_ref().map(|node| node.labels().clone()),
             classes: self.written(Kind::Class),

@@ -10,6 +10,7 @@ use tracing::warn;
 use super::node_selector::NodeSelector;
 use crate::config::{API_VERSION, Config, DiskClass, DiskLabels};
 use crate::journal::{recall, remember};
+use crate::native::ObjectClaims;
 
 /// The kinds that people write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +108,9 @@ pub struct Kept {
     /// The labels of the NodeDisk objects of this node.
     #[serde(default, skip_serializing_if = "DiskLabels::is_empty")]
     pub disk_labels: DiskLabels,
+    /// What objects of other systems claim on it; `None`: nobody told yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<ObjectClaims>,
 }
 
 impl Kept {
@@ -201,6 +205,7 @@ mod tests {
             }],
             removals: Vec::new(),
             disk_labels: [("d".to_owned(), [("a".to_owned(), "1".to_owned())].into())].into(),
+            owners: Some(ObjectClaims::unheard()),
         };
         kept.store(dir.path()).unwrap();
         assert_eq!(Kept::load(dir.path()), kept);

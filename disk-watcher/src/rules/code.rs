@@ -121,8 +121,9 @@ pub enum Code {
     /// Its class is known from before and is not in force now. Way out: see the detail.
     ClassNotInForce,
     /// Another system claims it: the host's `/etc/fstab`, `/etc/crypttab`, `/etc/drbd.conf`, or
-    /// a `.res` file of DRBD or LINSTOR names it or a partition of it, or cannot be read; or it
-    /// is a partition that Talos formats (`u-`, `s-`). Way out: remove it there.
+    /// a `.res` file of DRBD or LINSTOR names it or a partition of it, or cannot be read; an object
+    /// in the cluster gives it to another system, or cannot be read; or it is a partition that
+    /// Talos formats (`u-`, `s-`). Way out: remove it there.
     NativeOwner,
     /// The node is not fit for changes, or that cannot be told. Way out: see the detail.
     HostNotReady,

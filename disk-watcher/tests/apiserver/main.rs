@@ -8,6 +8,7 @@ mod crds;
 mod labels;
 mod lease;
 mod objects;
+mod owners;
 mod secrets;
 #[allow(dead_code, reason = "the CSI driver's tests use all of it")]
 #[path = "../../../csi/tests/apiserver/server.rs"]

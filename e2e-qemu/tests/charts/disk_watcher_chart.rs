@@ -123,6 +123,27 @@ fn with_the_clusters_objects_it_gets_a_token_and_crds_that_stay() {
 }
 
 #[test]
+fn it_may_read_what_other_systems_claim_and_write_nothing_of_it() {
+    let objects = disk_watcher("kubernetes: {enabled: true}").objects();
+    let role = &objects.one("ClusterRole", "disk-watcher.lvm-disk-watcher")["rules"];
+    let about = |group: &str, plural: &str| -> Vec<serde_json::Value> {
+        let rules = role.as_array().unwrap().iter();
+        let is = |rule: &&serde_json::Value, key: &str, word: &str| {
+            rule[key].as_array().unwrap().contains(&word.into())
+        };
+        rules
+            .filter(|rule| is(rule, "apiGroups", group) && is(rule, "resources", plural))
+            .map(|rule| rule["verbs"].clone())
+            .collect()
+    };
+    for owner in disk_watcher::kubernetes::owners::OWNERS {
+        let plural = format!("{}s", owner.kind.to_lowercase());
+        let verbs = about(owner.group, &plural);
+        assert_eq!(verbs, [serde_json::json!(["list", "watch"])], "{owner:?}");
+    }
+}
+
+#[test]
 fn the_pod_sees_the_host_and_has_no_token() {
     let objects = disk_watcher("{}").objects();
     let watcher = objects.one("DaemonSet", "disk-watcher");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::native::{ObjectClaim, What};
 use serde_json::{Value, json};
 
 fn class(name: &str, generation: i64, spec: Value) -> Written {
@@ -45,6 +46,7 @@ fn told(classes: Vec<Written>) -> Told {
         removals: Some(Vec::new()),
         disk_labels: Some(DiskLabels::new()),
         wipes: Vec::new(),
+        owners: Some(ObjectClaims::default()),
     }
 }
 
@@ -234,7 +236,13 @@ fn until_all_is_told_the_last_classes_only_look_after_what_is_there() {
     let deleted = compose(&file("f", "f"), &told(vec![]), &first.kept);
     assert_eq!(
         (names(&deleted), deleted.kept.clone()),
-        (vec!["f"], Kept::default())
+        (
+            vec!["f"],
+            Kept {
+                owners: Some(ObjectClaims::default()),
+                ..Kept::default()
+            }
+        )
     );
 }
 
@@ -454,4 +462,32 @@ fn labels_of_disks_are_the_last_that_were_told_and_nothing_is_taken_by_old_ones(
         recalled(&compose(&file, &heard, &before.kept)),
         [("a", None)]
     );
+}
+
+#[test]
+fn until_other_systems_were_heard_of_what_they_claimed_before_counts_or_every_disk_may_be_theirs() {
+    let claim = ObjectClaim {
+        object: "CephCluster rook/a".into(),
+        what: What::Any,
+    };
+    let claims = ObjectClaims {
+        claims: vec![claim],
+        ..ObjectClaims::default()
+    };
+    let of = |told: &Told, kept: &Kept| {
+        let composed = compose(&Config::default(), told, kept);
+        assert_eq!(
+            composed.kept.owners.is_some(),
+            told.owners.is_some() || kept.owners.is_some()
+        );
+        composed.config.owners
+    };
+    let nothing = Told::default();
+    assert_eq!(of(&nothing, &Kept::default()), ObjectClaims::unheard());
+    let kept = Kept {
+        owners: Some(claims.clone()),
+        ..Kept::default()
+    };
+    assert_eq!(of(&nothing, &kept), claims);
+    assert_eq!(of(&told(Vec::new()), &kept), ObjectClaims::default());
 }

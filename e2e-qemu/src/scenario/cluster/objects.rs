@@ -14,6 +14,16 @@ use crate::spec::{Backend, Disk};
 /// What takes seconds on a machine with nothing else to do.
 const SOON: Duration = Duration::from_mins(3);
 
+/// A local volume for whoever wants it.
+fn local_volume(device: &str) -> Value {
+    let here =
+        json!([{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}]);
+    json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "theirs"},
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "volumeMode": "Block",
+            "persistentVolumeReclaimPolicy": "Retain", "storageClassName": "theirs", "local": {"path": device},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": here}}}})
+}
+
 /// See the module.
 pub(in super::super) fn from_class_to_removal(context: &Context) -> Result<()> {
     in_cluster(context, |cluster| {
@@ -24,9 +34,10 @@ pub(in super::super) fn from_class_to_removal(context: &Context) -> Result<()> {
         cluster.helm_install("disk-watcher", WATCHER, &[], &values)?;
         cluster.rolled_out(WATCHER, &["daemonset/disk-watcher"])?;
         cluster.apply(&class().to_string())?;
-        for _ in 0..2 {
-            node.guest().plug(Disk::new(1 << 30))?;
-        }
+        // The first is another system's.
+        let theirs = node.guest().plug(Disk::new(1 << 30))?.path();
+        cluster.apply(&local_volume(&theirs).to_string())?;
+        node.guest().plug(Disk::new(1 << 30))?;
         let mine = |disks: &[Value], state: &str| {
             let is = |disk: &&Value| disk["status"]["state"] == state;
             disks
@@ -46,12 +57,23 @@ pub(in super::super) fn from_class_to_removal(context: &Context) -> Result<()> {
         );
         let labelled = Instant::now();
         control.kubectl(&["label", "node", "n1", "disks=fast"])?;
+        let who = format!("PersistentVolume theirs ({theirs}) claims it");
+        cluster::until("the class wants both, and one is claimed", SOON, || {
+            let disks = disks(cluster)?;
+            let claimed = disks
+                .iter()
+                .filter(|disk| disk["status"].to_string().contains(&who));
+            let claimed: Vec<_> = claimed.map(|disk| &disk["status"]["state"]).collect();
+            Ok(claimed == ["Rejected"] && mine(&disks, "Candidate") == 1)
+        })
+        .with_context(|| status(cluster))?;
+        control.kubectl(&["delete", "pv", "theirs"])?;
         cluster::until("both disks are Ready", SOON, || {
             Ok(mine(&disks(cluster)?, "Ready") == 2)
         })
         .with_context(|| status(cluster))?;
         context.result(format!(
-            "two disks were Ready {:.1} s after their node had the label that a DiskClass selects",
+            "two disks were Ready {:.1} s after their node had the label that a DiskClass selects; the first not before a local PersistentVolume on it was deleted",
             labelled.elapsed().as_secs_f32()
         ));
         let owner = disks(cluster)?[0]["metadata"]["ownerReferences"][0]["kind"].clone();
