@@ -54,19 +54,28 @@ impl NativeClaims {
         if let Some(unread) = &self.unread {
             return Some(format!("perhaps another system: {unread} and"));
         }
-        let names = |disk: &DiskFacts| {
-            let mut names = disk.links().to_vec();
-            names.push(disk.node());
-            names
-        };
-        let (own, whole) = (names(disk), names(disk.whole()));
-        let claims = |(_, device): &&(String, String)| match &disk.part {
-            None => own.iter().any(|name| is_of(device, name)),
-            // What names a partition beside it does not name it.
-            Some(_) => own.iter().chain(&whole).any(|name| name == device),
-        };
-        let (file, device) = self.named.iter().find(claims)?;
+        let (file, device) = self.named.iter().find(|(_, device)| means(device, disk))?;
         Some(format!("the host's {file} ({device})"))
+    }
+}
+
+/// The paths of a device.
+fn paths(disk: &DiskFacts) -> Vec<String> {
+    let mut paths = disk.links().to_vec();
+    paths.push(disk.node());
+    paths
+}
+
+/// Whether a path means this disk: it, a partition of it, or the one that this partition is on.
+fn means(device: &str, disk: &DiskFacts) -> bool {
+    let own = paths(disk);
+    match &disk.part {
+        None => own.iter().any(|name| is_of(device, name)),
+        // What names a partition beside it does not name it.
+        Some(_) => own
+            .iter()
+            .chain(&paths(disk.whole()))
+            .any(|name| name == device),
     }
 }
 

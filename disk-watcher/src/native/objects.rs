@@ -6,7 +6,7 @@ use std::path::Path;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::is_of;
+use super::{means, paths};
 use crate::facts::DiskFacts;
 
 /// What the objects of other systems say of this node's disks.
@@ -90,20 +90,8 @@ impl ObjectClaims {
 impl What {
     fn is(&self, disk: &DiskFacts) -> bool {
         let whole = disk.whole();
-        let paths = |disk: &DiskFacts| {
-            let mut paths = disk.links().to_vec();
-            paths.push(disk.node());
-            paths
-        };
         match self {
-            Self::Device(device) => {
-                let own = paths(disk);
-                match &disk.part {
-                    None => own.iter().any(|name| is_of(device, name)),
-                    // What names a partition beside it does not name it.
-                    Some(_) => own.iter().chain(&paths(whole)).any(|name| name == device),
-                }
-            }
+            Self::Device(device) => means(device, disk),
             Self::Names(pattern) => matches(pattern, [disk.name.clone(), whole.name.clone()]),
             Self::Paths(pattern) => matches(pattern, paths(disk).into_iter().chain(paths(whole))),
             Self::Any => true,

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod asked;
 mod crds;
 mod labels;
 mod lease;

@@ -57,7 +57,7 @@ pub fn status(looks: u64, disks: &[disk_watcher::status::NodeDisk]) -> Arc<NodeS
 /// A node that shows what it is told to.
 pub struct Playing {
     pub status: watch::Sender<Arc<NodeStatus>>,
-    verdicts: watch::Sender<Arc<Vec<Verdict>>>,
+    pub verdicts: watch::Sender<Arc<Vec<Verdict>>>,
     pub told: watch::Receiver<Arc<Told>>,
     stop: CancellationToken,
 }
