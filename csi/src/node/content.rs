@@ -111,8 +111,9 @@ fn edges(file: &File) -> io::Result<Edges> {
 }
 
 impl Edges {
-    /// What blkid did not know. Blocks of a thin pool come zeroed, so a blank volume is
-    /// all zero; of a thick one only the beginning is cleared.
+    /// What blkid did not know. What was never written of a thin volume reads as zeroes, and lvcreate writes nothing to a
+    /// new one, whether its pool zeroes new chunks or not; so a blank volume is all zero. Of a thick one only the beginning is
+    /// cleared.
     fn judge(&self, is_thin: bool) -> Content {
         let zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         let cleared = if is_thin {

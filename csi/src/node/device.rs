@@ -33,6 +33,9 @@ pub struct Device {
     /// Its device is known to be usable. One that is not is activated first: nobody may have since the last boot, or its
     /// disk may have been gone meanwhile.
     pub is_usable: bool,
+    /// Whether a write may show what a removed volume had beside it: its thin pool does not zero new chunks, or that
+    /// cannot be told.
+    pub unzeroed: bool,
     /// What is wrong with it.
     pub sick: Option<String>,
 }
@@ -72,6 +75,7 @@ fn device(found: Found) -> Device {
         class,
         volume,
         is_thin,
+        unzeroed,
         stranded,
         sick,
     } = found;
@@ -83,6 +87,7 @@ fn device(found: Found) -> Device {
         devno,
         size: volume.size,
         is_thin,
+        unzeroed,
         sick,
     }
 }

@@ -7,6 +7,10 @@
 //! open the volume through us. What is found with an entry was therefore never used, unless
 //! another program mounted it meanwhile: upstream's driver after a step back. That is told
 //! by the file system's UUID and its superblock, and then the entry counts for nothing.
+//!
+//! Where a thin pool does not zero new chunks, the first write to one shows what a removed volume had in the rest of it. So
+//! the edges, where every file system is told by, are written with zeroes before mkfs; and a file system of another
+//! UUID that is found after a cut may be a removed volume's as well as another driver's, and is a person's to decide on.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -32,7 +36,7 @@ impl Formatting {
         }
     }
 
-    fn entry(&self, dm_uuid: &str) -> io::Result<PathBuf> {
+    pub(super) fn entry(&self, dm_uuid: &str) -> io::Result<PathBuf> {
         if dm_uuid.is_empty() || dm_uuid.contains('/') {
             return Err(io::Error::other(format!("{dm_uuid:?} is no dm uuid")));
         }
@@ -106,6 +110,12 @@ pub(super) fn is_left_over(
     }
 }
 
+/// Whether what is on a device that showed nothing before its mkfs was cut may be what a removed volume left, in a pool
+/// that does not zero new chunks.
+pub(super) fn may_be_a_removed_ones(content: &Content, found: Option<&str>, uuid: &str) -> bool {
+    matches!(content, Content::Known(_)) && found != Some(uuid)
+}
+
 /// Makes the edges of a device, where every file system has its beginning, blank again.
 /// The kernel refuses to open it so while it is mounted or a program formats it.
 ///
@@ -146,6 +156,20 @@ mod tests {
         journal.end("LVM-a").unwrap();
         assert_eq!(journal.pending("LVM-a").unwrap(), None);
         assert!(journal.begin("").is_err() && journal.begin("../a").is_err());
+    }
+
+    #[test]
+    fn a_file_system_of_another_uuid_may_be_a_removed_volumes() {
+        let known = Content::Known("xfs".to_owned());
+        assert!(may_be_a_removed_ones(&known, Some("another"), "ours"));
+        assert!(may_be_a_removed_ones(&known, None, "ours"));
+        assert!(!may_be_a_removed_ones(&known, Some("ours"), "ours"));
+        let unknown = Content::Unknown("bytes");
+        assert!(
+            !may_be_a_removed_ones(&unknown, None, "ours"),
+            "it is cleared"
+        );
+        assert!(!may_be_a_removed_ones(&Content::Blank, None, "ours"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::content::{self, Content};
 use super::device::{Device, Devices, Open, dm_uuid};
-use super::formatting::{self, Formatting, is_left_over};
+use super::formatting::{self, Formatting, is_left_over, may_be_a_removed_ones};
 use super::options::Options;
 use super::publish::Place;
 use super::{Node, blocking};
@@ -98,6 +98,11 @@ impl<D: Devices, R: Runner> Node<D, R> {
             return Ok(found.content);
         };
         if !is_left_over(&found.content, found.uuid.as_deref(), &uuid, &found.first) {
+            if device.unzeroed
+                && may_be_a_removed_ones(&found.content, found.uuid.as_deref(), &uuid)
+            {
+                return Err(self.not_told(device, open, &found.content).await?);
+            }
             if found.content != Content::Blank {
                 self.ours_no_more(device, open).await?;
             }
@@ -107,15 +112,37 @@ impl<D: Devices, R: Runner> Node<D, R> {
             return Ok(Content::Blank);
         }
         warn!(volume = device.id, found = ?found.content, "what a cut mkfs left is cleared");
+        self.clear(device, open).await?;
+        Ok(content::look(runner, open, device.is_thin).await?.content)
+    }
+
+    /// The edges of a device are zeroes after it.
+    async fn clear(&self, device: &Device, open: &Open) -> Result<(), Error> {
         let held = open.again()?;
         let cleared = blocking(move || formatting::clear(&held)).await?;
         cleared.map_err(|error| {
             Error::Unavailable(format!(
-                "what a cut mkfs left on volume {} cannot be cleared: {error}",
+                "volume {} cannot be cleared for its file system: {error}",
                 device.id
             ))
-        })?;
-        Ok(content::look(runner, open, device.is_thin).await?.content)
+        })
+    }
+
+    /// What is found may be somebody's, and may be what a removed volume left.
+    async fn not_told(
+        &self,
+        device: &Device,
+        open: &Open,
+        content: &Content,
+    ) -> Result<Error, Error> {
+        let entry = self.journal(device, open, Formatting::entry).await?;
+        Ok(Error::Precondition(format!(
+            "volume {} has {content:?} that may be what a removed volume left: its mkfs was cut off, and its thin pool does not \
+             zero new chunks. It is neither mounted nor written over: where it is of no use, erase it with wipefs; where it \
+             is yours, remove {}",
+            device.id,
+            entry.display()
+        )))
     }
 
     /// Makes a file system on a device that is shown to be blank.
@@ -128,6 +155,9 @@ impl<D: Devices, R: Runner> Node<D, R> {
     ) -> Result<(), Error> {
         let internal = |error: CmdError| Error::Internal(error.to_string());
         let uuid = self.journal(device, open, Formatting::begin).await?;
+        if device.unzeroed {
+            self.clear(device, open).await?;
+        }
         let make = kind
             .make(&how.making, &uuid, &open.name())
             .map_err(internal)?;

@@ -19,6 +19,8 @@ impl Devices for Remote {
             devno: devno(&volume),
             size: volumes::size(volume.size_bytes)?,
             is_thin: item.thin_pool.is_some(),
+            // No list tells whether the pool zeroes.
+            unzeroed: item.thin_pool.is_some(),
             class: item.device_class,
             id: volume.name,
             // No list tells whether it is on a disk that is gone.

@@ -220,3 +220,33 @@ async fn killed_while_formatting() {
     }
     driver.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_does_not_zero_shows_no_removed_volume_where_a_file_system_is_told_by() {
+    make_vg(1, true);
+    run("lvm", &["lvchange", "-q", "--zero", "n", "vg/pool"]);
+    let driver = Driver::start(THIN).await;
+    let mut client = Client::of(&driver).await;
+    let size = 300 * MIB;
+    let id = client.create("removed", "thin", size, block()).await;
+    client.publish(&id, block()).await.unwrap();
+    let fill = format!(
+        "yes JUNKJUNK | dd of={} bs=1M count=64 iflag=fullblock oflag=direct status=none",
+        device(&id)
+    );
+    run("sh", &["-c", &fill]);
+    client.unpublish(&id).await;
+    client.delete(&id).await.unwrap();
+
+    let id = client.create("new", "thin", size, mount("ext4")).await;
+    assert!(is_blank(&device(&id)), "nothing is written to a new volume");
+    assert_usable(&mut client, &id, "ext4").await;
+    let junk = |from: &str| {
+        let count = format!("{from} {} | grep -ac JUNKJUNK || true", device(&id));
+        run("sh", &["-c", &count]).parse::<u64>().unwrap()
+    };
+    let (edge, all) = (junk("head -c 1048576"), junk("cat"));
+    println!("result: of a removed volume {all} lines show, {edge} of them in the first MiB");
+    assert_eq!(edge, 0);
+    driver.stop();
+}

@@ -3,7 +3,7 @@
 use super::{Volume, VolumeError, Volumes, activate, belongs, create, pool, resize, stranded};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
-use crate::lvm::model::Lv;
+use crate::lvm::model::{Lv, Vg};
 use crate::lvm::snapshot::VgView;
 use crate::patience::Patience;
 use crate::pool::conditions;
@@ -15,8 +15,11 @@ pub struct Found {
     pub class: String,
     /// The volume.
     pub volume: Volume,
-    /// Whether its blocks come zeroed from a thin pool.
+    /// Whether it is of a thin pool: what was never written of it reads as zeroes.
     pub is_thin: bool,
+    /// Whether that ends with the first write to a chunk: its pool does not zero new ones, or that cannot be told, so the
+    /// rest of the chunk shows what a removed volume had there.
+    pub unzeroed: bool,
     /// Its device is on a disk that is gone: [`Volumes::activate`] makes it usable when the disk is back.
     pub stranded: bool,
     /// What is wrong with it; `None` while nothing is known to be.
@@ -91,8 +94,15 @@ async fn found(
         stranded: stranded.is_some(),
         sick: sick.or_else(|| stranded.map(|how| how.advice())),
         is_thin: lv.is_thin(),
+        unzeroed: lv.is_thin() && !zeroes(&view.vg, &lv.pool),
         volume,
     })
+}
+
+/// Whether the thin pool of this name is known to zero new chunks.
+fn zeroes(vg: &Vg, pool: &str) -> bool {
+    let facts = vg.pool(pool).and_then(|pool| pool.thin_pool.as_ref());
+    facts.is_some_and(|facts| facts.zero)
 }
 
 /// What is wrong with a volume, from the metadata and device-mapper: its disks, its
