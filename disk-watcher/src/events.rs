@@ -41,12 +41,12 @@ pub enum DiskEvent {
     Resync,
 }
 
-/// An event, and when it was heard: whoever is busy then sees it later.
+/// An event, and when it was heard: it is told once no other came for a moment, and whoever is busy sees it later still.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
     /// The event.
     pub event: DiskEvent,
-    /// When it was heard.
+    /// When it was heard, or the last of those that it stands for.
     pub at: Instant,
 }
 

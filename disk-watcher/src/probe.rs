@@ -133,9 +133,9 @@ const EDGE: u64 = 1 << 20;
 /// Any [`ProbeError`]; then nothing is known, which is not the same as an empty result.
 pub fn scan<R: Read + Seek>(reader: R, geometry: Geometry) -> Result<Findings, ProbeError> {
     let mut disk = disk::Disk::new(reader, geometry)?;
-    let edge = usize::try_from(EDGE.min(geometry.size_bytes)).unwrap_or(0);
-    disk.at(0, edge)?;
-    disk.at(geometry.size_bytes - edge as u64, edge)?;
+    let edge = EDGE.min(geometry.size_bytes);
+    disk.fetch(0, edge)?;
+    disk.fetch(geometry.size_bytes - edge, edge)?;
 
     let mut found = Findings::default();
     let signatures = &mut found.signatures;

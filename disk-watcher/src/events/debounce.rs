@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::DiskEvent;
+use super::{DiskEvent, Heard};
 
 /// A disk is reported when no event came for it for so long,
 const QUIET: Duration = Duration::from_millis(250);
@@ -95,31 +95,36 @@ impl Debounce {
         disks.chain(again).chain(self.resync.map(Span::due)).min()
     }
 
-    /// What is due.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<DiskEvent> {
+    /// What is due, with the moments of the last events behind it: a disk is quiet since then, not since it is told.
+    pub(super) fn take(&mut self, now: Instant) -> Vec<Heard> {
         let mut events = Vec::new();
-        if self.resync.is_some_and(|span| span.due() <= now) {
-            self.resync = None;
+        let mut tell = |event, at| events.push(Heard { event, at });
+        if let Some(span) = self.resync.take_if(|span| span.due() <= now) {
             // The list that follows sees all that came before it.
             self.disks.clear();
-            events.push(DiskEvent::Resync);
+            tell(DiskEvent::Resync, span.last);
         }
         self.disks.retain(|name, waiting| {
-            if waiting.span.due() > now {
+            let Waiting {
+                span,
+                removed,
+                changed,
+            } = *waiting;
+            if span.due() > now {
                 return true;
             }
-            if waiting.removed {
-                events.push(DiskEvent::Removed(name.clone()));
+            if removed {
+                tell(DiskEvent::Removed(name.clone()), span.last);
             }
-            if waiting.changed {
-                events.push(DiskEvent::Changed(name.clone()));
+            if changed {
+                tell(DiskEvent::Changed(name.clone()), span.last);
             }
             false
         });
         self.again.retain(|name, times| {
             if times.last().is_some_and(|at| *at <= now) {
                 times.pop();
-                events.push(DiskEvent::Recheck(name.clone()));
+                tell(DiskEvent::Recheck(name.clone()), now);
             }
             !times.is_empty()
         });
@@ -139,6 +144,11 @@ mod tests {
         DiskEvent::Removed(name.to_owned())
     }
 
+    fn told(debounce: &mut Debounce, now: Instant) -> Vec<DiskEvent> {
+        let told = debounce.take(now).into_iter();
+        told.map(|heard| heard.event).collect()
+    }
+
     fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
     }
@@ -150,9 +160,20 @@ mod tests {
             debounce.note(changed("sda"), Source::Udev, start + ms(at));
         }
         assert_eq!(debounce.due(), Some(start + ms(450)));
-        assert_eq!(debounce.take(start + ms(449)), []);
-        assert_eq!(debounce.take(start + ms(450)), [changed("sda")]);
+        assert_eq!(told(&mut debounce, start + ms(449)), []);
+        assert_eq!(told(&mut debounce, start + ms(450)), [changed("sda")]);
         assert_eq!(debounce.due(), None);
+    }
+
+    #[test]
+    fn a_disk_is_quiet_since_its_last_event_and_not_since_it_is_told() {
+        let (mut debounce, start) = (Debounce::default(), Instant::now());
+        debounce.note(changed("sda"), Source::Udev, start);
+        debounce.note(changed("sda"), Source::Udev, start + ms(100));
+        let told = debounce.take(start + ms(400));
+        let at = start + ms(100);
+        let event = changed("sda");
+        assert_eq!(told, [Heard { event, at }]);
     }
 
     #[test]
@@ -162,7 +183,7 @@ mod tests {
             debounce.note(changed("sda"), Source::Udev, start + ms(at * 100));
         }
         assert_eq!(debounce.due(), Some(start + CAP));
-        assert_eq!(debounce.take(start + CAP), [changed("sda")]);
+        assert_eq!(told(&mut debounce, start + CAP), [changed("sda")]);
     }
 
     #[test]
@@ -173,7 +194,7 @@ mod tests {
         debounce.note(changed("sdb"), Source::Udev, start);
         debounce.note(removed("sdb"), Source::Udev, start);
         assert_eq!(
-            debounce.take(start + CAP),
+            told(&mut debounce, start + CAP),
             [removed("sda"), changed("sda"), removed("sdb")]
         );
     }
@@ -184,7 +205,7 @@ mod tests {
         debounce.note(changed("sda"), Source::KernelFirst, start);
         debounce.note(DiskEvent::Resync, Source::KernelFirst, start);
         debounce.note(changed("sdb"), Source::Udev, start + ms(10));
-        assert_eq!(debounce.take(start + ms(260)), [DiskEvent::Resync]);
+        assert_eq!(told(&mut debounce, start + ms(260)), [DiskEvent::Resync]);
         assert_eq!(debounce.due(), None);
     }
 
@@ -195,18 +216,18 @@ mod tests {
         debounce.note(changed("sdb"), Source::KernelFirst, start);
         debounce.note(changed("sdb"), Source::Udev, start + ms(50));
         assert_eq!(
-            debounce.take(start + ms(300)),
+            told(&mut debounce, start + ms(300)),
             [changed("sda"), changed("sdb")]
         );
         let recheck = DiskEvent::Recheck("sda".to_owned());
         assert_eq!(
-            debounce.take(start + AGAIN[0]),
+            told(&mut debounce, start + AGAIN[0]),
             std::slice::from_ref(&recheck)
         );
-        assert_eq!(debounce.take(start + AGAIN[1]), [recheck]);
+        assert_eq!(told(&mut debounce, start + AGAIN[1]), [recheck]);
         assert_eq!(debounce.due(), None);
         debounce.note(changed("sda"), Source::KernelOnly, start);
-        assert_eq!(debounce.take(start + ms(300)), [changed("sda")]);
+        assert_eq!(told(&mut debounce, start + ms(300)), [changed("sda")]);
         assert_eq!(debounce.due(), None);
     }
 }

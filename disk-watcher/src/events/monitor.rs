@@ -122,9 +122,8 @@ async fn listen(sockets: &Sockets, sender: &mpsc::Sender<Heard>) -> io::Result<(
             guard = from_udev => drain(guard?, Source::Udev, &mut debounce)?,
             () = moment => {}
         }
-        let at = Instant::now();
-        for event in debounce.take(at) {
-            match sender.try_send(Heard { event, at }) {
+        for heard in debounce.take(Instant::now()) {
+            match sender.try_send(heard) {
                 Ok(()) => {}
                 Err(TrySendError::Closed(_)) => return Ok(()),
                 Err(TrySendError::Full(_)) => {

@@ -12,12 +12,13 @@ pub(super) const PAGE: u64 = 4096;
 /// Most input one scan may cause, in bytes.
 pub(super) const BUDGET: u64 = 64 << 20;
 
-/// A disk being scanned. Pages are kept, so probes that look at the same place cost one read.
+/// A disk being scanned. What was read is kept, so probes that look at the same place cost one read.
 #[derive(Debug)]
 pub(super) struct Disk<R> {
     reader: R,
     geometry: Geometry,
-    pages: BTreeMap<u64, Vec<u8>>,
+    /// By their first page; no two have a page in common.
+    runs: BTreeMap<u64, Vec<u8>>,
     input: u64,
 }
 
@@ -29,7 +30,7 @@ impl<R: Read + Seek> Disk<R> {
         Ok(Self {
             reader,
             geometry,
-            pages: BTreeMap::new(),
+            runs: BTreeMap::new(),
             input: 0,
         })
     }
@@ -44,40 +45,63 @@ impl<R: Read + Seek> Disk<R> {
         self.input
     }
 
+    /// Has these bytes read, so that whoever looks at parts of them causes no read; those that do not all lie on the
+    /// disk are left alone.
+    ///
+    /// # Errors
+    /// Any failed or short read, and [`ProbeError::Budget`].
+    pub(super) fn fetch(&mut self, offset: u64, length: u64) -> Result<(), ProbeError> {
+        self.cover(offset, length).map(drop)
+    }
+
     /// `length` bytes at `offset`, or `None` when they do not all lie on the disk.
     ///
     /// # Errors
     /// Any failed or short read, and [`ProbeError::Budget`].
     pub(super) fn at(&mut self, offset: u64, length: usize) -> Result<Option<Vec<u8>>, ProbeError> {
-        let Some(end) = offset
-            .checked_add(length as u64)
-            .filter(|end| *end <= self.size())
-        else {
+        let Some(end) = self.cover(offset, length as u64)? else {
             return Ok(None);
         };
         let mut out = Vec::with_capacity(length);
-        let (first, last) = (offset / PAGE, end.div_ceil(PAGE));
-        let mut page = first;
-        while page < last {
-            if self.pages.contains_key(&page) {
-                page += 1;
-                continue;
-            }
-            let run = (page..last)
-                .take_while(|p| !self.pages.contains_key(p))
-                .count() as u64;
-            self.load(page, run)?;
-            page += run;
-        }
-        for (index, page) in self.pages.range(first..last) {
-            let start = index * PAGE;
-            let from = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
-            let to = usize::try_from(end - start)
-                .unwrap_or(usize::MAX)
-                .min(page.len());
-            out.extend_from_slice(&page[from..to]);
+        while out.len() < length {
+            let at = offset + out.len() as u64;
+            let (page, run) = self.run_of(at / PAGE).ok_or(ProbeError::Short {
+                ended: at,
+                size_bytes: self.size(),
+            })?;
+            let start = page * PAGE;
+            let from = usize::try_from(at - start).unwrap_or(usize::MAX);
+            let to = usize::try_from(end - start).unwrap_or(usize::MAX);
+            out.extend_from_slice(&run[from..to.min(run.len())]);
         }
         Ok(Some(out))
+    }
+
+    /// Reads what is not read yet of these bytes; gives their end, or `None` when they do not all lie on the disk.
+    fn cover(&mut self, offset: u64, length: u64) -> Result<Option<u64>, ProbeError> {
+        let end = offset.checked_add(length);
+        let Some(end) = end.filter(|end| *end <= self.size()) else {
+            return Ok(None);
+        };
+        let (mut page, last) = (offset / PAGE, end.div_ceil(PAGE));
+        while page < last {
+            if let Some((first, run)) = self.run_of(page) {
+                page = first + (run.len() as u64).div_ceil(PAGE);
+                continue;
+            }
+            let next = self.runs.range(page..last).next();
+            let until = next.map_or(last, |(first, _)| *first);
+            self.load(page, until - page)?;
+            page = until;
+        }
+        Ok(Some(end))
+    }
+
+    /// The run that has this page, and its first page.
+    fn run_of(&self, page: u64) -> Option<(u64, &[u8])> {
+        let (first, run) = self.runs.range(..=page).next_back()?;
+        let has = (page - first) * PAGE < run.len() as u64;
+        has.then_some((*first, &run[..]))
     }
 
     /// The same, counted from the end of the disk: the first byte is `back` bytes before the end of the last whole
@@ -105,9 +129,7 @@ impl<R: Read + Seek> Disk<R> {
         let length = usize::try_from(bytes).map_err(|_| ProbeError::Budget { limit: BUDGET })?;
         let mut buffer = vec![0; length];
         read_exactly(&mut self.reader, self.geometry, offset, &mut buffer)?;
-        for (index, chunk) in (page..).zip(buffer.chunks(4096)) {
-            self.pages.insert(index, chunk.to_vec());
-        }
+        self.runs.insert(page, buffer);
         Ok(())
     }
 }
