@@ -9,6 +9,7 @@ mod activate;
 mod booted;
 mod history;
 mod observe;
+mod stopped;
 
 use std::io;
 use std::sync::Arc;
@@ -173,6 +174,7 @@ impl<R: Runner + Clone> Care<R> {
             return Ok(None);
         }
         let lv = lv.clone();
+        self.still(class, &view, &lv).await?;
         let active = self.ask_kernel(&view, &lv).await?;
         Ok(Some(Seen { view, lv, active }))
     }

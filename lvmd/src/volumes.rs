@@ -18,7 +18,7 @@ mod seen;
 mod snapshot;
 mod stale;
 mod state;
-mod stopped;
+pub mod stopped;
 mod stranded;
 mod tagged;
 mod uncounted;

@@ -131,7 +131,9 @@ impl<R: Runner + Clone> Care<R> {
         let tagged = tags == [tag.clone()];
         let armed = pool::mark_is_ours(&seen.lv, active, GATE);
         let waits = self.arming_failed.is_some_and(|at| at.elapsed() < AGAIN);
-        let may = seen.view.frozen.is_empty() && active.status.is_writable();
+        let may = seen.view.frozen.is_empty()
+            && observe::conversion(&seen.view.vg).is_none()
+            && active.status.is_writable();
         if tagged && armed || waits || !may || super::lock_dir_problem().is_some() {
             return false;
         }

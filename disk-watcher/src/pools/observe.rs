@@ -78,7 +78,7 @@ fn spare(vg: &Vg) -> Bytes {
 }
 
 /// A pvmove or a conversion that goes on (lvs(8): `p`, `c`); LVM resizes nothing it touches.
-fn conversion(vg: &Vg) -> Option<String> {
+pub(super) fn conversion(vg: &Vg) -> Option<String> {
     let moving = vg
         .lvs
         .iter()

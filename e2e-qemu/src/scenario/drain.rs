@@ -95,16 +95,20 @@ pub(super) fn leaves(context: &Context, cuts: u32) -> anyhow::Result<()> {
 
     // A kill in the middle of a piece, and nobody asks any more.
     guest.shell("lvm lvremove -qq -y fast/thick")?;
-    let watcher = start(context, &guest, &member.uuid)?;
-    requested(&guest, &watcher, "Moving")?;
-    kill(
-        &guest,
-        "while ! lvm lvs -a --noheadings -o lv_name fast | grep -q pvmove; do :; done",
-    )?;
-    let watcher = start(context, &guest, "")?;
-    await_log(&guest, &watcher, "the disk stays in its group")?;
-    check(&guest, 2)?;
-    stop(&guest)?;
+    for kill_number in 1..=cuts {
+        let member = fullest(&guest)?;
+        let watcher = start(context, &guest, &member.uuid)?;
+        requested(&guest, &watcher, "Moving")?;
+        kill(
+            &guest,
+            "while ! lvm lvs -a --noheadings -o lv_name fast | grep -q pvmove; do :; done",
+        )?;
+        let watcher = start(context, &guest, "")?;
+        let ended = await_log(&guest, &watcher, "the disk stays in its group")
+            .and_then(|()| check(&guest, 2));
+        ended.with_context(|| format!("kill {kill_number}"))?;
+        stop(&guest)?;
+    }
 
     let mut takes = 0.0;
     for cut in 0..=cuts {
@@ -180,7 +184,7 @@ fn stop(guest: &Guest) -> anyhow::Result<()> {
 /// The watcher and its lvm are killed at one moment, after `moment`.
 fn kill(guest: &Guest, moment: &str) -> anyhow::Result<()> {
     guest.shell(format!(
-        "{moment}; pkill -KILL -x 'disk-watcher|lvm'; while pgrep -x lvm; do :; done"
+        "{moment}; pkill -KILL -x 'disk-watcher|lvm'; while pgrep -ax lvm; do sleep 0.1; done"
     ))?;
     Ok(())
 }
@@ -237,7 +241,10 @@ fn wait(
     while !holds()? {
         if watcher.status().is_some() || started.elapsed() > PATIENCE {
             let log = String::from_utf8_lossy(&watcher.stderr()).into_owned();
-            let status = guest.shell("cat /run/status/status.table; lvm lvs -a -o+devices")?;
+            // No lvm: it may be what hangs.
+            let status = guest.shell(
+                "cat /run/status/status.table; dmsetup info -c; dmsetup table; dmsetup table --inactive; ps axf",
+            )?;
             bail!("still not: {what}\n{status}\n{log}");
         }
     }

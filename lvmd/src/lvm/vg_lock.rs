@@ -8,9 +8,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::names;
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -46,6 +49,25 @@ pub fn try_exclusive(dir: &Path, vg: &str) -> io::Result<Option<VgLock>> {
         }
     }
     Ok(None)
+}
+
+/// How often, and how long apart, the lock is tried.
+const TRIES: u32 = 60;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The same of this host's lock directory, waiting three seconds for whoever holds it.
+///
+/// # Errors
+/// When an lvm command holds it longer, or its file cannot be made.
+pub async fn exclusive(vg: &str) -> Result<VgLock, String> {
+    for _ in 0..TRIES {
+        let lock = try_exclusive(Path::new(names::LVM_LOCK_DIR), vg);
+        if let Some(lock) = lock.map_err(|e| e.to_string())? {
+            return Ok(lock);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err("an lvm command holds the lock of the VG".into())
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl<R: Runner + Clone> Volumes<R> {
             };
             if let Some(lv) = view.vg.pool(pool)
                 && self.is_ours(&view.vg.name, wreck)
-                && let Err(why) = stopped::go_on(lane, view, lv).await
+                && let Err(why) = go_on(lane, view, lv).await
             {
                 warn!(vg = %view.vg.name, %pool, %why, "it cannot just go on; LVM is asked");
             }
@@ -181,6 +181,15 @@ impl<R: Runner + Clone> Volumes<R> {
         };
         healed.map_or_else(|error| error, |()| "healed".into())
     }
+}
+
+async fn go_on<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    pool: &Lv,
+) -> Result<(), String> {
+    let held = stale::lock(lane, &view.vg).await?;
+    stopped::go_on(&held, view, pool)
 }
 
 /// Makes a volume active, or removes one that its pool never made.

@@ -7,20 +7,12 @@
 //! volume then has extents that may be another volume's by now. So such a table is dropped
 //! before a command touches its device; what LVM needs it loads again.
 
-use std::path::Path;
-use std::time::Duration;
-
 use super::{VolumeError, open_mapper};
 use crate::cmd::Runner;
 use crate::engine::Lane;
 use crate::lvm::model::Vg;
 use crate::lvm::snapshot::VgView;
 use crate::lvm::vg_lock::{self, VgLock};
-use crate::names;
-
-/// How often, and how long apart, LVM's lock of the VG is tried.
-const TRIES: u32 = 60;
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Drops such a table of the volume, if it has one.
 pub(super) async fn drop_of<R: Runner + Clone>(
@@ -64,12 +56,5 @@ pub(super) async fn lock<R: Runner + Clone>(lane: &Lane<'_, R>, vg: &Vg) -> Resu
     if !lane.engine().tool().command_prefix.is_empty() {
         return Err("lvm-command-prefix is set: whether lvm works there cannot be told".into());
     }
-    for _ in 0..TRIES {
-        let lock = vg_lock::try_exclusive(Path::new(names::LVM_LOCK_DIR), &vg.name);
-        if let Some(lock) = lock.map_err(|e| e.to_string())? {
-            return Ok(lock);
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-    Err("an lvm command holds the lock of the VG".into())
+    vg_lock::exclusive(&vg.name).await
 }

@@ -11,26 +11,24 @@
 //! pool stays as it is: linear or striped segments of the same length, straight on PVs, and
 //! no move under way.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use nix::libc::{major, minor};
 use tracing::info;
 
-use super::stale;
-use crate::cmd::Runner;
 use crate::dm::Control;
-use crate::engine::Lane;
-use crate::lvm::model::Lv;
+use crate::lvm::model::{Lv, Vg};
 use crate::lvm::snapshot::VgView;
+use crate::lvm::vg_lock::VgLock;
 use crate::units::SECTOR;
 
-/// Lets the parts of the pool and the pool itself go on, as far as they are suspended.
-pub(super) async fn go_on<R: Runner + Clone>(
-    lane: &Lane<'_, R>,
-    view: &VgView,
-    pool: &Lv,
-) -> Result<(), String> {
-    let _lock = stale::lock(lane, &view.vg).await?;
+/// Lets the parts of the pool and the pool itself go on, as far as they are suspended, while LVM's lock of the VG is
+/// held, so that no command is at work.
+///
+/// # Errors
+/// When the metadata says anything else of where the pool's data is, or device-mapper refuses.
+pub fn go_on(_held: &VgLock, view: &VgView, pool: &Lv) -> Result<(), String> {
     let control = Control::open().map_err(|e| e.to_string())?;
     if view.vg.is_moving() {
         return Err("extents of the group are being moved".into());
@@ -61,6 +59,31 @@ pub(super) async fn go_on<R: Runner + Clone>(
         }
     }
     Ok(())
+}
+
+/// Those devices of the pool that are suspended now, as a command at work leaves them for a moment, by their names
+/// in LVM.
+///
+/// # Errors
+/// When device-mapper cannot be asked.
+pub fn suspended(vg: &Vg, pool: &Lv) -> io::Result<Vec<String>> {
+    let control = Control::open()?;
+    let parts = ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part));
+    let mut devices = vec![(pool.name.clone(), pool.dm_uuid(vg, "tpool"))];
+    for (name, suffix) in parts {
+        let uuid = vg.hidden(&name).map(|part| part.dm_uuid(vg, suffix));
+        devices.extend(uuid.map(|uuid| (name, uuid)));
+    }
+    let mut found = Vec::new();
+    for (name, uuid) in devices {
+        if control
+            .device(&uuid)?
+            .is_some_and(|device| device.suspended)
+        {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 /// Whether the live table of a part maps what the metadata says, as far as lengths and
