@@ -57,13 +57,14 @@ impl OneNode {
         composed
     }
 
-    /// Waits until its classes have these names.
+    /// Waits until its classes have these names, and it was told of other systems.
     async fn has(&mut self, names: &[&str]) -> Composed {
         eventually(&format!("the classes are {names:?}"), async || {
             let composed = self.compose();
             let classes = composed.config.classes.iter();
             let there: Vec<_> = classes.map(|class| class.name.clone()).collect();
-            (there == names).then_some(composed)
+            let heard = composed.config.owners.unread.is_empty();
+            (there == names && heard).then_some(composed)
         })
         .await
     }
