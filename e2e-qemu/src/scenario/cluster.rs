@@ -11,6 +11,7 @@ mod owned;
 pub(super) mod path;
 pub(super) mod placement;
 pub(super) mod sanity;
+pub(super) mod slips;
 mod theirs;
 pub(super) mod trouble;
 pub(super) mod twins;

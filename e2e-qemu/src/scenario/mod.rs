@@ -156,6 +156,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::full::shows_capacity_0,
         ),
         Scenario::slow(
+            "cluster_destroys_nothing_after_slips_in_a_disk_class_uml",
+            cluster::slips::destroy_nothing,
+        ),
+        Scenario::slow(
             "cluster_upgrades_and_downgrades_the_watcher_in_the_middle_of_its_work_uml",
             cluster::versions::there_and_back,
         ),
