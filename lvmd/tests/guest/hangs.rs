@@ -125,7 +125,9 @@ async fn an_active_volume_is_there_while_its_group_is_locked_and_while_it_is_fro
     drop(file);
     waiting.await.unwrap().unwrap();
 
-    run("dmsetup", &["remove", "second"]);
+    // udev may be looking at it still.
+    run("udevadm", &["settle"]);
+    run("dmsetup", &["remove", "--retry", "second"]);
     eventually("the group is frozen", async || {
         code(daemon.create("w", "a", 8 * MIB).await) == Code::FailedPrecondition
     })
