@@ -135,7 +135,8 @@ async fn kube_scheduler_sends_pods_to_where_there_is_room() {
                 .conditions?
                 .into_iter()
                 .find(|c| c.type_ == "PodScheduled")?;
-            (scheduled.status == "False").then_some(scheduled.message?)
+            // `SchedulerError` until the extender has heard of the nodes (503): tried again.
+            (scheduled.reason? == "Unschedulable").then_some(scheduled.message?)
         })
         .await;
         assert!(words.contains("2 out of VG free space"), "{words}");
