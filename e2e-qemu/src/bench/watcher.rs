@@ -39,7 +39,7 @@ impl Row {
 
 /// Measures, prints the table and writes `target/bench/disk-watcher.json`.
 pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
-    let printed = drive(workspace, ("BASALT_ROUNDS", rounds.to_string()))?;
+    let printed = drive(workspace, &[("BASALT_ROUNDS", &rounds.to_string())])?;
     let rows: Vec<Row> = serde_json::from_str(&printed).context("the measurement is no table")?;
     ensure!(!rows.is_empty(), "nothing was measured");
     let file = workspace.join("target/bench/disk-watcher.json");
@@ -54,21 +54,23 @@ pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
 
 /// Prints what the watcher says in the life of one disk.
 pub(super) fn trace(workspace: &Path) -> anyhow::Result<()> {
-    println!("{}", drive(workspace, ("BASALT_TRACE", "1".to_owned()))?);
+    let variables = [("BASALT_TRACE", "1"), ("LOG", "debug")];
+    println!("{}", drive(workspace, &variables)?);
     Ok(())
 }
 
-/// Runs what measures in a guest, with this variable set; gives what it printed.
-fn drive(workspace: &Path, variable: (&str, String)) -> anyhow::Result<String> {
+/// Runs what measures in a guest, with these variables set; gives what it printed.
+fn drive(workspace: &Path, variables: &[(&str, &str)]) -> anyhow::Result<String> {
     let driver = build(workspace)?;
     e2e_qemu::prepare(workspace, Backend::Uml)?;
     let spec = Spec::uml().name("bench").memory_mib(1536).limit(LIMIT);
     let spec = spec.disk(Disk::new(64 << 20));
     let guest = Guest::boot(spec.workspace(workspace))?;
     let command = Command::new(driver.display().to_string())
-        .env(variable.0, variable.1)
         .cwd(workspace)
         .timeout(LIMIT);
+    let set = |command: Command, (name, value): &(&str, &str)| command.env(*name, *value);
+    let command = variables.iter().fold(command, set);
     let step = Step::start("measuring how fast the disk watcher answers");
     let printed = guest.check(command)?;
     step.done();
