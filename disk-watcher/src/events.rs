@@ -48,6 +48,9 @@ pub struct Heard {
     pub event: DiskEvent,
     /// When it was heard, or the last of those that it stands for.
     pub at: Instant,
+    /// Since when the disk has been quiet: when the kernel last told of it. What udevd says later of the same event
+    /// (it has the same number) ends no quiet.
+    pub quiet_since: Instant,
 }
 
 /// A subscription. Dropping it ends the thread behind it.

@@ -139,7 +139,7 @@ impl<R: Runner + Clone> Watcher<R> {
             DiskEvent::Recheck(_) => {}
         }
         if let Some(quiet) = &mut self.quiet {
-            quiet.note(&heard.event, heard.at);
+            quiet.note(&heard.event, heard.quiet_since);
         }
     }
 

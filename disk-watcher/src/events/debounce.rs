@@ -29,12 +29,15 @@ pub(super) enum Source {
 pub(super) struct Debounce {
     disks: BTreeMap<String, Waiting>,
     again: BTreeMap<String, Vec<Instant>>,
+    /// The number of the last event of each disk, and when the kernel told it.
+    told: BTreeMap<String, (u64, Instant)>,
     resync: Option<Span>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     span: Span,
+    quiet_since: Instant,
     removed: bool,
     changed: bool,
 }
@@ -52,34 +55,55 @@ impl Span {
 }
 
 impl Debounce {
-    /// Takes an event.
-    pub(super) fn note(&mut self, event: DiskEvent, source: Source, now: Instant) {
+    /// Events were lost: a list is to follow, and what was told before it no longer matters.
+    pub(super) fn resync(&mut self, now: Instant) {
+        self.disks.clear();
+        self.again.clear();
+        self.told.clear();
         let span = Span {
             first: now,
             last: now,
         };
+        self.resync.get_or_insert(span).last = now;
+    }
+
+    /// Takes an event of a disk with its number (`SEQNUM`, which the kernel counts up and udevd repeats).
+    pub(super) fn note(&mut self, event: DiskEvent, source: Source, number: u64, now: Instant) {
         let (name, removed) = match event {
-            DiskEvent::Resync => {
-                self.disks.clear();
-                self.again.clear();
-                self.resync.get_or_insert(span).last = now;
-                return;
-            }
+            DiskEvent::Resync => return self.resync(now),
             DiskEvent::Recheck(_) => return,
             DiskEvent::Changed(name) => (name, false),
             DiskEvent::Removed(name) => (name, true),
+        };
+        let told = self.told.get(&name).filter(|(last, _)| number <= *last);
+        let quiet_since = match told {
+            Some((_, at)) if source == Source::Udev => *at,
+            _ if removed => {
+                self.told.remove(&name);
+                now
+            }
+            _ => {
+                self.told.insert(name.clone(), (number, now));
+                now
+            }
         };
         self.again.remove(&name);
         if source == Source::KernelFirst && !removed {
             let times = AGAIN.iter().rev().map(|delay| now + *delay).collect();
             self.again.insert(name.clone(), times);
         }
+        let span = Span {
+            first: now,
+            last: now,
+        };
         let waiting = self.disks.entry(name).or_insert(Waiting {
             span,
+            quiet_since,
             removed: false,
             changed: false,
         });
         waiting.span.last = now;
+        waiting.quiet_since = waiting.quiet_since.max(quiet_since);
         // Gone and back again is two events: it may be another disk.
         waiting.removed |= removed;
         waiting.changed = !removed;
@@ -95,18 +119,25 @@ impl Debounce {
         disks.chain(again).chain(self.resync.map(Span::due)).min()
     }
 
-    /// What is due, with the moments of the last events behind it: a disk is quiet since then, not since it is told.
+    /// What is due, with the moments of the last events behind it.
     pub(super) fn take(&mut self, now: Instant) -> Vec<Heard> {
         let mut events = Vec::new();
-        let mut tell = |event, at| events.push(Heard { event, at });
+        let mut tell = |event, at, quiet_since| {
+            events.push(Heard {
+                event,
+                at,
+                quiet_since,
+            });
+        };
         if let Some(span) = self.resync.take_if(|span| span.due() <= now) {
             // The list that follows sees all that came before it.
             self.disks.clear();
-            tell(DiskEvent::Resync, span.last);
+            tell(DiskEvent::Resync, span.last, span.last);
         }
         self.disks.retain(|name, waiting| {
             let Waiting {
                 span,
+                quiet_since,
                 removed,
                 changed,
             } = *waiting;
@@ -114,17 +145,17 @@ impl Debounce {
                 return true;
             }
             if removed {
-                tell(DiskEvent::Removed(name.clone()), span.last);
+                tell(DiskEvent::Removed(name.clone()), span.last, quiet_since);
             }
             if changed {
-                tell(DiskEvent::Changed(name.clone()), span.last);
+                tell(DiskEvent::Changed(name.clone()), span.last, quiet_since);
             }
             false
         });
         self.again.retain(|name, times| {
             if times.last().is_some_and(|at| *at <= now) {
                 times.pop();
-                tell(DiskEvent::Recheck(name.clone()), now);
+                tell(DiskEvent::Recheck(name.clone()), now, now);
             }
             !times.is_empty()
         });
@@ -157,7 +188,7 @@ mod tests {
     fn a_burst_is_one_event_when_it_is_over() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
         for at in [0, 100, 200] {
-            debounce.note(changed("sda"), Source::Udev, start + ms(at));
+            debounce.note(changed("sda"), Source::Udev, at, start + ms(at));
         }
         assert_eq!(debounce.due(), Some(start + ms(450)));
         assert_eq!(told(&mut debounce, start + ms(449)), []);
@@ -166,21 +197,33 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_quiet_since_its_last_event_and_not_since_it_is_told() {
+    fn a_disk_is_quiet_since_the_kernel_last_told_of_it_and_not_since_udevd_answered() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
-        debounce.note(changed("sda"), Source::Udev, start);
-        debounce.note(changed("sda"), Source::Udev, start + ms(100));
-        let told = debounce.take(start + ms(400));
-        let at = start + ms(100);
-        let event = changed("sda");
-        assert_eq!(told, [Heard { event, at }]);
+        let mut heard = |from, number, noted, taken| {
+            let (noted, taken) = (start + ms(noted), start + ms(taken));
+            debounce.note(changed("sda"), from, number, noted);
+            let told = debounce.take(taken);
+            told.into_iter()
+                .map(|heard| {
+                    assert_eq!((&heard.event, heard.at), (&changed("sda"), noted));
+                    heard.quiet_since - start
+                })
+                .next()
+        };
+        assert_eq!(heard(Source::KernelFirst, 7, 0, 0), None);
+        assert_eq!(heard(Source::KernelFirst, 8, 100, 400), Some(ms(100)));
+        assert_eq!(heard(Source::Udev, 7, 900, 900), None);
+        assert_eq!(heard(Source::Udev, 8, 1000, 1300), Some(ms(100)));
+        // The kernel's event was lost.
+        assert_eq!(heard(Source::Udev, 9, 2000, 2300), Some(ms(2000)));
+        assert_eq!(heard(Source::KernelFirst, 10, 3000, 3300), Some(ms(3000)));
     }
 
     #[test]
     fn a_disk_that_never_rests_is_reported_all_the_same() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
         for at in 0..25 {
-            debounce.note(changed("sda"), Source::Udev, start + ms(at * 100));
+            debounce.note(changed("sda"), Source::Udev, at, start + ms(at * 100));
         }
         assert_eq!(debounce.due(), Some(start + CAP));
         assert_eq!(told(&mut debounce, start + CAP), [changed("sda")]);
@@ -189,10 +232,10 @@ mod tests {
     #[test]
     fn gone_and_back_is_told_as_both_and_back_and_gone_as_gone() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
-        debounce.note(removed("sda"), Source::Udev, start);
-        debounce.note(changed("sda"), Source::Udev, start);
-        debounce.note(changed("sdb"), Source::Udev, start);
-        debounce.note(removed("sdb"), Source::Udev, start);
+        debounce.note(removed("sda"), Source::Udev, 1, start);
+        debounce.note(changed("sda"), Source::Udev, 2, start);
+        debounce.note(changed("sdb"), Source::Udev, 3, start);
+        debounce.note(removed("sdb"), Source::Udev, 4, start);
         assert_eq!(
             told(&mut debounce, start + CAP),
             [removed("sda"), changed("sda"), removed("sdb")]
@@ -202,9 +245,9 @@ mod tests {
     #[test]
     fn a_resync_swallows_what_the_list_will_show() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
-        debounce.note(changed("sda"), Source::KernelFirst, start);
-        debounce.note(DiskEvent::Resync, Source::KernelFirst, start);
-        debounce.note(changed("sdb"), Source::Udev, start + ms(10));
+        debounce.note(changed("sda"), Source::KernelFirst, 5, start);
+        debounce.resync(start);
+        debounce.note(changed("sdb"), Source::Udev, 6, start + ms(10));
         assert_eq!(told(&mut debounce, start + ms(260)), [DiskEvent::Resync]);
         assert_eq!(debounce.due(), None);
     }
@@ -212,9 +255,9 @@ mod tests {
     #[test]
     fn a_kernel_event_that_udevd_does_not_answer_is_repeated_twice() {
         let (mut debounce, start) = (Debounce::default(), Instant::now());
-        debounce.note(changed("sda"), Source::KernelFirst, start);
-        debounce.note(changed("sdb"), Source::KernelFirst, start);
-        debounce.note(changed("sdb"), Source::Udev, start + ms(50));
+        debounce.note(changed("sda"), Source::KernelFirst, 7, start);
+        debounce.note(changed("sdb"), Source::KernelFirst, 8, start);
+        debounce.note(changed("sdb"), Source::Udev, 9, start + ms(50));
         assert_eq!(
             told(&mut debounce, start + ms(300)),
             [changed("sda"), changed("sdb")]
@@ -226,7 +269,7 @@ mod tests {
         );
         assert_eq!(told(&mut debounce, start + AGAIN[1]), [recheck]);
         assert_eq!(debounce.due(), None);
-        debounce.note(changed("sda"), Source::KernelOnly, start);
+        debounce.note(changed("sda"), Source::KernelOnly, 10, start);
         assert_eq!(told(&mut debounce, start + ms(300)), [changed("sda")]);
         assert_eq!(debounce.due(), None);
     }

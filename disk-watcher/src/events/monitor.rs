@@ -93,9 +93,11 @@ async fn listen(sockets: &Sockets, sender: &mpsc::Sender<Heard>) -> io::Result<(
         Some(_) => Source::KernelFirst,
         None => Source::KernelOnly,
     };
+    let now = Instant::now();
     let first = Heard {
         event: DiskEvent::Resync,
-        at: Instant::now(),
+        at: now,
+        quiet_since: now,
     };
     if sender.send(first).await.is_err() {
         return Ok(());
@@ -128,7 +130,7 @@ async fn listen(sockets: &Sockets, sender: &mpsc::Sender<Heard>) -> io::Result<(
                 Err(TrySendError::Closed(_)) => return Ok(()),
                 Err(TrySendError::Full(_)) => {
                     warn!("events are not taken in time; the next one is a list");
-                    debounce.note(DiskEvent::Resync, kernel, Instant::now());
+                    debounce.resync(Instant::now());
                     break;
                 }
             }
@@ -148,9 +150,10 @@ fn drain(
         // libudev returns no device for "empty" and for "overrun"; errno tells them apart.
         Errno::clear();
         if let Some(event) = socket.iter().next() {
+            let number = event.sequence_number();
             if let Some(event) = translate(&event) {
-                debug!(?source, ?event, "uevent");
-                debounce.note(event, source, Instant::now());
+                debug!(?source, ?event, number, "uevent");
+                debounce.note(event, source, number, Instant::now());
             }
             continue;
         }
@@ -159,7 +162,7 @@ fn drain(
             Errno::EAGAIN => break,
             errno => {
                 warn!(?source, %errno, "uevents were lost; a list follows");
-                debounce.note(DiskEvent::Resync, source, Instant::now());
+                debounce.resync(Instant::now());
                 faults += 1;
                 if faults > MAX_FAULTS {
                     return Err(errno.into());
