@@ -78,23 +78,21 @@ impl Watcher {
             .open(dir.join("log"))
             .unwrap();
         let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
-        const METRICS: &str = "--metrics-bind-address";
-        let metrics = [METRICS, "0"].into_iter();
-        let metrics = metrics.filter(|_| !flags.contains(&METRICS));
+        let (journal, status) = (path("journal"), path("status"));
+        let usual = [
+            ["--config", config.to_str().unwrap()],
+            ["--journal", &journal],
+            ["--status-dir", &status],
+            ["--metrics-bind-address", "0"],
+        ];
+        let usual = usual.into_iter().filter(|[flag, _]| !flags.contains(flag));
         // What an earlier one said is not taken for what this one says.
         let _ = std::fs::remove_dir_all(dir.join("status"));
         let argv = [starter, &[env!("CARGO_BIN_EXE_disk-watcher"), "run"]].concat();
         #[expect(clippy::disallowed_methods, reason = "the door of the guest tests")]
         let child = std::process::Command::new(argv[0])
             .args(&argv[1..])
-            .args([
-                "--config",
-                config.to_str().unwrap(),
-                "--journal",
-                &path("journal"),
-            ])
-            .args(["--status-dir", &path("status")])
-            .args(metrics)
+            .args(usual.flatten())
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::status::status;
 use crate::harness::{Watcher, output, run, stages, wait_for};
 use crate::pools::stage::{Stage, extensions};
@@ -102,6 +104,74 @@ fn a_pool_grows_while_the_file_or_the_journal_is_bad_and_when_another_watcher_ta
     });
     grows(&stage, &volume, &mut written, "by the second one");
     second.terminate();
+}
+
+/// A /run with no byte left, while it lives; the watcher's status is in it.
+struct FullRun;
+
+impl FullRun {
+    const STATUS: &str = "/run/watcher-of-a-test";
+
+    fn fill() -> Self {
+        let full = Self;
+        let used = run("df", &["-k", "--output=used", "/run"]);
+        let used = used.lines().last().unwrap().trim().to_owned();
+        run("mount", &["-o", &format!("remount,size={used}k"), "/run"]);
+        // What is left of the last page.
+        let filler = format!("of={}/filler", Self::STATUS);
+        let dd = output("dd", &["if=/dev/zero", &filler, "bs=4k"]);
+        assert!(!dd.status.success(), "it is full");
+        full
+    }
+}
+
+impl Drop for FullRun {
+    fn drop(&mut self) {
+        output("mount", &["-o", "remount,size=50%", "/run"]);
+        output("rm", &["-f", &format!("{}/filler", Self::STATUS)]);
+    }
+}
+
+#[test]
+fn a_pool_grows_and_its_status_is_answered_while_run_is_full() {
+    let pool = "size: 20%, metadata: {size: 4Mi}, chunkSize: 64Ki, autoExtend: {data: {horizon: 1s, minStep: 32Mi}}";
+    let mut stage = Stage::new(pool);
+    assert_eq!(run("findmnt", &["-n", "-o", "FSTYPE", "/run"]), "tmpfs");
+    let volume = stage.volume("v", "600m");
+    stage.terminate();
+    stage.start_with(&["--status-dir", FullRun::STATUS]);
+    let status = Path::new(FullRun::STATUS).join("status.json");
+    let program = env!("CARGO_BIN_EXE_disk-watcher");
+    // Of the running watcher, through its socket.
+    let shown = || {
+        let asked = output(
+            program,
+            &["status", "-o", "json", "--status-dir", FullRun::STATUS],
+        );
+        let answer: Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
+        answer["pools"][0].clone()
+    };
+    let grown = |pool: &Value| extensions(pool, "Data").len();
+    let dir = stage.dir.path();
+    wait_for(dir, "it is active", || shown()["state"] == "Active");
+    let full = FullRun::fill();
+    let size = shown()["size"].as_u64().unwrap() >> 20;
+    writer::write(&volume, 0, size * 75 / 100).expect("no write fails");
+    wait_for(dir, "it grew", || grown(&shown()) > 0);
+    wait_for(dir, "it says that its file is old", || {
+        stage.log().contains("the status cannot be kept")
+    });
+    println!(
+        "\nresult: /run is full: it grew to {}, and status says so",
+        shown()["size"]
+    );
+    drop(full);
+    wait_for(dir, "the file is new again", || {
+        let text = std::fs::read(&status).unwrap_or_default();
+        let kept: Value = serde_json::from_slice(&text).unwrap_or_default();
+        grown(&kept["pools"][0]) > 0
+    });
+    assert!(!stage.log().contains("panicked"), "{}", stage.log());
 }
 
 #[test]
