@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 use crate::capability::{Access, Capability};
+use crate::condition::condition;
 use crate::error::{self, Error};
 use crate::locks::Locks;
 use crate::parameters::Parameters;
@@ -31,15 +32,16 @@ use crate::proto::{
     DeleteVolumeRequest, DeleteVolumeResponse, GetCapacityRequest, GetCapacityResponse,
     GetSnapshotRequest, GetSnapshotResponse, ListSnapshotsRequest, ListSnapshotsResponse,
     ListVolumesRequest, ListVolumesResponse, ValidateVolumeCapabilitiesRequest,
-    ValidateVolumeCapabilitiesResponse, controller_get_volume_response, list_snapshots_response,
-    list_volumes_response, validate_volume_capabilities_response,
+    ValidateVolumeCapabilitiesResponse, VolumeCondition, controller_get_volume_response,
+    list_snapshots_response, list_volumes_response, validate_volume_capabilities_response,
 };
 use crate::size::{Minimums, Range};
 use crate::store::{Held, Kind, Listing, Store};
 use crate::topology;
 use messages::{signed, snapshot, volume};
 
-/// What is offered. Attaching is not: a local volume is on its node already.
+/// What is offered, beside the condition of volumes where the store can tell it. Attaching is not: a local volume is on
+/// its node already.
 const OFFERED: [rpc::Type; 10] = [
     rpc::Type::CreateDeleteVolume,
     rpc::Type::CreateDeleteSnapshot,
@@ -112,6 +114,14 @@ impl<S: Store> Controller<S> {
     async fn everything(&self) -> Result<Vec<Held>, Error> {
         let Listing { held, unseen } = self.store.all().await?;
         unseen.map_or(Ok(held), |why| Err(Error::Unavailable(why)))
+    }
+
+    /// How a volume is; `None` where the store cannot tell.
+    async fn condition(&self, held: &Held, tells: bool) -> Option<VolumeCondition> {
+        match tells {
+            true => Some(condition(self.store.wrong(held).await)),
+            false => None,
+        }
     }
 
     async fn require(&self, kind: Kind, id: &str) -> Result<Held, Error> {
@@ -301,12 +311,20 @@ impl<S: Store> Service for Controller<S> {
         let mut held = self.everything().await?;
         held.retain(|held| held.kind == Kind::Volume);
         let page = list::page(held, request.max_entries, &request.starting_token)?;
-        let entry = |held: &Held| list_volumes_response::Entry {
-            volume: Some(volume(held, Default::default())),
-            status: None,
-        };
+        let tells = self.store.tells_what_is_wrong().await;
+        let mut entries = Vec::with_capacity(page.entries.len());
+        for held in &page.entries {
+            let condition = self.condition(held, tells).await;
+            entries.push(list_volumes_response::Entry {
+                volume: Some(volume(held, Default::default())),
+                status: condition.map(|condition| list_volumes_response::VolumeStatus {
+                    volume_condition: Some(condition),
+                    ..Default::default()
+                }),
+            });
+        }
         Ok(Response::new(ListVolumesResponse {
-            entries: page.entries.iter().map(entry).collect(),
+            entries,
             next_token: page.next,
         }))
     }
@@ -359,9 +377,13 @@ impl<S: Store> Service for Controller<S> {
         let ControllerGetVolumeRequest { volume_id } = request.into_inner();
         id("volume_id", &volume_id)?;
         let held = self.require(Kind::Volume, &volume_id).await?;
+        let tells = self.store.tells_what_is_wrong().await;
         Ok(Response::new(ControllerGetVolumeResponse {
             volume: Some(volume(&held, Default::default())),
-            status: Some(controller_get_volume_response::VolumeStatus::default()),
+            status: Some(controller_get_volume_response::VolumeStatus {
+                volume_condition: self.condition(&held, tells).await,
+                ..Default::default()
+            }),
         }))
     }
 
@@ -376,13 +398,16 @@ impl<S: Store> Service for Controller<S> {
         &self,
         _: Request<ControllerGetCapabilitiesRequest>,
     ) -> Result<Response<ControllerGetCapabilitiesResponse>, Status> {
-        let offered = OFFERED.map(|offered| ControllerServiceCapability {
+        let tells = self.store.tells_what_is_wrong().await;
+        let condition = tells.then_some(rpc::Type::VolumeCondition);
+        let offered = OFFERED.into_iter().chain(condition);
+        let offered = offered.map(|offered| ControllerServiceCapability {
             r#type: Some(Type::Rpc(Rpc {
                 r#type: offered.into(),
             })),
         });
         Ok(Response::new(ControllerGetCapabilitiesResponse {
-            capabilities: offered.into(),
+            capabilities: offered.collect(),
         }))
     }
 

@@ -14,6 +14,7 @@
 
 pub mod args;
 pub mod capability;
+mod condition;
 pub mod controller;
 pub mod deadline;
 pub mod error;

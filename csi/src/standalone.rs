@@ -161,6 +161,17 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
         }
     }
 
+    async fn tells_what_is_wrong(&self) -> bool {
+        true
+    }
+
+    async fn wrong(&self, held: &Held) -> Option<String> {
+        match self.volumes.find(&held.id).await {
+            Ok(found) => found.and_then(|found| found.sick),
+            Err(error) => Some(format!("it cannot be told: {error}")),
+        }
+    }
+
     async fn grow(&self, held: &Held, size: Bytes) -> Result<Bytes, Error> {
         Ok(self
             .volumes

@@ -167,6 +167,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// It is still there, or that cannot be told.
     fn delete(&self, held: &Held) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Whether [`Store::wrong`] can tell.
+    fn tells_what_is_wrong(&self) -> impl Future<Output = bool> + Send;
+
+    /// What is wrong with a volume, or why that cannot be told; `None` while nothing is known to be.
+    fn wrong(&self, held: &Held) -> impl Future<Output = Option<String>> + Send;
+
     /// Grows it to at least `size` bytes and gives its real size.
     ///
     /// # Errors

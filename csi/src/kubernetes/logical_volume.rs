@@ -57,6 +57,9 @@ pub struct LogicalVolumeSpec {
     pub access_type: String,
 }
 
+/// The condition that says whether something is wrong with the volume. It is not there while nothing ever was.
+pub(super) const HEALTHY: &str = "Healthy";
+
 /// What the node says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -147,6 +150,15 @@ impl LogicalVolume {
     pub fn failure(&self) -> Option<(Code, String)> {
         let status = self.status.as_ref().filter(|status| status.code != 0)?;
         Some((Code::from(status.code), status.message.clone()))
+    }
+
+    /// What its node says is wrong with its volume, or why it cannot tell.
+    pub fn wrong(&self) -> Option<&str> {
+        let conditions = &self.status.as_ref()?.conditions;
+        let healthy = conditions
+            .iter()
+            .find(|condition| condition.type_ == HEALTHY)?;
+        (healthy.status != "True").then_some(healthy.message.as_str())
     }
 
     /// Whether it is a snapshot.
@@ -284,6 +296,32 @@ mod tests {
         assert_eq!(read.current_size(), Some(Bytes(1 << 30)));
         assert!(read.has_finalizer() && !read.is_snapshot() && !read.is_given_up());
         assert_eq!(serde_json::to_value(read).unwrap(), theirs);
+    }
+
+    #[test]
+    fn a_volume_is_well_until_its_node_says_otherwise_or_cannot_tell() {
+        let wrong = |healthy: Option<&str>| {
+            let said = |kind: &str, status: &str| {
+                json!({"type": kind, "status": status, "reason": "R", "message": format!("{kind} is {status}"),
+                    "lastTransitionTime": "1970-01-01T00:00:00Z"})
+            };
+            // What is still to be done about its size is nothing wrong with it.
+            let ready = Some(said("Ready", "False"));
+            let healthy = healthy.map(|status| said("Healthy", status));
+            let conditions: Vec<Value> = ready.into_iter().chain(healthy).collect();
+            let object: LogicalVolume = serde_json::from_value(json!({
+                "apiVersion": "topolvm.io/v1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
+                "spec": {"name": "pvc-1", "nodeName": "n1", "size": "1Gi"},
+                "status": {"volumeID": "u1", "conditions": conditions},
+            }))
+            .unwrap();
+            object.wrong().map(str::to_owned)
+        };
+        assert_eq!(wrong(None), None, "nothing was ever wrong");
+        assert_eq!(wrong(Some("True")), None);
+        for status in ["False", "Unknown"] {
+            assert_eq!(wrong(Some(status)), Some(format!("Healthy is {status}")));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A name is looked up in the API server itself, so that two controllers never make one
 //! volume twice; for waiting there is a watch, and nothing polls.
 
+mod condition;
 mod held;
 mod only;
 
@@ -107,7 +108,8 @@ impl KubeStore {
         }
     }
 
-    /// Deletes an object whose volume could not be made, unless it changed since.
+    /// Deletes an object whose volume could not be made, unless it changed since, and waits until it is gone: the
+    /// name is free then, and whoever asks for another node is not told to wait for this one.
     async fn take_back(&self, object: &LogicalVolume) -> Result<(), Error> {
         let name = object.name_any();
         info!(volume = name, "taken back: its node could not make it");
@@ -119,9 +121,27 @@ impl KubeStore {
             ..DeleteParams::default()
         };
         match self.api.delete(&name, &params).await {
-            Ok(_) => Ok(()),
+            Ok(_) => self.gone(&name, object.uid()).await,
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until the object of that name and uid is gone, and with it its volume.
+    async fn gone(&self, name: &str, uid: Option<String>) -> Result<(), Error> {
+        let key = ObjectRef::new(name);
+        let gone = self.volumes.until(self.limit, |store| {
+            let object = store.get(&key).filter(|object| object.uid() == uid);
+            object.is_none().then_some(())
+        });
+        gone.await.map_err(|ended| self.not_yet(ended, &key))?;
+        // The watch may never have told of it.
+        let there = self.api.get_opt(name).await?;
+        match there.filter(|object| object.uid() == uid) {
+            None => Ok(()),
+            Some(_) => Err(Error::Unavailable(format!(
+                "LogicalVolume {name} is not gone yet"
+            ))),
         }
     }
 
@@ -342,24 +362,17 @@ impl Store for KubeStore {
                 held.id
             )));
         }
-        let key = ObjectRef::new(&name);
-        let gone = self.volumes.until(self.limit, |store| {
-            let object = store.get(&key).filter(|object| object.uid() == uid);
-            object.is_none().then_some(())
-        });
-        gone.await.map_err(|ended| self.not_yet(ended, &key))?;
-        // The watch may never have told of it.
-        match self
-            .api
-            .get_opt(&name)
-            .await?
-            .filter(|object| object.uid() == uid)
-        {
-            None => Ok(()),
-            Some(_) => Err(Error::Unavailable(format!(
-                "LogicalVolume {name} is not gone yet"
-            ))),
-        }
+        self.gone(&name, uid).await
+    }
+
+    async fn tells_what_is_wrong(&self) -> bool {
+        condition::are_kept(&self.api.clone().into_client()).await
+    }
+
+    async fn wrong(&self, held: &Held) -> Option<String> {
+        let key = ObjectRef::new(&object_name(&held.name));
+        let object = self.volumes.store().get(&key)?;
+        object.wrong().map(str::to_owned)
     }
 
     async fn grow(&self, held: &Held, size: Bytes) -> Result<Bytes, Error> {

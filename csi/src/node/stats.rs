@@ -8,11 +8,10 @@ use nix::sys::statvfs::{Statvfs, statvfs};
 
 use super::device::{Device, Devices, Devno, block_devno};
 use super::{Node, id, mounts, path};
+use crate::condition::condition;
 use crate::error::Error;
 use crate::proto::volume_usage::Unit;
-use crate::proto::{
-    NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse, VolumeCondition, VolumeUsage,
-};
+use crate::proto::{NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse, VolumeUsage};
 
 /// What is at a path.
 enum At {
@@ -104,14 +103,9 @@ fn look(at: &PathBuf) -> io::Result<At> {
 }
 
 fn answer(usage: Vec<VolumeUsage>, sick: Option<String>) -> NodeGetVolumeStatsResponse {
-    // Upstream's words for a volume that is well.
-    let well = || "volume is healthy and operating normally".to_owned();
     NodeGetVolumeStatsResponse {
         usage,
-        volume_condition: Some(VolumeCondition {
-            abnormal: sick.is_some(),
-            message: sick.unwrap_or_else(well),
-        }),
+        volume_condition: Some(condition(sick)),
     }
 }
 

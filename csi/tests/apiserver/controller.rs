@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use csi::controller::Controller;
 use csi::kubernetes::store::KubeStore;
 use csi::proto::controller_server::Controller as Service;
+use csi::proto::controller_service_capability::{Type, rpc};
 use csi::proto::volume_capability::{AccessType, BlockVolume};
 use csi::proto::{
-    CapacityRange, ControllerExpandVolumeRequest, CreateSnapshotRequest, CreateVolumeRequest,
-    DeleteSnapshotRequest, DeleteVolumeRequest, GetCapacityRequest, ListSnapshotsRequest, Volume,
-    VolumeCapability,
+    CapacityRange, ControllerExpandVolumeRequest, ControllerGetVolumeRequest,
+    ControllerServiceCapability, CreateSnapshotRequest, CreateVolumeRequest, DeleteSnapshotRequest,
+    DeleteVolumeRequest, GetCapacityRequest, ListSnapshotsRequest, Volume, VolumeCapability,
+    VolumeCondition,
 };
 use csi::size::Minimums;
 use csi::topology;
@@ -78,6 +80,27 @@ impl Driver {
             .controller_expand_volume(Request::new(request))
             .await?;
         Ok(grown.into_inner().capacity_bytes)
+    }
+
+    /// The condition of the only volume, which both calls give alike.
+    async fn condition(&self, id: &str) -> Option<VolumeCondition> {
+        loop {
+            let listed = self.controller.list_volumes(ask()).await.unwrap();
+            let [entry] = &listed.into_inner().entries[..] else {
+                panic!("there is one volume");
+            };
+            let listed = entry.status.clone();
+            let listed = listed.and_then(|status| status.volume_condition);
+            let request = ControllerGetVolumeRequest {
+                volume_id: id.to_owned(),
+            };
+            let got = self.controller.controller_get_volume(Request::new(request));
+            let got = got.await.unwrap().into_inner().status.unwrap();
+            // It may change between the two.
+            if listed == got.volume_condition {
+                return listed;
+            }
+        }
     }
 
     async fn delete(&self, id: &str) -> Result<(), Status> {
@@ -191,22 +214,47 @@ async fn a_volume_is_made_grown_copied_and_deleted_without_polling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_volume_is_told_where_the_crd_keeps_it() {
+    for crd in [Crd::Ours, Crd::Upstreams] {
+        let keeps = matches!(crd, Crd::Ours);
+        let server = Server::start(crd).await;
+        let (driver, node) = (Driver::start(&server), Running::start(&server.client, "n1"));
+        let volume = driver.create("pvc-1", "n1", GIB).await.unwrap();
+        let offered = driver.controller.controller_get_capabilities(ask());
+        let offered = offered.await.unwrap().into_inner().capabilities;
+        let condition: i32 = rpc::Type::VolumeCondition.into();
+        let has = |offered: &ControllerServiceCapability| matches!(&offered.r#type, Some(Type::Rpc(rpc)) if rpc.r#type == condition);
+        assert_eq!(offered.iter().any(has), keeps, "{crd:?}");
+        if !keeps {
+            assert_eq!(driver.condition(&volume.volume_id).await, None);
+            continue;
+        }
+        for wrong in [None, Some("a PV is missing"), None] {
+            node.memory.set_wrong(wrong);
+            let said = eventually("the condition follows", async || {
+                let said = driver.condition(&volume.volume_id).await.unwrap();
+                (said.abnormal == wrong.is_some()).then_some(said)
+            })
+            .await;
+            assert!(wrong.is_none_or(|wrong| said.message == wrong), "{said:?}");
+        }
+    }
+}
+
+/// A request that asks for nothing in particular.
+fn ask<T: Default>() -> Request<T> {
+    Request::new(T::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_node_cannot_make_is_taken_back_with_its_reason() {
     let server = Server::start(Crd::Ours).await;
     let (driver, node) = (Driver::start(&server), Running::start(&server.client, "n1"));
     let full = driver.create("pvc-1", "n1", 11 * GIB).await.unwrap_err();
     assert_eq!(full.code(), Code::ResourceExhausted, "{full}");
-    eventually("the object is gone", async || {
-        server
-            .volumes()
-            .get_opt("pvc-1")
-            .await
-            .unwrap()
-            .is_none()
-            .then_some(())
-    })
-    .await;
-    // The scheduler asks for another node then.
+    // The answer says that nothing is under way: the scheduler asks for another node, and finds the name free.
+    let left = server.volumes().get_opt("pvc-1").await.unwrap();
+    assert!(left.is_none(), "{left:?}");
     let _other = Running::start(&server.client, "n2");
     driver.create("pvc-1", "n2", GIB).await.unwrap();
     assert_eq!(node.memory.names(), Vec::<String>::new());

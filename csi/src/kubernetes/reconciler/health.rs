@@ -15,10 +15,8 @@ use tracing::warn;
 use super::status::with;
 use super::{MANAGER, Reconciler};
 use crate::kubernetes::local::Local;
-use crate::kubernetes::logical_volume::LogicalVolume;
+use crate::kubernetes::logical_volume::{HEALTHY, LogicalVolume};
 
-/// The condition. It is not there while nothing was ever wrong.
-const HEALTHY: &str = "Healthy";
 /// What a look at a volume came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Health {
