@@ -155,6 +155,16 @@ pub fn pvmove_left(there: &[PathBuf], abort: bool) -> LvmCall {
     }
 }
 
+/// Removes the LV that a pvmove left behind, if it is of error segments alone.
+pub fn remove_rest(class: &DiskClass, there: &[PathBuf], name: &str) -> LvmCall {
+    let lv = format!("{}/{name}", class.volume_group.name);
+    let args = ["lvremove", "-y", "-S", "segtype=error", &lv];
+    LvmCall {
+        devices: there.to_vec(),
+        args: args.map(str::to_owned).to_vec(),
+    }
+}
+
 /// Takes the empty PV on `disk` out of the class's group.
 pub fn vgreduce(class: &DiskClass, there: &[PathBuf], disk: &Path) -> LvmCall {
     let (group, disk) = (&class.volume_group.name, disk.to_string_lossy());

@@ -35,6 +35,8 @@ pub struct Around {
     pub room: u64,
     /// Whether a pvmove is under way or was left behind.
     pub moving: bool,
+    /// The empty LV that a pvmove left which was cut off after its move.
+    pub rest: Option<String>,
 }
 
 /// The next step.
@@ -130,6 +132,13 @@ pub fn is_left_behind(mode: Mode, leaving: Option<Leaving>, group: &Around) -> b
         && group.frozen.is_empty()
 }
 
+/// The empty LV that a pvmove of ours left, to be removed: no pvmove of LVM's does, and with it each
+/// reading of the group asks lvm.
+pub fn rest(leaving: Option<Leaving>, group: &Around) -> Option<&str> {
+    let may = leaving.is_some() && !group.moving && group.frozen.is_empty();
+    group.rest.as_deref().filter(|_| may)
+}
+
 /// Decides for a disk that a person says is gone for good, or is there and has lost its label, as one that was wiped. Nothing
 /// is written to any disk: the claim is withdrawn once no group counts on the disk. `bearer` names a disk that tells of the
 /// group of the claim, `unseen` one that may: it is not there, or was not read.
@@ -200,6 +209,11 @@ fn inside(asked: bool, leaving: Option<Leaving>, group: &Around, used: u64) -> N
         )
     } else if used > 0 {
         return Next::Move;
+    } else if let Some(rest) = &group.rest {
+        // Where it is in use, a device still maps what was moved, and it may lead to the disk.
+        format!(
+            "the empty LV {rest} that a pvmove left is removed first; lvremove says why if that stays so"
+        )
     } else {
         return Next::Reduce;
     };
@@ -272,6 +286,7 @@ mod tests {
             staying: 1,
             room: 3,
             moving: false,
+            rest: None,
         }
     }
 
@@ -348,6 +363,38 @@ mod tests {
             next(Asked::No, REDUCING, &world(|g| g.used = Some(0))),
             Next::Return
         );
+    }
+
+    #[test]
+    fn what_a_pvmove_of_ours_left_is_removed_once_none_is_under_way_and_before_the_disk_goes() {
+        let left = |change: fn(&mut Around)| {
+            let mut group = Around {
+                rest: Some("pvmove0".into()),
+                ..around()
+            };
+            change(&mut group);
+            group
+        };
+        assert_eq!(rest(DRAINING, &left(|_| ())), Some("pvmove0"));
+        assert_eq!(rest(None, &left(|_| ())), None, "somebody else's");
+        assert_eq!(rest(DRAINING, &left(|g| g.moving = true)), None);
+        assert_eq!(
+            rest(DRAINING, &left(|g| g.frozen.push("VGPartial".into()))),
+            None
+        );
+        assert_eq!(rest(DRAINING, &around()), None);
+        // Afterwards nobody would look for it any more.
+        let world = |used| {
+            world(|g| {
+                g.used = Some(used);
+                g.rest = Some("pvmove0".into());
+            })
+        };
+        assert_eq!(next(Asked::Yes, DRAINING, &world(3)), Next::Move);
+        for leaving in [DRAINING, REDUCING] {
+            let answer = next(Asked::Yes, leaving, &world(0));
+            assert!(matches!(answer, Next::Wait(why) if why.contains("pvmove0")));
+        }
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub async fn around<R: Runner + Clone>(
             .map(|pv| pv.extent_count.saturating_sub(pv.used_extents))
             .sum(),
         moving: vg.is_moving(),
+        rest: (vg.lvs.iter().find(|lv| lv.is_rest_of_move())).map(|lv| lv.name.clone()),
     };
     let to = others().map(|pv| PathBuf::from(&pv.device)).collect();
     Ok(Some((around, view.devices.clone(), to)))

@@ -190,6 +190,7 @@ fn a_disk_that_was_leaving_goes_on_leaving() {
                 staying: 1,
                 room: 3,
                 moving: false,
+                rest: None,
             }),
             found: Found::Orphan,
         };

@@ -143,6 +143,12 @@ impl<R: Runner + Clone> Watcher<R> {
             Some(true) => self.end_piece(uuid, extent, used).await,
             None => {}
         }
+        if let Some((group, devices, _)) = &seen
+            && let Some(rest) = removal::rest(claim.leaving, group)
+            && self.remove_rest(class, claim, rest, devices).await?
+        {
+            return Ok(Some(Step::Done));
+        }
         let journal = self.journal.as_ref().ok_or("the journal vanished")?;
         let world = World {
             found: match found(claim, judged, journal, None, &self.whole) {

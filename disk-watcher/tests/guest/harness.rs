@@ -306,9 +306,9 @@ pub(crate) fn no_force(dir: &Path) {
             "{line}"
         );
         let makes_volume = words.contains(&"lvcreate");
-        // One volume by its UUID: what is left of our own pool.
-        let is_leftover =
-            words.contains(&"lvremove") && words.iter().any(|word| word.starts_with("lv_uuid="));
+        // One volume by its UUID: what is left of our own pool. Or one without an extent: what a pvmove left.
+        let selects = |word: &&str| word.starts_with("lv_uuid=") || *word == "segtype=error";
+        let is_leftover = words.contains(&"lvremove") && words.iter().any(selects);
         assert!(
             makes_volume || is_leftover || !words.iter().any(|w| ["-y", "--yes"].contains(w)),
             "{line}"

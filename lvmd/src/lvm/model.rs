@@ -196,6 +196,14 @@ impl Lv {
         self.attr.kind() == 'p'
     }
 
+    /// What a pvmove leaves that was cut off after its move: an LV of a name that only LVM gives, of error segments
+    /// alone (lvm2 `lib/metadata/lv_manip.c`, `replace_lv_with_error_segment`). No extent is its.
+    pub fn is_rest_of_move(&self) -> bool {
+        let number = self.name.strip_prefix("pvmove").unwrap_or_default();
+        let is_named = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        is_named && self.segtype == "error" && !self.is_move()
+    }
+
     /// What its user sees as its size: a thick snapshot shows its origin's.
     pub fn visible_size(&self) -> Bytes {
         if self.is_thick_snapshot() {

@@ -8,7 +8,7 @@ use lvmd::cmd::Runner;
 use tracing::{info, warn};
 
 use super::{Watcher, found, give_up};
-use crate::apply::leave;
+use crate::apply::{self, leave};
 use crate::commands;
 use crate::config::{Config, DiskClass, DiskRemovalRequest};
 use crate::journal::{Claim, Journal};
@@ -65,6 +65,34 @@ impl<R: Runner + Clone> Watcher<R> {
         let cmd = self.node.tool().call(vg, &call.devices, &call.args);
         self.begin_piece(claim, used, cmd.map_err(|e| node::chain(&e))?);
         Ok(())
+    }
+
+    /// Removes the empty LV that a pvmove left which was cut off after its move. Says whether it is gone; else everything
+    /// goes on beside it, and it is tried again.
+    pub(super) async fn remove_rest(
+        &mut self,
+        class: &DiskClass,
+        claim: &Claim,
+        rest: &str,
+        devices: &[PathBuf],
+    ) -> Result<bool, String> {
+        let key = format!("{}/{rest}", claim.volume_group);
+        let begun = Instant::now();
+        if self.refusals.waits(&key, begun).is_some() {
+            return Ok(false);
+        }
+        let call = commands::remove_rest(class, devices, rest);
+        let said = apply::run(&self.node, class, &call).await;
+        let journal = self.journal.as_ref().ok_or("the journal vanished")?;
+        let after = leave::around(&self.node, journal, claim, |_| true).await?;
+        if after.is_some_and(|(group, ..)| group.rest.as_deref() == Some(rest)) {
+            let why = said.err().map(|e| e.to_string()).unwrap_or_default();
+            warn!(lv = %key, %why, "what a pvmove left is not removed");
+            self.refusals.refused(key, begun, Instant::now(), &why);
+            return Ok(false);
+        }
+        info!(lv = %key, "what a pvmove left that was cut off is removed");
+        Ok(true)
     }
 
     /// Forgets disks that a person says are gone for good, whose classes are not there any more: nothing else is done for
