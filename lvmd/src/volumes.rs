@@ -20,6 +20,7 @@ mod stale;
 mod state;
 pub mod stopped;
 mod stranded;
+pub mod stray_move;
 mod tagged;
 mod uncounted;
 mod unfinished;

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use lvmd::cmd::{Cmd, Runner};
 use lvmd::lvm::devices::read_label;
+use lvmd::lvm::vg_lock;
+use lvmd::volumes::stray_move;
 use tracing::info;
 
 use super::wreck::erase_label;
@@ -59,6 +61,41 @@ pub async fn around<R: Runner + Clone>(
     };
     let to = others().map(|pv| PathBuf::from(&pv.device)).collect();
     Ok(Some((around, view.devices.clone(), to)))
+}
+
+/// Removes devices that pvmoves left which were killed ([`stray_move`]): beside one no pvmove would begin, or what it maps
+/// could not be removed.
+///
+/// # Errors
+/// When that cannot be told or done.
+pub async fn clear_strays<R: Runner + Clone>(
+    node: &NodeReader<R>,
+    group: &str,
+) -> Result<(), String> {
+    let groups = [group.to_owned()];
+    let what = format!("what pvmoves left of {group}");
+    let snapshot = node.snapshot(&groups).await?;
+    let Some(vg) = snapshot.vg(group).map(|view| view.vg.clone()) else {
+        return Ok(());
+    };
+    let found = node.patience().ask(&what, move || stray_move::find(&vg));
+    let found = found.await.map_err(|e| e.to_string())?;
+    if found.map_err(|e| e.to_string())?.is_empty() {
+        return Ok(());
+    }
+    let held = vg_lock::exclusive(group).await?;
+    node.forget().await;
+    let snapshot = node.snapshot(&groups).await?;
+    let Some(vg) = snapshot.vg(group).map(|view| view.vg.clone()) else {
+        return Ok(());
+    };
+    let remove = move || stray_move::remove(&held, &vg);
+    let removed = node.patience().ask(&what, remove).await;
+    let removed = removed.map_err(|e| e.to_string())?;
+    for device in removed.map_err(|e| e.to_string())? {
+        info!(%group, %device, "a device that a killed pvmove left is removed");
+    }
+    Ok(())
 }
 
 /// The pvmove of the next piece of at most `most` extents, as a command; `None` when nothing

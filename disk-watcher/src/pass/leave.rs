@@ -223,6 +223,9 @@ impl<R: Runner + Clone> Watcher<R> {
                     leave::record(journal, claim, total).map_err(|e| node::chain(&e))?;
                     return Ok(Some(Step::Done));
                 }
+                if let Err(why) = leave::clear_strays(&self.node, &claim.volume_group).await {
+                    warn!(group = %claim.volume_group, %why, "what a pvmove left is not removed");
+                }
                 let most = self.moves.size(uuid, extent);
                 let disk = disk.ok_or_else(gone)?;
                 let cmd = leave::piece(&self.node, class, &devices, &disk, &to, most)

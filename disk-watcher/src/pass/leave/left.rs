@@ -81,6 +81,10 @@ impl<R: Runner + Clone> Watcher<R> {
         if self.refusals.waits(&key, begun).is_some() {
             return Ok(false);
         }
+        // LVM removes nothing that another device maps.
+        if let Err(why) = leave::clear_strays(&self.node, &claim.volume_group).await {
+            warn!(lv = %key, %why, "what maps it is not removed");
+        }
         let call = commands::remove_rest(class, devices, rest);
         let said = apply::run(&self.node, class, &call).await;
         let journal = self.journal.as_ref().ok_or("the journal vanished")?;

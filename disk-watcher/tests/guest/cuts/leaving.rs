@@ -10,7 +10,7 @@ use crate::harness::{
     wait_for,
 };
 
-/// The PVs of the group with the devices they are on.
+/// The PVs of the group with the devices they are on, that with the most on it first.
 fn members() -> Vec<(String, String)> {
     let text = run(
         "lvm",
@@ -21,6 +21,8 @@ fn members() -> Vec<(String, String)> {
             "pv_uuid,pv_name",
             "-S",
             "vg_name=fast",
+            "--sort",
+            "-pv_used",
         ],
     );
     let pairs = text.lines().map(|line| {
@@ -38,16 +40,16 @@ fn request(uuid: &str) -> String {
     )
 }
 
-/// Two disks in a group, of which the second leaves; `verb` is cut off before its `n`-th write. Gives whether it was.
+/// Two disks in a group, of which one leaves; `verb` is cut off before its `n`-th write. Gives whether it was.
 fn leaves(knife: &Knife, dir: &Path, verb: &str, n: u32) -> bool {
     // All of it fits on one disk.
     let class = two_disks().replace("size: 60%", "size: 20%");
     let watcher = Watcher::with(dir, &class, &["--node-name", "n1"]);
     wait_for(dir, "both are Ready", || stages(dir) == ["Ready", "Ready"]);
     watcher.terminate();
-    let disk = &disks()[1];
     let all = members();
-    let (uuid, _) = all.iter().find(|(_, device)| device == disk).unwrap();
+    // What is to move is on the first.
+    let (uuid, disk) = &all[usize::from(verb != "pvmove")];
     knife.arm(verb, n, &disks()[..2]);
     let asked = format!("{class}{}", request(uuid));
     let watcher = Watcher::with(dir, &asked, &["--node-name", "n1"]);
@@ -57,6 +59,12 @@ fn leaves(knife: &Knife, dir: &Path, verb: &str, n: u32) -> bool {
     });
     watcher.terminate();
     assert_eq!(members().len(), 1, "one disk stays");
+    let volumes = run(
+        "lvm",
+        &["lvs", "-a", "--noheadings", "-o", "lv_name", "fast"],
+    );
+    let log = std::fs::read_to_string(dir.join("log")).unwrap();
+    assert!(!volumes.contains("pvmove"), "{volumes}\n{log}");
     let label = output("lvm", &["pvs", "--noheadings", "-o", "pv_uuid", disk]);
     assert!(!label.status.success(), "{disk} has its label no more");
     whole(dir);
@@ -87,6 +95,12 @@ fn leaves_cut_at_each_write(verb: &str) {
 #[ignore = "long: every write of vgreduce"]
 fn a_leaving_is_cut_before_each_write_of_vgreduce() {
     leaves_cut_at_each_write("vgreduce");
+}
+
+#[test]
+#[ignore = "long: every write of pvmove"]
+fn a_leaving_is_cut_before_each_write_of_pvmove() {
+    leaves_cut_at_each_write("pvmove");
 }
 
 #[test]
