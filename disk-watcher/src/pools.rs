@@ -175,15 +175,20 @@ impl<R: Runner + Clone> Care<R> {
         }
         let lv = lv.clone();
         self.still(class, &view, &lv).await?;
-        let active = self.ask_kernel(&view, &lv).await?;
+        let uuids = pool::uuids(&view.vg, &lv);
+        let look = move || pool::look(&dm::Control::open()?, &uuids);
+        let active = self.ask_kernel(&view, &lv, look).await?;
         Ok(Some(Seen { view, lv, active }))
     }
 
-    async fn ask_kernel(&self, view: &VgView, lv: &Lv) -> Result<Option<Active>, String> {
+    /// Asks device-mapper something of a pool, not for ever.
+    async fn ask_kernel<T: Send + 'static>(
+        &self,
+        view: &VgView,
+        lv: &Lv,
+        ask: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, String> {
         let what = format!("thin pool {}/{}", view.vg.name, lv.name);
-        let uuids = pool::uuids(&view.vg, lv);
-        let ask =
-            move || -> io::Result<Option<Active>> { pool::look(&dm::Control::open()?, &uuids) };
         let answer = self.node.patience().ask(&what, ask).await;
         answer
             .map_err(|e| e.to_string())?

@@ -36,7 +36,9 @@ impl<R: Runner + Clone> Care<R> {
     ) -> Result<(), String> {
         let begun = Instant::now();
         let parts = loop {
-            let parts = self.suspended(view, pool).await?;
+            let (vg, lv) = (view.vg.clone(), pool.clone());
+            let look = move || stopped::suspended(&vg, &lv);
+            let parts = self.ask_kernel(view, pool, look).await?;
             if parts.is_empty() {
                 return Ok(());
             }
@@ -62,15 +64,5 @@ impl<R: Runner + Clone> Care<R> {
         went.map_err(|e| e.to_string()).flatten().map_err(stays)?;
         warn!(class = %class.name, %parts, "a command was cut off and left it suspended; it goes on");
         Ok(())
-    }
-
-    async fn suspended(&self, view: &VgView, pool: &Lv) -> Result<Vec<String>, String> {
-        let what = format!("thin pool {}/{}", view.vg.name, pool.name);
-        let (vg, pool) = (view.vg.clone(), pool.clone());
-        let ask = move || stopped::suspended(&vg, &pool);
-        let answer = self.node.patience().ask(&what, ask).await;
-        answer
-            .map_err(|e| e.to_string())?
-            .map_err(|e| e.to_string())
     }
 }

@@ -33,13 +33,10 @@ pub fn go_on(_held: &VgLock, view: &VgView, pool: &Lv) -> Result<(), String> {
     if view.vg.is_moving() {
         return Err("extents of the group are being moved".into());
     }
-    let parts = ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part));
     let mut uuids = Vec::new();
-    for (name, suffix) in parts {
-        let part = view
-            .vg
-            .hidden(&name)
-            .ok_or(format!("{name} is not there"))?;
+    for (name, suffix) in parts(pool) {
+        let part = view.vg.hidden(&name);
+        let part = part.ok_or(format!("{name} is not there"))?;
         is_as_noted(&control, view, part, suffix)?;
         uuids.push(part.dm_uuid(&view.vg, suffix));
     }
@@ -68,9 +65,8 @@ pub fn go_on(_held: &VgLock, view: &VgView, pool: &Lv) -> Result<(), String> {
 /// When device-mapper cannot be asked.
 pub fn suspended(vg: &Vg, pool: &Lv) -> io::Result<Vec<String>> {
     let control = Control::open()?;
-    let parts = ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part));
     let mut devices = vec![(pool.name.clone(), pool.dm_uuid(vg, "tpool"))];
-    for (name, suffix) in parts {
+    for (name, suffix) in parts(pool) {
         let uuid = vg.hidden(&name).map(|part| part.dm_uuid(vg, suffix));
         devices.extend(uuid.map(|uuid| (name, uuid)));
     }
@@ -84,6 +80,11 @@ pub fn suspended(vg: &Vg, pool: &Lv) -> io::Result<Vec<String>> {
         }
     }
     Ok(found)
+}
+
+/// The parts of a pool: their names in LVM, and what their device-mapper UUIDs end with.
+fn parts(pool: &Lv) -> [(String, &'static str); 2] {
+    ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part))
 }
 
 /// Whether the live table of a part maps what the metadata says, as far as lengths and
