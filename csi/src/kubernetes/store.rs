@@ -44,6 +44,7 @@ pub struct KubeStore {
     volumes: Cache<LogicalVolume>,
     nodes: Cache<PartialObjectMeta<Node>>,
     limit: Duration,
+    conditions: condition::Kept,
 }
 
 impl KubeStore {
@@ -56,6 +57,7 @@ impl KubeStore {
             nodes: Cache::follow(watcher(nodes, Config::default()), tasks, stop),
             api,
             limit: LIMIT,
+            conditions: condition::Kept::default(),
         }
     }
 
@@ -366,7 +368,9 @@ impl Store for KubeStore {
     }
 
     async fn tells_what_is_wrong(&self) -> bool {
-        condition::are_kept(&self.api.clone().into_client()).await
+        self.conditions
+            .are_kept(&self.api.clone().into_client())
+            .await
     }
 
     async fn wrong(&self, held: &Held) -> Option<String> {

@@ -1,29 +1,51 @@
 //! Whether LogicalVolumes keep the condition in which a node says what is wrong with a volume.
 
+use std::time::{Duration, Instant};
+
 use kube::Client;
 use kube::api::GetParams;
 use kube::core::Request;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tracing::warn;
 
 /// What the API server tells of the types of LogicalVolume's group (OpenAPI 3).
 const TYPES: &str = "/openapi/v3/apis/topolvm.io";
 
-/// Whether LogicalVolumes keep conditions; those of upstream's CRD do not.
-pub(super) async fn are_kept(client: &Client) -> bool {
-    let types = async {
-        let ask = Request::new(TYPES).get("v1", &GetParams::default());
-        client
-            .request::<Value>(ask.map_err(kube::Error::BuildRequest)?)
-            .await
-    };
-    match types.await {
-        Ok(types) => have_conditions(&types),
-        Err(error) => {
-            warn!(%error, "whether LogicalVolumes have conditions cannot be told");
-            false
+/// How long its answer is good: the CRD changes only when somebody moves to upstream or back.
+const FRESH: Duration = Duration::from_mins(1);
+
+/// Whether LogicalVolumes keep conditions (those of upstream's CRD do not), asked once in a while.
+#[derive(Debug, Default)]
+pub(super) struct Kept(Mutex<Option<(Instant, bool)>>);
+
+impl Kept {
+    /// What it was last known to be where the API server does not answer, and `false` where it never did.
+    pub(super) async fn are_kept(&self, client: &Client) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((at, kept)) = *last
+            && at.elapsed() < FRESH
+        {
+            return kept;
+        }
+        match types(client).await {
+            Ok(types) => {
+                let kept = have_conditions(&types);
+                *last = Some((Instant::now(), kept));
+                kept
+            }
+            Err(error) => {
+                warn!(%error, "whether LogicalVolumes have conditions cannot be told");
+                last.is_some_and(|(_, kept)| kept)
+            }
         }
     }
+}
+
+async fn types(client: &Client) -> kube::Result<Value> {
+    let ask = Request::new(TYPES).get("v1", &GetParams::default());
+    let ask = ask.map_err(kube::Error::BuildRequest)?;
+    client.request(ask).await
 }
 
 fn have_conditions(types: &Value) -> bool {
