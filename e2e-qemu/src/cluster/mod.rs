@@ -219,6 +219,30 @@ impl Cluster {
         Ok(())
     }
 
+    /// The objects that `chart` makes of these values as the release `name`.
+    ///
+    /// # Errors
+    /// helm refuses it.
+    pub fn helm_template(
+        &self,
+        chart: &Path,
+        name: &str,
+        namespace: &str,
+        values: &Value,
+    ) -> Result<Vec<Value>> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        file.write_all(values.to_string().as_bytes())?;
+        let mut helm = host::command(self.binaries.path("helm"));
+        // Helm's own idea of a cluster is older than what the charts ask for.
+        helm.args(["template", name, "--namespace", namespace])
+            .args(["--kube-version=1.35.0", "--values"])
+            .arg(file.path())
+            .arg(chart);
+        let text = String::from_utf8(host::capture(&mut helm)?)?;
+        let all: Vec<Option<Value>> = serde_saphyr::from_multiple(&text)?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
     /// Waits until each of these, such as `daemonset/topolvm-node`, runs as it is written.
     ///
     /// # Errors

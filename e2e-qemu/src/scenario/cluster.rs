@@ -17,6 +17,7 @@ pub(super) mod trouble;
 pub(super) mod twins;
 pub(super) mod versions;
 pub(super) mod volumes;
+pub(super) mod wire;
 mod workloads;
 
 use std::time::Duration;

@@ -187,6 +187,10 @@ pub fn all() -> Vec<Scenario> {
             "cluster_migrates_from_topolvm_and_back_under_load_uml",
             |c| cluster::migration::there_and_back(c, 5),
         ),
+        Scenario::slow(
+            "cluster_works_with_half_of_it_topolvms_uml",
+            cluster::wire::each_with_the_other,
+        ),
         Scenario::short("sockets_are_forwarded_uml", |c| sockets::forward(c, Uml)),
         Scenario::slow("sockets_are_forwarded_qemu", |c| sockets::forward(c, Qemu)),
         Scenario::short("onboarding_survives_power_cuts_uml", |c| {
