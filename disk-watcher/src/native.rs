@@ -143,7 +143,8 @@ mod tests {
     use super::*;
     use crate::facts::fixture::Tree;
 
-    fn disk() -> DiskFacts {
+    /// `/dev/sda`, with a link by its id.
+    pub(super) fn disk() -> DiskFacts {
         let mut tree = Tree::new();
         tree.sata("sda", "8:0", "A1");
         tree.links("sda", &["/dev/disk/by-id/ata-X_A1"]);

@@ -109,14 +109,7 @@ fn matches(pattern: &str, texts: impl IntoIterator<Item = String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::fixture::Tree;
-
-    fn disk() -> DiskFacts {
-        let mut tree = Tree::new();
-        tree.sata("sda", "8:0", "A1");
-        tree.links("sda", &["/dev/disk/by-id/ata-X_A1"]);
-        tree.disk("sda")
-    }
+    use crate::native::tests::disk;
 
     fn of(what: What) -> ObjectClaims {
         let object = "CephCluster rook/a".to_owned();
