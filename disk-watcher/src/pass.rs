@@ -32,6 +32,7 @@ use crate::content::{self, Reading, Readings, WholeReads};
 use crate::events::{DiskEvent, Quiet};
 use crate::facts::{DiskFacts, Root};
 use crate::journal::{Claim, Files, Held, Journal, Slots, Stage};
+use crate::native::ObjectClaims;
 use crate::node::{self, HOSTS_ROOT, Node, NodeReader};
 use crate::partition::Wanted;
 use crate::rules::{self, ClassUsage, Consent, Evidence, Judgement, Verdict};
@@ -329,16 +330,17 @@ impl<R: Runner + Clone> Watcher<R> {
             }
             looked.push(seen);
         }
+        let owners = config.owners.clone().on(Path::new(HOSTS_ROOT));
         // Twice: how many disks a class has at hand is known only after the first time.
         let everything = u32::MAX;
-        let first = self.judge(config, &node, &looked, &|_| everything);
+        let first = self.judge(config, &node, &owners, &looked, &|_| everything);
         let mut candidates: HashMap<String, u32> = HashMap::new();
         for judgement in &first {
             if let Verdict::Cleared { class } = &judgement.verdict {
                 *candidates.entry(class.clone()).or_default() += 1;
             }
         }
-        let judgements = self.judge(config, &node, &looked, &|class| {
+        let judgements = self.judge(config, &node, &owners, &looked, &|class| {
             candidates.get(class).copied().unwrap_or(0)
         });
         let owner = self.journal.as_ref().map(Journal::owner);
@@ -364,6 +366,7 @@ impl<R: Runner + Clone> Watcher<R> {
         &self,
         config: &Config,
         node: &Node,
+        owners: &ObjectClaims,
         looked_at: &[content::Looked],
         candidates: &dyn Fn(&str) -> u32,
     ) -> Vec<Judgement> {
@@ -378,7 +381,6 @@ impl<R: Runner + Clone> Watcher<R> {
         let now = Instant::now();
         let checks = node.preflight.iter();
         let problems: Vec<String> = checks.filter_map(|check| check.problem.clone()).collect();
-        let owners = config.owners.clone().on(Path::new(HOSTS_ROOT));
         let owner_of = |disk| node.native.owner_of(disk).or_else(|| owners.owner_of(disk));
         node.disks
             .iter()
