@@ -116,6 +116,12 @@ fn found(release: &Release, values: &Value, marks: &BTreeMap<Path, String>) -> [
     objects.map(|objects| places(&objects.0, marks))
 }
 
+/// Fails with what differs and does not stand in the table.
+fn all_is_said(unsaid: BTreeSet<String>) {
+    let lines: Vec<_> = unsaid.into_iter().collect();
+    assert!(lines.is_empty(), "not in the table:\n{}", lines.join("\n"));
+}
+
 #[test]
 fn each_value_is_found_again_where_topolvms_chart_puts_it_or_the_docs_say_otherwise() {
     let table = Table::read();
@@ -170,12 +176,7 @@ fn each_value_is_found_again_where_topolvms_chart_puts_it_or_the_docs_say_otherw
             }
         }
     }
-    let unsaid: Vec<_> = unsaid.into_iter().collect();
-    assert!(
-        unsaid.is_empty(),
-        "not in the table:\n{}",
-        unsaid.join("\n")
-    );
+    all_is_said(unsaid);
 }
 
 /// Which objects another value changes, of the kinds that have a name in both charts.
@@ -216,12 +217,7 @@ fn each_switch_and_choice_changes_what_it_changes_in_topolvms_chart_or_the_docs_
             }
         }
     }
-    let unsaid: Vec<_> = unsaid.into_iter().collect();
-    assert!(
-        unsaid.is_empty(),
-        "not in the table:\n{}",
-        unsaid.join("\n")
-    );
+    all_is_said(unsaid);
 }
 
 #[test]
