@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
@@ -102,6 +103,20 @@ impl Foreign {
     }
 }
 
+/// Leaves of an object its name and what is read of it.
+fn trim(owner: &Owner, object: &mut Object) {
+    let ObjectMeta {
+        name, namespace, ..
+    } = std::mem::take(&mut object.metadata);
+    object.metadata = ObjectMeta {
+        name,
+        namespace,
+        ..ObjectMeta::default()
+    };
+    object.types = None;
+    owner.trim(&mut object.data);
+}
+
 /// With its namespace.
 fn name(object: &Object) -> String {
     let namespace = object.namespace().map(|namespace| namespace + "/");
@@ -135,7 +150,7 @@ impl Following {
             Ok(Ok(None)) => State::Absent,
             Ok(Ok(Some(resource))) => match &*lock(state) {
                 State::Followed { seen, .. } if seen.resource == resource => return,
-                _ => self.begin(resource),
+                _ => self.begin(owner, resource),
             },
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
                 self.metrics.broke_off(&owner.name());
@@ -186,7 +201,7 @@ impl Following {
         Ok(None)
     }
 
-    fn begin(&self, resource: ApiResource) -> State {
+    fn begin(&self, owner: &Owner, resource: ApiResource) -> State {
         let stop = self.stop.child_token();
         let follower = Follower {
             client: &self.client,
@@ -194,7 +209,46 @@ impl Following {
             metrics: &self.metrics,
             stop: &stop,
         };
-        let seen = Box::new(follower.kind(resource, false, ""));
+        let owner = *owner;
+        let seen = follower.others(resource, move |object| trim(&owner, object));
+        let seen = Box::new(seen);
         State::Followed { seen, stop }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(text: &str) -> Object {
+        let mut object = serde_json::from_str(text).unwrap();
+        trim(&OWNERS[0], &mut object);
+        object
+    }
+
+    #[test]
+    fn of_others_objects_the_name_what_claims_a_disk_and_why_they_cannot_be_read_is_kept() {
+        let volume = r#"{"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv", "uid": "1",
+            "labels": {"a": "b"}, "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "2"}]},
+            "spec": {"local": {"path": "/dev/sdb"}, "claimRef": {"name": "data"}}, "status": {"phase": "Bound"}}"#;
+        let volume = object(volume);
+        assert_eq!(name(&volume), "pv");
+        let named = ObjectMeta {
+            name: Some("pv".to_owned()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(volume.metadata, named);
+        assert_eq!(
+            volume.data,
+            json!({"spec": {"local": {"path": "/dev/sdb"}}})
+        );
+
+        let (open, close) = ("[".repeat(5000), "]".repeat(5000));
+        let deep = object(&format!(
+            r#"{{"metadata": {{"name": "deep", "namespace": "a"}}, "spec": {open}{close}}}"#
+        ));
+        assert_eq!(name(&deep), "a/deep");
+        assert!(deep.unreadable.is_some(), "{deep:?}");
     }
 }

@@ -22,22 +22,71 @@ pub struct Owner {
     pub group: &'static str,
     /// Its name.
     pub kind: &'static str,
+    /// All that is read of it, as JSON pointers. Without the first it claims nothing.
+    fields: &'static [&'static str],
 }
 
 /// All that are looked at.
 pub const OWNERS: [Owner; 7] = [
-    Owner::new("", "PersistentVolume"),
-    Owner::new("ceph.rook.io", "CephCluster"),
-    Owner::new("openebs.io", "BlockDevice"),
-    Owner::new("openebs.io", "DiskPool"),
-    Owner::new("piraeus.io", "LinstorSatelliteConfiguration"),
-    Owner::new("piraeus.io", "LinstorSatellite"),
-    Owner::new("longhorn.io", "Node"),
+    Owner::new(
+        "",
+        "PersistentVolume",
+        &["/spec/local/path", "/spec/nodeAffinity/required"],
+    ),
+    Owner::new(
+        "ceph.rook.io",
+        "CephCluster",
+        &["/spec/storage", "/spec/placement"],
+    ),
+    Owner::new(
+        "openebs.io",
+        "BlockDevice",
+        &[
+            "/status/claimState",
+            "/spec/nodeAttributes/nodeName",
+            "/spec/path",
+            "/spec/devlinks",
+        ],
+    ),
+    Owner::new("openebs.io", "DiskPool", &["/spec/disks", "/spec/node"]),
+    Owner::new(
+        "piraeus.io",
+        "LinstorSatelliteConfiguration",
+        &[
+            "/spec/storagePools",
+            "/spec/nodeSelector",
+            "/spec/nodeAffinity",
+        ],
+    ),
+    Owner::new("piraeus.io", "LinstorSatellite", &["/spec/storagePools"]),
+    Owner::new("longhorn.io", "Node", &["/spec/disks"]),
 ];
 
 impl Owner {
-    const fn new(group: &'static str, kind: &'static str) -> Self {
-        Self { group, kind }
+    const fn new(group: &'static str, kind: &'static str, fields: &'static [&'static str]) -> Self {
+        Self {
+            group,
+            kind,
+            fields,
+        }
+    }
+
+    /// Leaves of an object's `data` what [`claims`] reads. There may be thousands of objects, and few claim disks.
+    pub fn trim(&self, data: &mut Value) {
+        let mut all = data.take();
+        if all.pointer(self.fields[0]).is_none() {
+            return;
+        }
+        for field in self.fields {
+            let Some(value) = all.pointer_mut(field) else {
+                continue;
+            };
+            let kept = field
+                .split('/')
+                .skip(1)
+                .fold(&mut *data, |at, key| &mut at[key]);
+            *kept = value.take();
+        }
     }
 
     /// As people name it.

@@ -46,14 +46,34 @@ impl Follower<'_> {
             false => Api::all_with(client, &resource),
         };
         Seen {
-            store: self.store(api.clone(), resource.clone(), fields),
+            store: self.store(api.clone(), resource.clone(), fields, |_| ()),
             api,
             resource,
         }
     }
 
-    /// Follows objects of any kind.
-    pub(super) fn store<K>(&self, api: Api<K>, kind: K::DynamicType, fields: &str) -> Store<K>
+    /// Follows all objects of a kind of others, of which what `trim` leaves is kept.
+    pub(super) fn others(
+        &self,
+        resource: ApiResource,
+        trim: impl Fn(&mut Object) + Send + 'static,
+    ) -> Seen {
+        let api = Api::all_with(self.client.clone(), &resource);
+        Seen {
+            store: self.store(api.clone(), resource.clone(), "", trim),
+            api,
+            resource,
+        }
+    }
+
+    /// Follows objects of any kind, each kept as `trim` leaves it.
+    pub(super) fn store<K>(
+        &self,
+        api: Api<K>,
+        kind: K::DynamicType,
+        fields: &str,
+        trim: impl Fn(&mut K) + Send + 'static,
+    ) -> Store<K>
     where
         K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
         K::DynamicType: Clone + Eq + Hash + Send + Sync,
@@ -70,7 +90,10 @@ impl Follower<'_> {
             config = config.fields(fields);
         }
         let events = watcher(api, config)
-            .modify(|object| object.managed_fields_mut().clear())
+            .modify(move |object| {
+                object.managed_fields_mut().clear();
+                trim(object);
+            })
             .default_backoff();
         let events = reflect(writer, events).take_until(self.stop.clone().cancelled_owned());
         let (tick, metrics) = (self.tick.clone(), self.metrics.clone());

@@ -71,7 +71,7 @@ impl Objects {
         let wipes = ApiResource::erase::<DiskWipeRequest>(&());
         let disks = ApiResource::erase::<NodeDisk>(&());
         Arc::new(Self {
-            node: follower.store(Api::all(client.clone()), (), &own),
+            node: follower.store(Api::all(client.clone()), (), &own, |_| ()),
             classes: follower.kind(ApiResource::erase::<DiskClass>(&()), false, ""),
             removals: follower.kind(removals, true, &mine),
             wipes: follower.kind(wipes, true, &mine),

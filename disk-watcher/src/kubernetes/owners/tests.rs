@@ -14,8 +14,11 @@ fn said(kind: &str, name: &str, data: &Value) -> Vec<What> {
         labels: &labels,
     };
     let owner = OWNERS.iter().find(|owner| owner.kind == kind).unwrap();
-    let claims = claims(owner, name, data, &here);
-    claims.into_iter().map(|claim| claim.what).collect()
+    let all = claims(owner, name, data, &here);
+    let mut kept = data.clone();
+    owner.trim(&mut kept);
+    assert_eq!(claims(owner, name, &kept, &here), all, "{data} as {kept}");
+    all.into_iter().map(|claim| claim.what).collect()
 }
 
 fn devices(names: &[&str]) -> Vec<What> {
@@ -188,4 +191,31 @@ fn longhorn_has_the_devices_among_the_disks_of_its_node() {
     wanted.push(What::Paths(r"0000:00:1e\.0".into()));
     assert_eq!(said_of("n1"), wanted);
     assert_eq!(said_of("n2"), []);
+}
+
+#[test]
+fn of_an_object_is_kept_what_is_read_and_nothing_of_one_that_claims_no_disk() {
+    let kept = |kind: &str, mut data: Value| {
+        let owner = OWNERS.iter().find(|owner| owner.kind == kind).unwrap();
+        owner.trim(&mut data);
+        data
+    };
+    let affinity = json!({"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Exists"}]}]});
+    let volume = |source: &str, of: Value| {
+        json!({"spec": {source: of, "nodeAffinity": {"required": affinity}, "capacity": {"storage": "1Gi"}},
+            "status": {"phase": "Bound"}})
+    };
+    let local = volume("local", json!({"path": "/dev/sdb", "fsType": "xfs"}));
+    assert_eq!(
+        kept("PersistentVolume", local),
+        json!({"spec": {"local": {"path": "/dev/sdb"}, "nodeAffinity": {"required": affinity}}})
+    );
+    let csi = volume("csi", json!({"driver": "topolvm.io"}));
+    assert_eq!(kept("PersistentVolume", csi), Value::Null);
+    let node = json!({"spec": {"disks": {"a": {"path": "/dev/sdb"}}, "tags": []}, "status": {"diskStatus": {}}});
+    assert_eq!(
+        kept("Node", node),
+        json!({"spec": {"disks": {"a": {"path": "/dev/sdb"}}}})
+    );
+    assert_eq!(kept("CephCluster", Value::Null), Value::Null);
 }
