@@ -1,13 +1,15 @@
-//! Two nodes: pods go where there is room, wait where there is none, and the second controller takes over.
+//! Two nodes: pods go where there is room, also when the scheduler chose the other one, wait where there is none, and the
+//! second controller takes over.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
-use super::workloads::{self, NAMESPACE, claim, list, ready};
+use super::workloads::{self, NAMESPACE, claim, exec, list, ready};
 use super::{Context, TOPOLVM, in_cluster};
-use crate::cluster::{self, Cluster, images};
+use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
@@ -29,33 +31,136 @@ pub(in super::super) fn two_nodes(context: &Context) -> Result<()> {
         cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
         cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
 
-        // Only the large one has room for it.
-        cluster.apply(&pod("large", "6Gi"))?;
-        ensure!(runs_on(cluster, "large")? == "n1");
-        // What is left there is less than this.
-        cluster.apply(&pod("small", "3Gi"))?;
-        ensure!(runs_on(cluster, "small")? == "n2");
-        context.result("6 GiB went to the node with 8, 3 GiB then to the one with 4".to_owned());
-
-        cluster.apply(&pod("third", "3Gi"))?;
-        let events = [
-            "get",
-            "events",
-            "--field-selector=involvedObject.name=third,reason=FailedScheduling",
-        ];
-        cluster::until("the scheduler says why it waits", SOON, || {
-            Ok(cluster.control.kubectl(&events)?.contains("storage"))
-        })?;
-        let started = Instant::now();
-        let delete = ["delete", "pod/large", "pvc/large", "--timeout=120s"];
-        cluster.control.kubectl(&delete)?;
-        ensure!(runs_on(cluster, "third")? == "n1");
-        context.result(format!(
-            "a third of 3 GiB waited, and ran {:.1} s after the first was deleted",
-            started.elapsed().as_secs_f32()
-        ));
+        let nodes: [Node; 2] = nodes.try_into().map_err(|_| anyhow!("two were booted"))?;
+        moves(context, cluster, &nodes)?;
+        waits(context, cluster)?;
+        only_what_is_wanted(cluster, &nodes)?;
         fail_over(context, cluster)
     })
+}
+
+/// Three pods at once would rather be on the node that has room for two: the scheduler sends all of them there, as what
+/// it knows of the room is from before the first. The one that found none is sent to the other.
+fn moves(context: &Context, cluster: &Cluster, nodes: &[Node; 2]) -> Result<()> {
+    let rooms = "jsonpath={.items[*].capacity}";
+    let rooms = ["get", "csistoragecapacities", "-A", "-o", rooms];
+    cluster::until("the scheduler knows the room of both", SOON, || {
+        let rooms = cluster.control.kubectl(&rooms)?;
+        let known = rooms.split_whitespace().filter(|room| *room != "0");
+        Ok(known.count() == nodes.len())
+    })?;
+    let started = Instant::now();
+    let names = ["a", "b", "c"];
+    let claims = names.map(|name| claim(name, "thick", "3Gi"));
+    let pods = names.map(|name| {
+        let mut pod = workloads::pod(name, &format!("echo {name} >/{name}/x; sync"), &[name], &[]);
+        pod["spec"]["affinity"] = json!({"nodeAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": {
+                "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}}]}});
+        pod
+    });
+    cluster.apply(&list(&[claims, pods].concat()))?;
+    let mut on_second = Vec::new();
+    for name in names {
+        if runs_on(cluster, name)? == "n2" {
+            on_second.push(name);
+        }
+    }
+    let took = started.elapsed();
+    let [moved] = on_second[..] else {
+        bail!("{on_second:?} run on n2, and n1 has room for two");
+    };
+    ensure!(exec(cluster, moved, &format!("cat /{moved}/x"))? == moved);
+    let refused = said(
+        cluster,
+        "PersistentVolumeClaim",
+        moved,
+        "ProvisioningFailed",
+    )?;
+    ensure!(
+        refused.contains("ResourceExhausted"),
+        "its claim says: {refused}"
+    );
+    let sent = said(cluster, "Pod", moved, "FailedScheduling")?;
+    ensure!(sent.contains("provisioning failed"), "the pod says: {sent}");
+    only_what_is_wanted(cluster, nodes)?;
+    context.result(format!(
+        "three pods at once on a node with room for two: one moved to the other, all were ready after {:.1} s; its claim \
+         says: {}; the pod says: {}",
+        took.as_secs_f32(),
+        refused.trim(),
+        sent.trim()
+    ));
+    Ok(())
+}
+
+/// A pod that no node has room for says so, and runs when there is room.
+fn waits(context: &Context, cluster: &Cluster) -> Result<()> {
+    let control = &cluster.control;
+    cluster.apply(&pod("late", "3Gi"))?;
+    let mut why = String::new();
+    cluster::until("the scheduler says why it waits", SOON, || {
+        why = said(cluster, "Pod", "late", "FailedScheduling")?;
+        Ok(why.contains("did not have enough free storage"))
+    })?;
+    for kind in ["pod", "pvc"] {
+        let phase = ["get", kind, "late", "-o", "jsonpath={.status.phase}"];
+        let phase = control.kubectl(&phase)?;
+        ensure!(phase == "Pending", "the {kind} is {phase}");
+    }
+    let first = "jsonpath={.items[?(@.spec.nodeName==\"n1\")].metadata.name}";
+    let first = control.kubectl(&["get", "pods", "-o", first])?;
+    let first = first.split_whitespace().next().context("none is on n1")?;
+    let (pod, claim) = (format!("pod/{first}"), format!("pvc/{first}"));
+    let started = Instant::now();
+    control.kubectl(&["delete", &pod, &claim, "--timeout=120s"])?;
+    ensure!(runs_on(cluster, "late")? == "n1");
+    context.result(format!(
+        "a fourth of 3 GiB waited ({}), and ran {:.1} s after one of them began to be deleted",
+        why.trim(),
+        started.elapsed().as_secs_f32()
+    ));
+    Ok(())
+}
+
+/// Each node has the volumes of its LogicalVolumes, and each claim has one: nothing else is left.
+fn only_what_is_wanted(cluster: &Cluster, nodes: &[Node; 2]) -> Result<()> {
+    let control = &cluster.control;
+    let volumes = ["get", "logicalvolumes", "-o", "json"];
+    let claims = ["get", "pvc", "-o", "name"];
+    let mut last = String::new();
+    // What a deleted claim had is overwritten first.
+    cluster::until("only what is wanted is there", SOON, || {
+        let volumes: Value = serde_json::from_str(&control.kubectl(&volumes)?)?;
+        let volumes = volumes["items"].as_array().context("no list")?;
+        let mut same = volumes.len() == control.kubectl(&claims)?.lines().count();
+        last = format!("{} LogicalVolumes", volumes.len());
+        for node in nodes {
+            let of_node = volumes
+                .iter()
+                .filter(|volume| volume["spec"]["nodeName"] == node.name());
+            let wanted: BTreeSet<&str> = of_node
+                .filter_map(|volume| volume["status"]["volumeID"].as_str())
+                .collect();
+            let lvs = node.guest().shell("lvm lvs --noheadings -o lv_name vg")?;
+            same &= wanted == lvs.split_whitespace().collect();
+            last = format!("{last}; {} has {lvs} for {wanted:?}", node.name());
+        }
+        Ok(same)
+    })
+    .with_context(|| last.clone())?;
+    Ok(())
+}
+
+/// The messages of the Events about an object.
+fn said(cluster: &Cluster, kind: &str, name: &str, reason: &str) -> Result<String> {
+    let of = format!(
+        "--field-selector=involvedObject.kind={kind},involvedObject.name={name},reason={reason}"
+    );
+    let messages = "jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}";
+    cluster
+        .control
+        .kubectl(&["get", "events", &of, "-o", messages])
 }
 
 /// The controller that leads is killed with its node's word that it is gone; claims go on.
