@@ -2,7 +2,7 @@
 //! Pure: the table of the specification (resume after any cut), as code.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use lvmd::units::Bytes;
 

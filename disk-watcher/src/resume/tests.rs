@@ -1,6 +1,6 @@
 //! The table, row by row.
 
-mod model;
+pub(crate) mod model;
 
 use super::*;
 use crate::config::{Config, RequireZeroed};

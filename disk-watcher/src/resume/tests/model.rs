@@ -57,17 +57,21 @@ struct World {
 }
 
 /// A generator of numbers that is the same everywhere (xorshift).
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, n: usize) -> usize {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 >> 33).unwrap() % n
     }
 
-    fn coin(&mut self) -> bool {
+    pub(crate) fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
 }
@@ -356,7 +360,7 @@ impl World {
 
 /// One sequence. Says whether all is done in the end, or the harm that was done.
 fn sequence(seed: u64, decide: Decide) -> Result<bool, String> {
-    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::new(seed);
     let mut world = World::new();
     let told = |world: &World, why: String| format!("seed {seed}: {why}\n{world:#?}");
     for _ in 0..dice.below(60) {
@@ -392,7 +396,7 @@ fn sequence(seed: u64, decide: Decide) -> Result<bool, String> {
 }
 
 /// A seed of its own for each run, unless one is given.
-fn first_seed() -> u64 {
+pub(crate) fn first_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let given = std::env::vars().find(|(key, _)| key == "BASALT_SEED");
     given.map_or_else(
