@@ -124,6 +124,11 @@ async fn a_change_by_any_tool_reaches_watchers_at_once() {
         "result: from a label that vanished to Watch: {} ms",
         took.as_millis()
     );
-    assert!(took < LIMIT && events(&daemon, "uevent") > heard);
+    assert!(took < LIMIT, "{took:?}");
+    // On a busy machine a late event of the joining may have been the first to make it look.
+    eventually("the disk's own event is heard", async || {
+        events(&daemon, "uevent") > heard
+    })
+    .await;
     daemon.stop();
 }
