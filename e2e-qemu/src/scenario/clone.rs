@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const PLACES: [&str; 2] = ["ubdb", "ubdc"];
 
 /// The machine itself activates nothing of it.
-fn class() -> String {
+pub(super) fn class() -> String {
     let theirs = "volumeGroup: {name: fast}";
     onboarding::CLASS.replace(theirs, "volumeGroup: {name: fast, activation: Watcher}")
 }

@@ -118,7 +118,8 @@ pub(super) fn followed(context: &Context, cuts: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn wait(
+/// Waits until this holds; what the watcher said is shown where it does not.
+pub(super) fn wait(
     guest: &Guest,
     watcher: &Process,
     what: &str,
@@ -134,7 +135,8 @@ fn wait(
     Ok(())
 }
 
-fn status(guest: &Guest) -> anyhow::Result<String> {
+/// What the watcher keeps as its status; empty while there is none.
+pub(super) fn status(guest: &Guest) -> anyhow::Result<String> {
     Ok(guest.shell("cat /run/status/status.json 2>/dev/null || true")?)
 }
 

@@ -16,6 +16,7 @@ mod lvm;
 mod onboarding;
 mod pod;
 mod power;
+mod reboots;
 mod service;
 mod sockets;
 
@@ -209,6 +210,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short(
             "a_copy_of_a_disk_is_not_chosen_over_reboots_uml",
             clone::is_not_chosen,
+        ),
+        Scenario::slow(
+            "a_pool_works_again_after_a_reboot_in_each_of_its_states_uml",
+            reboots::in_each_state,
         ),
         Scenario::slow(
             "disks_of_every_bus_are_known_by_their_ids_qemu",
