@@ -8,7 +8,6 @@ use anyhow::{Context as _, bail, ensure};
 use super::{Context, onboarding};
 use crate::guest::Guest;
 use crate::process::Process;
-use crate::spec::{Backend, Disk};
 
 const MIB: u64 = 1 << 20;
 /// How long a look may take to come to an end; ten times what it does.
@@ -17,14 +16,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// The PV follows its disk, wherever the power is cut in that; not while the new part has data; and a disk that
 /// shrank freezes its group. The data of a thin volume and the disks of others stay.
 pub(super) fn followed(context: &Context, cuts: u32) -> anyhow::Result<()> {
-    let spec = context.spec(Backend::Uml, "growth").memory_mib(768);
-    let spec = spec.limit(Duration::from_mins(25));
-    let spec = [256, 64, 64]
-        .iter()
-        .fold(spec, |spec, mib| spec.disk(Disk::new(mib * MIB)));
-    let mut guest = Guest::boot(spec)?;
-    guest.shell("dd if=/dev/urandom of=/dev/ubdc bs=1M count=64 conv=fsync status=none; mkfs.ext4 -q /dev/ubdd")?;
-    let bystander = guest.shell("sha256sum </dev/ubdc")?;
+    let (mut guest, bystander) = onboarding::machine(context, "growth")?;
     let image = guest.disks()[0].image().to_owned();
     let resize = |size: u64| File::options().write(true).open(&image)?.set_len(size);
 

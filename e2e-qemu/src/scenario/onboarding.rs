@@ -30,14 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Whatever moment the power goes at, the next boot ends with a whole group and pool, and no other disk changes.
 /// The journal is on a disk too, so what was not synced of it is lost as well.
 pub(super) fn power_cuts(context: &Context, cuts: u32) -> anyhow::Result<()> {
-    let spec = context.spec(Backend::Uml, "onboarding").memory_mib(768);
-    let spec = spec.limit(Duration::from_mins(25));
-    let spec = [256, 64, 64]
-        .iter()
-        .fold(spec, |spec, mib| spec.disk(Disk::new(mib << 20)));
-    let mut guest = Guest::boot(spec)?;
-    guest.shell("dd if=/dev/urandom of=/dev/ubdc bs=1M count=64 conv=fsync status=none; mkfs.ext4 -q /dev/ubdd")?;
-    let bystander = guest.shell("sha256sum </dev/ubdc")?;
+    let (mut guest, bystander) = machine(context, "onboarding")?;
 
     let started = Instant::now();
     let watcher = start(context, &guest)?;
@@ -68,6 +61,20 @@ pub(super) fn power_cuts(context: &Context, cuts: u32) -> anyhow::Result<()> {
         println!("power cut at {delay:.1?} of {takes:.1?}: went on to Ready");
     }
     Ok(())
+}
+
+/// A guest with a blank disk of 256 MiB (ubdb), one of somebody else (ubdc), whose sum is given, and one for the journal
+/// (ubdd).
+pub(super) fn machine(context: &Context, name: &str) -> anyhow::Result<(Guest, String)> {
+    let spec = context.spec(Backend::Uml, name).memory_mib(768);
+    let spec = spec.limit(Duration::from_mins(25));
+    let spec = [256, 64, 64]
+        .iter()
+        .fold(spec, |spec, mib| spec.disk(Disk::new(mib << 20)));
+    let guest = Guest::boot(spec)?;
+    guest.shell("dd if=/dev/urandom of=/dev/ubdc bs=1M count=64 conv=fsync status=none; mkfs.ext4 -q /dev/ubdd")?;
+    let bystander = guest.shell("sha256sum </dev/ubdc")?;
+    Ok((guest, bystander))
 }
 
 pub(super) fn start(context: &Context, guest: &Guest) -> anyhow::Result<Process> {

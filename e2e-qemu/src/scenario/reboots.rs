@@ -1,13 +1,10 @@
 //! The power goes while a pool is in one state or another, and the machine boots again.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::{Context, clone, growth, onboarding};
 use crate::guest::Guest;
-use crate::spec::{Backend, Disk};
 
 /// How a pool is brought into a state, with no watcher there, and what the kernel says of it then.
 struct State {
@@ -54,16 +51,7 @@ pub(super) fn in_each_state(context: &Context) -> anyhow::Result<()> {
         ("the system", onboarding::CLASS.to_owned()),
         ("disk-watcher", clone::class()),
     ] {
-        let spec = context
-            .spec(Backend::Uml, "reboots")
-            .memory_mib(768)
-            .limit(Duration::from_mins(25));
-        let spec = [256, 64, 64]
-            .iter()
-            .fold(spec, |spec, mib| spec.disk(Disk::new(mib << 20)));
-        let mut guest = Guest::boot(spec)?;
-        guest.shell("dd if=/dev/urandom of=/dev/ubdc bs=1M count=64 conv=fsync status=none; mkfs.ext4 -q /dev/ubdd")?;
-        let bystander = guest.shell("sha256sum </dev/ubdc")?;
+        let (mut guest, bystander) = onboarding::machine(context, "reboots")?;
         let watcher = onboarding::start_with(context, &guest, &class)?;
         onboarding::ready(&guest, &watcher)?;
         stop(&guest)?;
