@@ -49,6 +49,13 @@ struct Span {
 }
 
 impl Span {
+    fn at(now: Instant) -> Self {
+        Self {
+            first: now,
+            last: now,
+        }
+    }
+
     fn due(self) -> Instant {
         (self.last + QUIET).min(self.first + CAP)
     }
@@ -60,11 +67,7 @@ impl Debounce {
         self.disks.clear();
         self.again.clear();
         self.told.clear();
-        let span = Span {
-            first: now,
-            last: now,
-        };
-        self.resync.get_or_insert(span).last = now;
+        self.resync.get_or_insert(Span::at(now)).last = now;
     }
 
     /// Takes an event of a disk with its number (`SEQNUM`, which the kernel counts up and udevd repeats).
@@ -92,12 +95,8 @@ impl Debounce {
             let times = AGAIN.iter().rev().map(|delay| now + *delay).collect();
             self.again.insert(name.clone(), times);
         }
-        let span = Span {
-            first: now,
-            last: now,
-        };
         let waiting = self.disks.entry(name).or_insert(Waiting {
-            span,
+            span: Span::at(now),
             quiet_since,
             removed: false,
             changed: false,
