@@ -90,6 +90,12 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
         Ok(held)
     }
 
+    /// There is one node, and what it has is made.
+    async fn withdraw(&self, held: &Held) -> Result<(), Error> {
+        let why = format!("volume {} is made", held.name);
+        Err(Error::Aborted(why))
+    }
+
     async fn all(&self) -> Result<Listing, Error> {
         let mut listing = Listing::default();
         for class in self.volumes.config().classes.iter() {

@@ -149,6 +149,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// It is not what was asked for then.
     fn finish(&self, held: Held) -> impl Future<Output = Result<Held, Error>> + Send;
 
+    /// Takes back what an earlier request asked of a node that has not made it.
+    ///
+    /// # Errors
+    /// It is made meanwhile, or still asked for.
+    fn withdraw(&self, held: &Held) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Everything there is.
     ///
     /// # Errors

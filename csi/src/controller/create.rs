@@ -39,10 +39,17 @@ impl<S: Store> Controller<S> {
             Some(content) => Some(source_of(content)?),
             None => None,
         };
-        if let Some(held) = self.store.by_name(Kind::Volume, &request.name).await? {
-            fits(&held, range, &class, wanted.as_ref(), allowed.as_deref())?;
-            let held = self.store.finish(held).await?;
-            return Ok(created(&held, parameters.context));
+        match self.store.by_name(Kind::Volume, &request.name).await? {
+            // The scheduler has chosen another node since, e.g. because that one is gone.
+            Some(held) if held.id.is_empty() && !is_allowed(&held, allowed.as_deref()) => {
+                self.store.withdraw(&held).await?;
+            }
+            Some(held) => {
+                fits(&held, range, &class, wanted.as_ref(), allowed.as_deref())?;
+                let held = self.store.finish(held).await?;
+                return Ok(created(&held, parameters.context));
+            }
+            None => {}
         }
         let source = match &wanted {
             Some(source) => Some(self.source(source).await?),
@@ -195,7 +202,7 @@ fn fits(
             Some(source) => format!("it is a copy of {} {}", source.kind.name(), source.id),
             None => "it is no copy".to_owned(),
         }
-    } else if allowed.is_some_and(|nodes| !nodes.contains(&held.node.as_str())) {
+    } else if !is_allowed(held, allowed) {
         format!("it is on node {}", held.node)
     } else {
         return Ok(());
@@ -204,6 +211,10 @@ fn fits(
         "volume {} exists and is not what is asked for: {why}",
         held.name
     )))
+}
+
+fn is_allowed(held: &Held, allowed: Option<&[&str]>) -> bool {
+    allowed.is_none_or(|nodes| nodes.contains(&held.node.as_str()))
 }
 
 /// A copy has at least its source's size, and its class: it is in the same pool.

@@ -19,6 +19,7 @@ use kube::runtime::controller::{Action, Config as Queue, Controller, Error as Ru
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
+use lvmd::engine::EngineError;
 use lvmd::names;
 use lvmd::units::Bytes;
 use lvmd::volumes::VolumeError;
@@ -142,7 +143,7 @@ impl<L: Local> Reconciler<L> {
             Step::Claim => self.claim(object).await?,
             Step::Refuse(refusal) => self.refuse(object, refusal).await?,
             Step::Make(create) => {
-                let made = self.local.create(&create).await;
+                let made = self.local.create(&create).await.map_err(step::elsewhere);
                 self.made(object, &create.name, made).await?
             }
             Step::Copy { source, access } => {
@@ -263,6 +264,7 @@ impl<L: Local> Reconciler<L> {
     async fn removed(&self, object: &LogicalVolume, id: &str, made: bool) -> Result<(), Error> {
         match self.local.remove(id, &object.spec.device_class).await {
             Ok(()) | Err(Error::Volume(VolumeError::VolumeMissing { .. })) => Ok(()),
+            Err(_) if step::was_refused(object) && self.is_nowhere(object, id).await => Ok(()),
             // A person named the LV, and one of that name may be in another class too.
             Err(error @ Error::Volume(VolumeError::RemovalWithoutClass { .. }))
                 if object.annotations().contains_key(names::ANNOTATION_ADOPTED)
@@ -283,6 +285,23 @@ impl<L: Local> Reconciler<L> {
                 }
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a volume that this node said it could not make is not here. Its object has to go in a group too that must
+    /// not be changed or is away, or the name is not free for another node.
+    async fn is_nowhere(&self, object: &LogicalVolume, id: &str) -> bool {
+        match self.local.find(id).await {
+            Ok(found) => found.is_none(),
+            Err(Error::Volume(VolumeError::Engine(EngineError::Missing(vg)))) => {
+                let note = format!(
+                    "volume group {vg} is away; should it have LV {id} nevertheless, nobody ever used that, and it is \
+                     reported as an orphan when the group is back"
+                );
+                self.tell(object, "GivenUp", &note).await;
+                true
+            }
+            Err(_) => false,
         }
     }
 

@@ -21,7 +21,7 @@ use lvmd::units::Bytes;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Status;
+use tonic::{Code, Status};
 use tracing::info;
 
 use super::cache::{Cache, Ended};
@@ -102,9 +102,9 @@ impl KubeStore {
             Err(ended) => return Err(self.not_yet(ended, &key)),
         };
         match (object.volume_id(), object.failure()) {
-            (None, Some((code, message))) => {
+            (None, Some(failure)) => {
                 self.take_back(&object).await?;
-                Err(Error::Told(Status::new(code, message)))
+                Err(Error::Told(refusal(&object, failure)))
             }
             _ => Ok(self.held(&object)),
         }
@@ -114,7 +114,11 @@ impl KubeStore {
     /// name is free then, and whoever asks for another node is not told to wait for this one.
     async fn take_back(&self, object: &LogicalVolume) -> Result<(), Error> {
         let name = object.name_any();
-        info!(volume = name, "taken back: its node could not make it");
+        info!(
+            volume = name,
+            node = object.spec.node_name,
+            "taken back: its node did not make it"
+        );
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: object.uid(),
@@ -225,6 +229,21 @@ impl KubeStore {
     }
 }
 
+/// What the caller is told of what a node could not make. A volume that is no copy may be made elsewhere: it is
+/// ResourceExhausted then, which is CSI's code for "not in this topology" and the only one that has csi-provisioner ask
+/// the scheduler for another node; after any other a pod waits for this node for ever. A copy is where its source is.
+fn refusal(object: &LogicalVolume, (code, message): (Code, String)) -> Status {
+    let ends = !matches!(
+        code,
+        Code::Unavailable | Code::Aborted | Code::Cancelled | Code::DeadlineExceeded
+    );
+    if !ends || !object.spec.source.is_empty() {
+        return Status::new(code, message);
+    }
+    let node = &object.spec.node_name;
+    Status::resource_exhausted(format!("node {node} cannot make it: {message}"))
+}
+
 /// The object of a name, as upstream has it.
 fn object_name(name: &str) -> String {
     name.to_lowercase()
@@ -289,6 +308,32 @@ impl Store for KubeStore {
         Ok(only(&all.items, id)?
             .map(|object| self.held(object))
             .filter(|held| held.kind == kind))
+    }
+
+    async fn withdraw(&self, held: &Held) -> Result<(), Error> {
+        let Some(object) = self.api.get_opt(&object_name(&held.name)).await? else {
+            return Ok(());
+        };
+        if object.volume_id().is_some() {
+            let why = format!("volume {} is made meanwhile; ask again", held.name);
+            return Err(Error::Aborted(why));
+        }
+        let node = &object.spec.node_name;
+        if self.nodes.is_filled() && self.nodes.store().get(&ObjectRef::new(node)).is_none() {
+            // Nobody else does: and no pod ever had what may be on that node's disks.
+            let patch = json!({"metadata": {
+                "resourceVersion": object.resource_version(),
+                "finalizers": null,
+            }});
+            let params = PatchParams::apply(MANAGER);
+            let name = object.name_any();
+            let freed = self
+                .api
+                .patch(&name, &params, &Patch::Merge(&patch))
+                .await?;
+            return self.take_back(&freed).await;
+        }
+        self.take_back(&object).await
     }
 
     async fn finish(&self, held: Held) -> Result<Held, Error> {

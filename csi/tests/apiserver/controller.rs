@@ -17,15 +17,21 @@ use csi::proto::{
 use csi::size::Minimums;
 use csi::topology;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use lvmd::config::UnknownClass;
+use lvmd::engine::EngineError;
+use lvmd::lvm::snapshot::Freeze;
+use lvmd::names;
 use lvmd::units::GIB;
+use lvmd::volumes::VolumeError;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request, Status};
 
-use crate::node::Running;
+use crate::node::{Running, theirs};
 use crate::server::{Server, eventually};
 use crate::volumes::Crd;
 
@@ -260,6 +266,95 @@ async fn what_a_node_cannot_make_is_taken_back_with_its_reason() {
     assert_eq!(node.memory.names(), Vec::<String>::new());
     let bad = driver.create("pvc_1/ä", "n1", GIB).await.unwrap_err();
     assert_eq!(bad.code(), Code::InvalidArgument, "{bad}");
+}
+
+/// csi-provisioner asks for another node after ResourceExhausted alone (external-provisioner, `checkError`).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_make_a_volume_at_all_lets_another_have_it() {
+    let server = Server::start(Crd::Ours).await;
+    let driver = Driver::start(&server);
+    let (one, two) = (
+        Running::start(&server.client, "n1"),
+        Running::start(&server.client, "n2"),
+    );
+    let frozen = EngineError::Frozen {
+        vg: "vg".to_owned(),
+        reasons: vec![Freeze::Exported],
+    };
+    let unknown = UnknownClass {
+        name: "ssd".to_owned(),
+        known: vec![],
+    };
+    let refusals: [VolumeError; 4] = [
+        unknown.into(),
+        frozen.into(),
+        EngineError::Missing("vg".to_owned()).into(),
+        VolumeError::UnknownOptionClass("raid1".to_owned()),
+    ];
+    for (n, why) in refusals.into_iter().enumerate() {
+        let (name, words) = (format!("pvc-{n}"), why.to_string());
+        one.memory.refuse(Some(why));
+        let said = driver.create(&name, "n1", GIB).await.unwrap_err();
+        assert_eq!(said.code(), Code::ResourceExhausted, "{said}");
+        assert!(
+            said.message().contains(&words) && said.message().contains("n1"),
+            "{said}"
+        );
+        let noted = eventually("an Event tells it", async || event(&server, &name).await).await;
+        assert!(noted.contains(&words), "{noted}");
+        driver.create(&name, "n2", GIB).await.unwrap();
+    }
+    assert_eq!((one.memory.names().len(), two.memory.names().len()), (0, 4));
+    // A copy can be nowhere else, and waits for its node.
+    one.memory.refuse(None);
+    let source = driver.create("source", "n1", GIB).await.unwrap();
+    one.memory
+        .refuse(Some(EngineError::Missing("vg".to_owned()).into()));
+    let copy = CreateSnapshotRequest {
+        source_volume_id: source.volume_id,
+        name: "copy".to_owned(),
+        ..CreateSnapshotRequest::default()
+    };
+    let asked = driver.controller.clone();
+    let copied = tokio::spawn(async move { asked.create_snapshot(Request::new(copy)).await });
+    eventually("an Event tells of the copy too", async || {
+        event(&server, "copy").await
+    })
+    .await;
+    one.memory.refuse(None);
+    copied.await.unwrap().unwrap();
+}
+
+/// The note of the Event that says why the object of this name is not made.
+async fn event(server: &Server, name: &str) -> Option<String> {
+    let events: Api<Event> = Api::all(server.client.clone());
+    let all = events.list(&ListParams::default()).await.unwrap();
+    let about = |event: &&Event| {
+        let regarding = event.regarding.as_ref();
+        event.reason.as_deref() == Some("CannotMake")
+            && regarding.and_then(|object| object.name.as_deref()) == Some(name)
+    };
+    all.items.iter().find(about)?.note.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_a_node_which_is_gone_never_made_is_made_by_the_next() {
+    let server = Server::start(Crd::Ours).await;
+    let (driver, node) = (Driver::start(&server), Running::start(&server.client, "n1"));
+    let mut waiting = theirs("pvc-1", "gone", "1Gi");
+    waiting.metadata.finalizers = Some(vec![names::FINALIZER_LV.to_owned()]);
+    let api = server.volumes();
+    api.create(&PostParams::default(), &waiting).await.unwrap();
+    // Which nodes there are has to be known, or nothing is taken from any.
+    let made = eventually("it is made here", async || {
+        driver.create("pvc-1", "n1", GIB).await.ok()
+    })
+    .await;
+    assert_eq!(made.accessible_topology, [topology::of_node("n1")]);
+    assert_eq!(node.memory.names(), [made.volume_id]);
+    // One that was made stays where it is, whoever asks.
+    let elsewhere = driver.create("pvc-1", "n2", GIB).await.unwrap_err();
+    assert_eq!(elsewhere.code(), Code::AlreadyExists, "{elsewhere}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use lvmd::config::UnknownClass;
+use lvmd::engine::EngineError;
 use lvmd::units::{Bytes, GIB};
 use lvmd::volumes::{Create, Inventory, Listed, SnapshotOf, VolumeError};
 use serde_json::json;
@@ -36,6 +37,8 @@ pub struct Memory {
     pub busy: Arc<Mutex<bool>>,
     /// What is wrong with all of them.
     wrong: Arc<Mutex<Option<String>>>,
+    /// Why nothing is made or removed.
+    refuses: Arc<Mutex<Option<VolumeError>>>,
     changed: Arc<watch::Sender<u64>>,
 }
 
@@ -47,6 +50,14 @@ impl Memory {
     pub fn set_wrong(&self, why: Option<&str>) {
         *self.wrong.lock().unwrap() = why.map(str::to_owned);
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub fn refuse(&self, why: Option<VolumeError>) {
+        *self.refuses.lock().unwrap() = why;
+    }
+
+    fn refused(&self) -> Result<(), VolumeError> {
+        self.refuses.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 
     fn class(name: &str) -> Result<(), VolumeError> {
@@ -82,6 +93,9 @@ impl Memory {
 
 impl Local for Memory {
     async fn find(&self, name: &str) -> Result<Option<(String, Bytes)>, Error> {
+        if let Err(away @ VolumeError::Engine(EngineError::Missing(_))) = self.refused() {
+            return Err(away.into());
+        }
         let volumes = self.volumes.lock().unwrap();
         Ok(volumes
             .get(name)
@@ -121,12 +135,14 @@ impl Local for Memory {
     }
 
     async fn create(&self, request: &Create) -> Result<Bytes, Error> {
+        self.refused()?;
         let tags = (request.name.clone(), request.tags.clone());
         self.tags.lock().unwrap().extend([tags]);
         Ok(self.set(&request.name, &request.class, request.size)?)
     }
 
     async fn copy(&self, request: &SnapshotOf) -> Result<Bytes, Error> {
+        self.refused()?;
         assert!(self.names().contains(&request.source));
         Ok(self.set(&request.name, &request.class, request.size)?)
     }
@@ -140,6 +156,11 @@ impl Local for Memory {
         if *self.busy.lock().unwrap() {
             let (name, why) = (name.to_owned(), "it is mounted".to_owned());
             return Err(VolumeError::InUse { name, why }.into());
+        }
+        match self.refused() {
+            // A class that is not configured is told of in other words, below.
+            Ok(()) | Err(VolumeError::UnknownClass(_)) => {}
+            refused => refused?,
         }
         if let Err(VolumeError::UnknownClass(class)) = Self::class(class) {
             let name = name.to_owned();

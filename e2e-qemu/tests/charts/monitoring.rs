@@ -25,6 +25,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 fn exported(name: &str) -> bool {
     let sources = [
         "scheduler/src/metrics.rs",
+        "csi/src/kubernetes/strays.rs",
         "csi/src/webhook/http.rs",
         "lvmd/src/metrics.rs",
         "lvmd/src/metrics/classes.rs",

@@ -1,12 +1,14 @@
 //! What a LogicalVolume needs done next, from the object alone.
 
 use kube::ResourceExt;
+use lvmd::engine::EngineError;
 use lvmd::lvm::valid;
 use lvmd::names;
 use lvmd::units::Bytes;
-use lvmd::volumes::{Access, Create, SnapshotOf};
+use lvmd::volumes::{Access, Create, SnapshotOf, VolumeError};
 use tonic::Code;
 
+use crate::error::Error;
 use crate::kubernetes::logical_volume::{AccessType, LogicalVolume};
 use crate::store::Kind;
 
@@ -126,6 +128,26 @@ pub(super) fn next(object: &LogicalVolume, me: &str) -> Step {
             ))),
         },
     }
+}
+
+/// Why a volume that is no copy is not made here: where its group or pool is away, another node may have room, so that is
+/// said for good and not waited for.
+pub(super) fn elsewhere(error: Error) -> Error {
+    match error {
+        Error::Volume(
+            away @ (VolumeError::Engine(EngineError::Missing(_)) | VolumeError::PoolMissing { .. }),
+        ) => Error::NoSpace(away.to_string()),
+        error => error,
+    }
+}
+
+/// Whether this node has said that it cannot make it, and nobody has asked for more.
+pub(super) fn was_refused(object: &LogicalVolume) -> bool {
+    let has = |key: &str| object.annotations().contains_key(key);
+    object.volume_id().is_none()
+        && object.failure().is_some()
+        && !has(names::ANNOTATION_ADOPTED)
+        && !has(names::ANNOTATION_REMOVAL)
 }
 
 /// The copy that `object` wants of `source`.
