@@ -48,3 +48,14 @@ disk-config
 {{- end -}}
 {{- concat (list $first) (.Values.nodeGroups | default list) | toYaml -}}
 {{- end -}}
+
+{{/* The folders of the files that stand in for disks, of a node group; the journal's is mounted already. */}}
+{{- define "disk-watcher.folders" -}}
+{{- $folders := list -}}
+{{- range .classes | default list -}}
+{{- range dig "spec" "select" "files" list . | default list -}}
+{{- $folders = append $folders (dir .path) -}}
+{{- end -}}
+{{- end -}}
+{{- without (uniq $folders) "/var/lib/disk-watcher" | toYaml -}}
+{{- end -}}

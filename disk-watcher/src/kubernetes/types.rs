@@ -637,12 +637,10 @@ mod tests {
             differences("spec", crd, class, defs, &mut all);
             all
         };
-        // What a class of a file may not have, or of an object only; and files that stand in for disks, which are for trying
-        // things out without a cluster.
+        // What a class of a file may not have, or of an object only.
         let known = [
             "spec.nodeSelector",
             "spec.safety.requireZeroed: {\"Full\", \"HeadAndTail\", \"None\", \"Trimmed\"}, in the chart {\"Full\", \"HeadAndTail\", \"None\"}",
-            "spec.select.files",
         ];
         assert_eq!(found(crd, class), known, "values.schema.json");
         let mut less = class.clone();

@@ -171,6 +171,65 @@ fn the_pod_sees_the_host_and_has_no_token() {
     }
 }
 
+#[test]
+fn the_folder_of_a_file_that_stands_in_for_a_disk_is_the_hosts() {
+    let class = |path: &str| {
+        format!(
+            "{{name: trial, spec: {{mode: Plan, select: {{files: [{{path: {path}, size: 2Gi}}]}}, volumeGroup: {{name: trial}}}}}}"
+        )
+    };
+    let folders = |values: &str, watcher: &str| -> Vec<String> {
+        let objects = disk_watcher(values).objects();
+        let watcher = objects.one("DaemonSet", watcher);
+        let volumes = pod(watcher)["volumes"].as_array().unwrap().clone();
+        let mounts = container(watcher, "disk-watcher")["volumeMounts"]
+            .as_array()
+            .unwrap();
+        let mounts = mounts
+            .iter()
+            .filter(|mount| mount["name"].as_str().unwrap().starts_with("files-dir-"));
+        mounts
+            .map(|mount| {
+                let volume = volumes
+                    .iter()
+                    .find(|volume| volume["name"] == mount["name"])
+                    .unwrap();
+                assert_eq!(
+                    volume["hostPath"]["path"], mount["mountPath"],
+                    "the watcher is told the host's path"
+                );
+                mount["mountPath"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    };
+    let one = class("/var/lib/basalt/a.img");
+    let twice = format!("classes: [{one}, {one}, {}]", class("/mnt/data/b.img"));
+    assert_eq!(
+        folders(&twice, "disk-watcher"),
+        ["/var/lib/basalt", "/mnt/data"]
+    );
+    let group = format!(
+        "nodeSelector: {{a: b}}\nnodeGroups: [{{name: x, nodeSelector: {{a: c}}, classes: [{one}]}}]"
+    );
+    assert_eq!(folders(&group, "disk-watcher"), [""; 0]);
+    assert_eq!(folders(&group, "disk-watcher-x"), ["/var/lib/basalt"]);
+    let journals = format!("classes: [{}]", class("/var/lib/disk-watcher/a.img"));
+    assert_eq!(
+        folders(&journals, "disk-watcher"),
+        [""; 0],
+        "it is there already"
+    );
+    for path in [
+        "/a.img",
+        "/var/a.img",
+        "/etc/disk-watcher/a.img",
+        "/run/x/a.img",
+    ] {
+        let refusal = disk_watcher(&format!("classes: [{}]", class(path))).refusal();
+        assert!(refusal.contains("path"), "{path}: {refusal}");
+    }
+}
+
 /// The classes in the docs and in the example file, with where each stands.
 fn written_classes() -> Vec<(String, serde_json::Value)> {
     let docs = std::fs::read_dir(workspace().join("docs")).unwrap();
@@ -188,10 +247,7 @@ fn written_classes() -> Vec<(String, serde_json::Value)> {
     }
     let classes = texts.into_iter().flat_map(|(place, text)| {
         let all: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
-        // Files that stand in for disks are for trying things out without a cluster.
-        let classes = all
-            .into_iter()
-            .filter(|one| one["kind"] == "DiskClass" && one["spec"]["select"]["files"].is_null());
+        let classes = all.into_iter().filter(|one| one["kind"] == "DiskClass");
         classes
             .map(move |class| (place.clone(), class))
             .collect::<Vec<_>>()
