@@ -1,14 +1,17 @@
 //! `kubectl topolvm`: what the API server knows of volumes, in words for people.
 //!
-//! Only [`adopt`] and [`orphans`] change anything, and only when they are told `--yes`.
+//! Only [`adopt`], [`orphans`] and [`install`] change anything, and only when they are told `--yes`.
 //! [`cluster`] reads and writes; [`nodes`], [`volumes`], [`disks`], [`why`] and [`doctor`]
 //! too judge what was read, and [`table`] shows it.
 
 pub mod adopt;
 pub mod args;
+pub mod bundle;
 pub mod cluster;
 pub mod disks;
 pub mod doctor;
+pub mod helm;
+pub mod install;
 pub mod nodes;
 pub mod orphans;
 pub mod strays;
@@ -24,6 +27,7 @@ use kube::Client;
 
 use args::{Cli, Command};
 use cluster::Cluster;
+use helm::Helm;
 use table::show;
 
 /// Runs the command line. Code 1 when it fails, when `doctor` or `why` found a problem, or `adopt` refuses one.
@@ -115,6 +119,24 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
                 }
             }
             (show(&rows, cli.output)?, well)
+        }
+        Command::Install(wish) => {
+            install::has_charts(&wish.charts)?;
+            let helm = Helm::new(&wish.helm, &cli.cluster);
+            let findings = install::install(&cluster, &helm, &wish).await?;
+            let well = !findings.iter().any(why::Finding::is_problem);
+            (show(&findings, cli.output)?, well)
+        }
+        Command::Uninstall(wish) => {
+            let helm = Helm::new(&wish.helm, &cli.cluster);
+            let findings = install::uninstall::uninstall(&cluster, &helm, &wish).await?;
+            let well = !findings.iter().any(why::Finding::is_problem);
+            (show(&findings, cli.output)?, well)
+        }
+        Command::SupportBundle(wish) => {
+            let bundle = bundle::collect::collect(&cluster, &wish).await;
+            bundle.write(&wish.file)?;
+            (show(bundle.index(), cli.output)?, true)
         }
         Command::Doctor => {
             let findings = doctor::judge(&cluster.examine().await?);

@@ -8,6 +8,8 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::adopt::Wish;
+use super::bundle;
+use super::install;
 
 /// What TopoLVM's driver knows of volumes, and why something does not work
 #[derive(Debug, Parser)]
@@ -79,6 +81,12 @@ pub enum Command {
     Adopt(Wish),
     /// Whether the driver can work here
     Doctor,
+    /// Writes all that is known of the driver and its volumes to one file, without secrets
+    SupportBundle(bundle::Wish),
+    /// Installs or upgrades disk-watcher and the driver by their charts, with Helm
+    Install(install::Wish),
+    /// Removes disk-watcher and the driver, and nothing else: volumes, groups and files stay
+    Uninstall(install::uninstall::Wish),
 }
 
 impl ClusterArgs {

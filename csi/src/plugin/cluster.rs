@@ -2,7 +2,9 @@
 //! says fits together.
 
 mod adopting;
+pub mod collecting;
 mod examined;
+pub mod installing;
 
 use std::collections::HashMap;
 

@@ -25,7 +25,8 @@ fn verdict(is: bool) -> Verdict {
     if is { Verdict::Ok } else { Verdict::Problem }
 }
 
-fn version((major, minor): (u32, u32)) -> Finding {
+/// Whether Kubernetes has what the driver uses.
+pub(super) fn version((major, minor): (u32, u32)) -> Finding {
     let text = format!(
         "{major}.{minor}; {}.{} or later is needed",
         OLDEST.0, OLDEST.1

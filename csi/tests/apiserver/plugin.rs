@@ -1,7 +1,9 @@
 //! `kubectl topolvm` as a person runs it.
 
 mod adopt;
+mod bundle;
 mod disks;
+mod install;
 
 use std::path::Path;
 use std::process::Command;

@@ -40,17 +40,19 @@ impl Cluster {
         }
     }
 
+    /// The API server's version, such as 1.33.
+    pub(super) async fn version(&self) -> anyhow::Result<(u32, u32)> {
+        let version = self.0.apiserver_version().await;
+        let version = version.context("the API server does not answer")?;
+        let number = |text: &str| text.trim_end_matches('+').parse().unwrap_or(0);
+        Ok((number(&version.major), number(&version.minor)))
+    }
+
     /// Reads what the driver consists of.
     ///
     /// # Errors
     /// See [`Cluster::read`].
     pub async fn examine(&self) -> anyhow::Result<Examined> {
-        let version = self
-            .0
-            .apiserver_version()
-            .await
-            .context("the API server does not answer")?;
-        let number = |text: &str| text.trim_end_matches('+').parse().unwrap_or(0);
         let drivers: Api<CSIDriver> = Api::all(self.0.clone());
         let component = |wanted: &'static str| {
             move |labels: &std::collections::BTreeMap<String, String>| {
@@ -85,7 +87,7 @@ impl Cluster {
         });
         let pods = join_all(asked).await;
         Ok(Examined {
-            version: (number(&version.major), number(&version.minor)),
+            version: self.version().await?,
             driver: drivers
                 .get_opt(DRIVER)
                 .await
