@@ -34,6 +34,11 @@ pub struct NodeCli {
     #[arg(long, value_name = "FOLDER")]
     pub state_dir: Option<PathBuf>,
 
+    /// A device class that pods may have inline volumes of, and the most such a volume may have; once for each. Without any
+    /// there are none
+    #[arg(long, value_name = "CLASS=SIZE", value_parser = inline_class)]
+    pub inline_class: Vec<(String, Bytes)>,
+
     /// The DaemonSet that runs this, in this pod's namespace. Where its next pod is another program's, or there is none, the
     /// kubelet forgets the driver at the end
     #[arg(long, value_name = "NAME")]
@@ -146,6 +151,18 @@ pub struct ElectionArgs {
     /// How often the Lease is asked for and renewed
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub leader_election_retry_period: Duration,
+}
+
+/// A device class and a size.
+fn inline_class(text: &str) -> Result<(String, Bytes), String> {
+    let (class, size) = text
+        .split_once('=')
+        .ok_or("write CLASS=SIZE, such as ssd=10Gi")?;
+    let size: Bytes = size.parse().map_err(|error| format!("{error}"))?;
+    match class.is_empty() || size == Bytes(0) {
+        true => Err("write CLASS=SIZE, such as ssd=10Gi".to_owned()),
+        false => Ok((class.to_owned(), size)),
+    }
 }
 
 /// A duration as Go programs take it: `15s`, `1m30s`, `500ms`.
@@ -288,6 +305,28 @@ mod tests {
         };
         assert_eq!(parse("1Gi"), Some(Bytes(1 << 30)));
         assert_eq!((parse("-1"), parse("blub")), (None, None));
+    }
+
+    #[test]
+    fn inline_volumes_need_a_class_and_a_limit() {
+        let parse = |flags: &[&str]| {
+            let line = ["topolvm-node", "--nodename=n"].iter().chain(flags);
+            NodeCli::try_parse_from(line)
+                .ok()
+                .map(|cli| cli.inline_class)
+        };
+        assert_eq!(parse(&[]), Some(vec![]));
+        let both = parse(&["--inline-class=ssd=10Gi", "--inline-class=hdd=1Gi"]).unwrap();
+        assert_eq!(
+            both,
+            [
+                ("ssd".to_owned(), Bytes(10 << 30)),
+                ("hdd".to_owned(), Bytes(1 << 30))
+            ]
+        );
+        for wrong in ["ssd", "ssd=", "=1Gi", "ssd=much", "ssd=0"] {
+            assert_eq!(parse(&["--inline-class", wrong]), None, "{wrong}");
+        }
     }
 
     #[test]

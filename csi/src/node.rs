@@ -8,6 +8,7 @@ mod content;
 mod device;
 mod expand;
 mod formatting;
+mod inline;
 mod mounts;
 mod options;
 mod prepare;
@@ -27,6 +28,7 @@ use tracing::{info, warn};
 
 pub use device::{Device, Devices, Devno};
 pub use formatting::Formatting;
+pub use inline::Allowed;
 
 use crate::deadline;
 use crate::error::{self, Error};
@@ -63,6 +65,7 @@ struct Inner<D, R> {
     devices: D,
     runner: R,
     formatting: Formatting,
+    allowed: Allowed,
     locks: Locks,
     patience: Patience,
     tasks: TaskTracker,
@@ -77,12 +80,13 @@ impl<D, R> Clone for Node<D, R> {
 }
 
 impl<D: Devices, R: Runner> Node<D, R> {
-    /// The node of this name; `tasks` is waited for by whoever ends the program.
+    /// The node of this name, which makes the inline volumes that are `allowed`; `tasks` is waited for by whoever ends the program.
     pub fn new(
         name: String,
         devices: D,
         runner: R,
         formatting: Formatting,
+        allowed: Allowed,
         tasks: TaskTracker,
     ) -> Self {
         Self {
@@ -91,6 +95,7 @@ impl<D: Devices, R: Runner> Node<D, R> {
                 devices,
                 runner,
                 formatting,
+                allowed,
                 locks: Locks::default(),
                 patience: Patience::default(),
                 tasks,
@@ -197,11 +202,13 @@ impl<D: Devices, R: Runner> Service for Node<D, R> {
         } = request.into_inner();
         id(&volume_id)?;
         let target = target(&target_path)?;
+        let (this, volume) = (self.clone(), volume_id.clone());
         let work = async move {
             let cleared = blocking(move || mounts::clear(&target)).await?;
             cleared.map_err(|error| {
                 Error::Internal(format!("{target_path} cannot be unpublished: {error}"))
             })?;
+            this.end_inline(&volume).await?;
             Ok(NodeUnpublishVolumeResponse {})
         };
         self.call("NodeUnpublishVolume", &volume_id, until, work)

@@ -113,10 +113,15 @@ impl Minimums {
     /// The least a volume with these capabilities gets; the first decides. Upstream knows
     /// no least size for a volume that does not name its file system; it gets ext4.
     pub fn of(&self, capabilities: &[Capability]) -> Bytes {
-        match capabilities.first().map(|c| &c.access) {
-            None => Bytes(0),
-            Some(Access::Block) => self.block,
-            Some(Access::Mount { kind, .. }) => match kind {
+        let first = capabilities.first();
+        first.map_or(Bytes(0), |capability| self.of_access(&capability.access))
+    }
+
+    /// The least a volume that is used so gets.
+    pub fn of_access(&self, access: &Access) -> Bytes {
+        match access {
+            Access::Block => self.block,
+            Access::Mount { kind, .. } => match kind {
                 Kind::Ext4 => self.ext4,
                 Kind::Xfs => self.xfs,
                 Kind::Btrfs => self.btrfs,

@@ -54,6 +54,8 @@ pub const ANNOTATION_REMOVAL: &str = "basalt.storage/removal";
 pub const ANNOTATION_STRAYS: &str = "basalt.storage/strays";
 /// Prefix of StorageClass parameters upstream does not have.
 pub const PARAM_OWN: &str = "basalt.storage/";
+/// Attribute of an inline volume, which upstream does not have: its size.
+pub const PARAM_SIZE: &str = "basalt.storage/size";
 /// LVM tag `basalt.owner=<uid>` on a VG: whose it is. See [`tag_value`].
 pub const TAG_OWNER: &str = "basalt.owner";
 /// LVM tag `basalt.class=<class>` on a VG: the DiskClass it was made for.
@@ -68,6 +70,8 @@ pub const TAG_PVC: &str = "basalt.pvc";
 pub const TAG_DEVICE_CLASS: &str = "basalt.device-class";
 /// LVM tag `basalt.content=ext4|xfs|btrfs|block` on a volume: what it was asked for as.
 pub const TAG_CONTENT: &str = "basalt.content";
+/// LVM tag `basalt.ephemeral=<namespace>/<pod>` on a volume that a pod's own specification asked for: it goes with the pod.
+pub const TAG_EPHEMERAL: &str = "basalt.ephemeral";
 /// LVM tag `basalt.kind=volume|snapshot` on a volume; without Kubernetes always, else on snapshots.
 pub const TAG_KIND: &str = "basalt.kind";
 /// LVM tag `basalt.size=<bytes>` there: the size that was asked for.

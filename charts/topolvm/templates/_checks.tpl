@@ -33,6 +33,17 @@
 {{- fail (printf "\n\nlvmd.socketName=%s and node.lvmdSocket=%s: lvmd serves where nobody asks. Give both the same path." .Values.lvmd.socketName .Values.node.lvmdSocket) -}}
 {{- end -}}
 {{- include "topolvm.checkGroups" . -}}
+{{- include "topolvm.checkInline" . -}}
+{{- end -}}
+
+{{/* Kubernetes never changes a CSIDriver's volumeLifecycleModes; in words here, before anything is changed. */}}
+{{- define "topolvm.checkInline" -}}
+{{- $driver := include "topolvm.pluginName" . -}}
+{{- $there := lookup "storage.k8s.io/v1" "CSIDriver" "" $driver -}}
+{{- $on := not (empty (.Values.node.inlineVolumes | default dict).classes) -}}
+{{- if and $there (ne $on (has "Ephemeral" ($there.spec.volumeLifecycleModes | default list))) -}}
+{{- fail (printf "\n\nnode.inlineVolumes.classes: the CSIDriver %s that is there was made with%s inline volumes, and Kubernetes does not change that. Take it away just before this upgrade, which makes it anew: kubectl delete csidriver %s" $driver (ternary "out" "" $on) $driver) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Two groups on one node would be two lvmds on it, so selectors must differ in a key. */}}

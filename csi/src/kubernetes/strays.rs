@@ -62,7 +62,14 @@ impl Stray {
     /// Whether a driver in a cluster made it. Without a cluster its tags are the memory, and
     /// say when it was made.
     pub fn is_orphan(&self) -> bool {
-        self.tag(names::TAG_LV).is_some() && self.tag(names::TAG_CREATED).is_none()
+        let made = self.tag(names::TAG_LV).is_some() || self.is_inline();
+        made && self.tag(names::TAG_CREATED).is_none()
+    }
+
+    /// Whether it is a pod's inline volume, which goes with the pod. It is no stray while it is mounted; one that is not is
+    /// what a kubelet left that never came back, or what a pod waits for after a reboot.
+    pub fn is_inline(&self) -> bool {
+        self.tag(names::TAG_EPHEMERAL).is_some()
     }
 
     /// Its device class: the one it was made in, where that has it still.
@@ -95,6 +102,7 @@ pub fn of(listed: Vec<Listed>, named: &BTreeSet<String>) -> Vec<Stray> {
                 ours.filter(|tag| tag.starts_with("basalt.")).collect()
             },
         })
+        .filter(|stray| !(stray.is_inline() && stray.open))
         .collect();
     strays.sort_by(|a, b| {
         let key = |stray: &Stray| (!stray.is_orphan(), stray.vg.clone(), stray.lv.clone());
@@ -228,6 +236,21 @@ mod tests {
         let read: Strays = serde_json::from_str(&text(&strays).unwrap()).unwrap();
         assert_eq!(read, Strays { strays, more: 0 });
         assert_eq!(text(&[]), None);
+    }
+
+    #[test]
+    fn a_pods_inline_volume_is_an_orphan_when_nobody_has_it_mounted() {
+        let open = Listed {
+            is_open: true,
+            ..listed("mounted", &["basalt.ephemeral=ns/pod"])
+        };
+        let left = listed("left", &["basalt.ephemeral=ns/pod"]);
+        let strays = of(vec![open, left], &BTreeSet::new());
+        let said: Vec<_> = strays
+            .iter()
+            .map(|stray| (stray.lv.as_str(), stray.is_orphan()))
+            .collect();
+        assert_eq!(said, [("left", true)]);
     }
 
     #[test]

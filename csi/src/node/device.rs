@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use lvmd::cmd::Runner;
 use lvmd::units::Bytes;
-use lvmd::volumes::{Found, Volumes};
+use lvmd::volumes::{Create, Found, VolumeError, Volumes};
 use nix::sys::stat::{major, minor};
 
 use crate::error::Error;
@@ -38,6 +38,8 @@ pub struct Device {
     pub unzeroed: bool,
     /// What is wrong with it.
     pub sick: Option<String>,
+    /// Its LV's tags.
+    pub tags: Vec<String>,
 }
 
 /// Knows the volumes of this node. No answer comes from the API server.
@@ -53,6 +55,18 @@ pub trait Devices: Send + Sync + std::fmt::Debug + 'static {
     /// # Errors
     /// It is not shown to be there.
     fn activate(&self, device: &Device) -> impl Future<Output = Result<Device, Error>> + Send;
+
+    /// Makes a volume, or finds the one that an earlier, equal request made.
+    ///
+    /// # Errors
+    /// It is not shown to be there.
+    fn make(&self, wanted: &Create) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes a volume. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// It is in use, or still there.
+    fn remove(&self, device: &Device) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 impl<R: Runner + Clone> Devices for Volumes<R> {
@@ -68,6 +82,17 @@ impl<R: Runner + Clone> Devices for Volumes<R> {
             ..found.clone()
         })
     }
+
+    async fn make(&self, wanted: &Create) -> Result<(), Error> {
+        Ok(Self::create(self, wanted).await.map(drop)?)
+    }
+
+    async fn remove(&self, device: &Device) -> Result<(), Error> {
+        match Self::remove(self, &device.id, &device.class).await {
+            Ok(_) | Err(VolumeError::VolumeMissing { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 fn device(found: Found) -> Device {
@@ -82,6 +107,7 @@ fn device(found: Found) -> Device {
     let devno = Some(volume.devno).filter(|devno| *devno != (0, 0));
     Device {
         id: volume.name,
+        tags: volume.tags,
         class,
         is_usable: devno.is_some() && !stranded,
         devno,

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use lvmd::cmd::Runner;
 use lvmd::mountinfo::Mount;
+use lvmd::names;
 use lvmd::patience::NoAnswer;
 
 use super::device::{Device, Devices, Open};
+use super::inline::{Wanted, lasting};
 use super::options::Options;
 use super::{Node, blocking, expand, id, mounts};
 use crate::capability::{Access, Capability, Writers};
@@ -25,6 +27,7 @@ pub(super) struct Publish {
     writers: Writers,
     way: Way,
     read_only: bool,
+    inline: Option<Wanted>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +52,16 @@ impl Publish {
             .volume_capability
             .ok_or_else(|| Error::missing("volume_capability"))?;
         let Capability { access, writers } = Capability::read(&capability)?;
+        let mut context = request.volume_context;
+        let inline = Wanted::read(&request.volume_id, &context, &access, request.readonly)?;
+        if inline.is_some() {
+            context.remove(names::PARAM_SIZE);
+        }
         let (way, read_only) = match access {
             Access::Block => (Way::Block, request.readonly),
             Access::Mount { kind, flags } => {
                 let options = Options::read(kind, &flags, request.readonly)?;
-                let how = Publishing::read(&request.volume_context)?;
+                let how = Publishing::read(&context)?;
                 let read_only = options.read_only;
                 (Way::Mount { kind, options, how }, read_only)
             }
@@ -64,6 +72,7 @@ impl Publish {
             writers,
             way,
             read_only,
+            inline,
         })
     }
 
@@ -122,7 +131,24 @@ impl<D: Devices, R: Runner> Node<D, R> {
         self,
         request: Publish,
     ) -> Result<NodePublishVolumeResponse, Error> {
-        let device = self.require(&request.id).await?;
+        match &request.inline {
+            Some(wanted) => {
+                let device = self.inline(wanted).await?;
+                self.show(request, device).await.map_err(lasting)
+            }
+            None => {
+                let device = self.persistent(&request.id).await?;
+                self.show(request, device).await
+            }
+        }
+    }
+
+    /// Has the volume appear where it is wanted.
+    async fn show(
+        &self,
+        request: Publish,
+        device: Device,
+    ) -> Result<NodePublishVolumeResponse, Error> {
         let open = self.open(&device).await?;
         let mounts = mounts::table()
             .map_err(|error| Error::Internal(format!("mounts cannot be read: {error}")))?;

@@ -360,6 +360,12 @@ fn plan(
     if !stray.whole || stray.tag(names::TAG_KIND) == Some("snapshot") {
         return Err("it is a snapshot, or cannot be written to".to_owned());
     }
+    if stray.is_inline() {
+        return Err(format!(
+            "it is a pod's inline volume, which goes with the pod: on its node take its tag {} away first, with lvchange --deltag",
+            names::TAG_EPHEMERAL
+        ));
+    }
     if stray.size_bytes == 0 {
         return Err("its size is not known".to_owned());
     }

@@ -104,6 +104,8 @@ fn lv(found: &Found) -> Orphan {
     let stray = &found.stray;
     let claim = stray.tag(names::TAG_PVC);
     let claim = claim.map(|claim| format!(", made for {claim}"));
+    let pod = stray.tag(names::TAG_EPHEMERAL);
+    let pod = pod.map(|pod| format!(", inline volume of pod {pod} that is not mounted"));
     Orphan {
         kind: "LV",
         name: stray.lv.clone(),
@@ -113,7 +115,7 @@ fn lv(found: &Found) -> Orphan {
             "no LogicalVolume names it; group {} {}{}",
             stray.vg,
             stray.vg_uuid,
-            claim.unwrap_or_default()
+            claim.or(pod).unwrap_or_default()
         ),
     }
 }

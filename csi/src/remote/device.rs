@@ -3,10 +3,12 @@
 use lvmd::lvm::attr::LvAttr;
 use lvmd::lvm::health::Verdict;
 use lvmd::proto::{ActivateLvRequest, LogicalVolume, WatchItem};
+use lvmd::volumes::{Create, VolumeError};
 use tonic::Code;
 
 use super::{Remote, volumes, within};
 use crate::error::Error;
+use crate::kubernetes::local::Local;
 use crate::node::{Device, Devices, Devno};
 
 impl Devices for Remote {
@@ -23,6 +25,7 @@ impl Devices for Remote {
             unzeroed: item.thin_pool.is_some(),
             class: item.device_class,
             id: volume.name,
+            tags: volume.tags,
             // No list tells whether it is on a disk that is gone.
             is_usable: false,
         }))
@@ -53,6 +56,17 @@ impl Devices for Remote {
             is_usable: devno.is_some(),
             ..found.clone()
         })
+    }
+
+    async fn make(&self, wanted: &Create) -> Result<(), Error> {
+        Local::create(self, wanted).await.map(drop)
+    }
+
+    async fn remove(&self, device: &Device) -> Result<(), Error> {
+        match Local::remove(self, &device.id, &device.class).await {
+            Err(Error::Volume(VolumeError::VolumeMissing { .. })) => Ok(()),
+            other => other,
+        }
     }
 }
 

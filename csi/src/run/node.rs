@@ -26,7 +26,7 @@ use crate::kubernetes::node_object::NodeObject;
 use crate::kubernetes::reconciler::Reconciler;
 use crate::kubernetes::strays::Told;
 use crate::kubernetes::successor;
-use crate::node::{Formatting, Node};
+use crate::node::{Allowed, Formatting, Node};
 use crate::proto::controller_server::ControllerServer;
 use crate::proto::identity_server::IdentityServer;
 use crate::proto::node_server::NodeServer;
@@ -98,8 +98,14 @@ impl Program {
             daemonset,
             metrics_bind_address,
             standalone,
+            inline_class,
+            minimums,
             ..
         } = cli;
+        let allowed = Allowed {
+            classes: inline_class.into_iter().collect(),
+            minimums: minimums.minimums(),
+        };
         // Reads files only: that the API server does not answer keeps no volume from its pod.
         let client = match standalone {
             true => None,
@@ -123,6 +129,7 @@ impl Program {
             volumes.clone(),
             Host,
             formatting,
+            allowed,
             tasks.clone(),
         );
         let (listener, bound) = Bound::new(&socket)?;

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 use k8s_openapi::api::core::v1::{
-    Container, PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod,
+    Container, PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, Volume,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
-use lvmd::names::{CAPACITY_DEFAULT, CAPACITY_PREFIX, DRIVER, PARAM_CLASS, RESOURCE_CAPACITY};
+use lvmd::names::{
+    CAPACITY_DEFAULT, CAPACITY_PREFIX, DRIVER, PARAM_CLASS, PARAM_SIZE, RESOURCE_CAPACITY,
+};
 use lvmd::units::{Bytes, GIB};
 use serde_json::{Value, json};
 
@@ -45,6 +47,10 @@ pub async fn wanted(pod: &Pod, namespace: &str, from: &impl Objects) -> Result<W
         .iter()
         .flat_map(|spec| spec.volumes.iter().flatten());
     for volume in volumes {
+        if let Some((class, bytes)) = inline(volume)? {
+            add_up(&mut wanted, class, bytes);
+            continue;
+        }
         let (spec, pending) = if let Some(source) = &volume.persistent_volume_claim {
             let claim = from.claim(namespace, &source.claim_name).await?;
             // A pod may come before its claim.
@@ -93,10 +99,38 @@ pub async fn wanted(pod: &Pod, namespace: &str, from: &impl Objects) -> Result<W
             continue;
         }
         let bytes = size(&spec)?;
-        let sum = wanted.entry(class.to_owned()).or_default();
-        *sum = sum.saturating_add(bytes).min(i64::MAX.unsigned_abs());
+        add_up(&mut wanted, class, bytes);
     }
     Ok(wanted)
+}
+
+fn add_up(wanted: &mut Wanted, class: &str, bytes: u64) {
+    let sum = wanted.entry(class.to_owned()).or_default();
+    *sum = sum.saturating_add(bytes).min(i64::MAX.unsigned_abs());
+}
+
+/// The class and the bytes of an inline volume of ours. One without a class is no volume: its node refuses it.
+fn inline(volume: &Volume) -> Result<Option<(&str, u64)>, Error> {
+    let source = volume.csi.as_ref().filter(|csi| csi.driver == DRIVER);
+    let Some(attributes) = source.and_then(|csi| csi.volume_attributes.as_ref()) else {
+        return Ok(None);
+    };
+    let Some(class) = attributes
+        .get(PARAM_CLASS)
+        .filter(|class| !class.is_empty())
+    else {
+        return Ok(None);
+    };
+    let bytes = match attributes.get(PARAM_SIZE) {
+        None => Bytes(DEFAULT_SIZE),
+        Some(text) => text.parse().map_err(|_| {
+            Error::Invalid(format!(
+                "volume {}: {PARAM_SIZE} is {text:?}: write a size such as 2Gi",
+                volume.name
+            ))
+        })?,
+    };
+    Ok(Some((class, bytes.0)))
 }
 
 /// The size a claim asks for, in bytes, rounded up.

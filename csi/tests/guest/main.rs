@@ -9,6 +9,7 @@ mod contents;
 mod fake_lvm;
 mod formatting;
 mod harness;
+mod inline;
 mod publish;
 mod pulled;
 #[path = "../../../lvmd/tests/guest/random.rs"]

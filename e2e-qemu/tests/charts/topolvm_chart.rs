@@ -17,6 +17,47 @@ fn words(value: &Value, key: &str) -> Vec<String> {
 }
 
 #[test]
+fn inline_volumes_are_what_the_values_name_classes_for() {
+    let driver = |values: &str| {
+        topolvm(values)
+            .objects()
+            .one("CSIDriver", "topolvm.io")
+            .clone()
+    };
+    let label = "security.kubernetes.io/csi-ephemeral-volume-profile";
+    let off = driver("");
+    assert_eq!(off["spec"]["volumeLifecycleModes"], json!(["Persistent"]));
+    assert!(off["metadata"]["labels"].get(label).is_none());
+    let values = "node: {inlineVolumes: {classes: {ssd: 10Gi, hdd: 500Mi}}}";
+    let on = driver(values);
+    assert_eq!(
+        on["spec"]["volumeLifecycleModes"],
+        json!(["Persistent", "Ephemeral"])
+    );
+    assert_eq!(on["metadata"]["labels"][label], "privileged");
+    let objects = topolvm(values).objects();
+    let node = objects.one("DaemonSet", "topolvm-node");
+    let line = argv(container(node, "topolvm-node"));
+    let cli =
+        csi::args::NodeCli::try_parse_from(line.into_iter().chain(["--nodename=n".to_owned()]));
+    let classes: Vec<_> = cli
+        .unwrap()
+        .inline_class
+        .into_iter()
+        .map(|(class, most)| (class, most.0 >> 20))
+        .collect();
+    assert_eq!(
+        classes,
+        [("hdd".to_owned(), 500), ("ssd".to_owned(), 10240)]
+    );
+    assert!(
+        topolvm("node: {inlineVolumes: {classes: {ssd: much}}}")
+            .refusal()
+            .contains("inlineVolumes")
+    );
+}
+
+#[test]
 fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
     let nested = format!("values:\n{}", GUIDE.replace("\n", "\n  "));
     for (render, words) in [

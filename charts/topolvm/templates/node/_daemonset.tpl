@@ -143,6 +143,9 @@ spec:
             - --lvmd-socket={{ $node.lvmdSocket }}
             {{- end }}
             - --daemonset={{ include "topolvm.fullname" $root }}-node{{ $suffix }}
+            {{- range $class, $most := ($node.inlineVolumes | default dict).classes }}
+            - --inline-class={{ $class }}={{ $most }}
+            {{- end }}
             {{- with $node.profiling.bindAddress }}
             - --profiling-bind-address={{ . }}
             {{- end }}

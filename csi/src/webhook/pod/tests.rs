@@ -119,6 +119,47 @@ async fn upstreams_table_of_pods() {
     assert!(wanted(&pod(&["nonsense"]), "ns", &Upstreams).await.is_err());
 }
 
+#[tokio::test]
+async fn inline_volumes_count_beside_claims() {
+    let inline = |driver: &str, attributes: Value| json!({"name": "i", "csi": {"driver": driver, "volumeAttributes": attributes}});
+    let wants = async |volumes: Vec<Value>| {
+        let mut pod = pod(&["pvc1"]);
+        let more = volumes
+            .into_iter()
+            .map(|volume| serde_json::from_value(volume).unwrap());
+        pod.spec
+            .as_mut()
+            .unwrap()
+            .volumes
+            .as_mut()
+            .unwrap()
+            .extend(more);
+        wanted(&pod, "ns", &Upstreams).await
+    };
+    let class = "topolvm.io/device-class";
+    let all = vec![
+        inline(
+            "topolvm.io",
+            json!({class: "dc1", "basalt.storage/size": "2Gi"}),
+        ),
+        inline("topolvm.io", json!({class: "dc2"})),
+        inline(
+            "other.driver",
+            json!({class: "dc1", "basalt.storage/size": "2Gi"}),
+        ),
+        inline("topolvm.io", json!({"basalt.storage/size": "2Gi"})),
+        inline("topolvm.io", Value::Null),
+    ];
+    let expected =
+        [("dc1", 102 * GIB), ("dc2", GIB)].map(|(class, bytes)| (class.to_owned(), bytes));
+    assert_eq!(wants(all).await.unwrap(), expected.into());
+    let wrong = inline(
+        "topolvm.io",
+        json!({class: "dc1", "basalt.storage/size": "much"}),
+    );
+    assert!(wants(vec![wrong]).await.is_err());
+}
+
 #[test]
 fn the_patch_keeps_what_is_there() {
     let want = Wanted::from([("dc1".to_owned(), 7)]);

@@ -46,6 +46,7 @@ pub(in super::super) fn each(context: &Context) -> Result<()> {
             "--timeout=180s",
         ])?;
         owned::of_its_pod(context, cluster, &node)?;
+        owned::inline(context, cluster, &mut node)?;
         owned::for_one_pod(context, cluster)?;
         cluster
             .control
@@ -262,7 +263,7 @@ fn values() -> Value {
             "name": "thin", "volume-group": "vg", "default": true, "spare-gb": 0, "type": "thin",
             "thin-pool": {"name": "pool", "overprovision-ratio": 5.0},
         }]},
-        "node": {"lvmdEmbedded": true},
+        "node": {"lvmdEmbedded": true, "inlineVolumes": {"classes": {"thin": "512Mi"}}},
         "storageClasses": [class("ext4"), class("xfs"), class("btrfs")],
     })
 }
