@@ -43,7 +43,8 @@ use serde_saphyr::Spanned;
 use crate::names::LVMD_SOCKET;
 
 pub use class::{
-    DEFAULT_GATE_PERCENT, DEFAULT_SPARE, DeviceClass, DeviceClasses, Kind, UnknownClass, ZeroPolicy,
+    DEFAULT_GATE_PERCENT, DEFAULT_SPARE, DeviceClass, DeviceClasses, Kind, ThickSnapshots,
+    UnknownClass, ZeroPolicy,
 };
 pub use options::{LvcreateOptions, Refused};
 pub use rules::Violation;

@@ -42,6 +42,9 @@ pub const RESOURCE_CAPACITY: &str = "topolvm.io/capacity";
 
 /// Annotation of a LogicalVolume upstream does not have: `volume/<id>` or `snapshot/<id>`, what it is a copy of.
 pub const ANNOTATION_SOURCE: &str = "basalt.storage/source";
+/// Annotation of a LogicalVolume that is a snapshot: the id that it has from the moment at which its source is frozen, though
+/// not all data is in it. `status.volumeID`, which TopoLVM takes for ready, comes when it is.
+pub const ANNOTATION_FROZEN: &str = "basalt.storage/frozen";
 /// Annotation of a LogicalVolume: `<namespace>/<name>` of the claim it was made for.
 pub const ANNOTATION_CLAIM: &str = "basalt.storage/claim";
 /// Annotation of a LogicalVolume: `ext4`, `xfs`, `btrfs` or `block`, what it was asked for as.
@@ -60,7 +63,7 @@ pub const PARAM_SIZE: &str = "basalt.storage/size";
 pub const TAG_OWNER: &str = "basalt.owner";
 /// LVM tag `basalt.class=<class>` on a VG: the DiskClass it was made for.
 pub const TAG_CLASS: &str = "basalt.class";
-/// LVM tag `basalt.state=creating|wiping`: work that is under way.
+/// LVM tag `basalt.state=creating|copying|wiping`: work that is under way.
 pub const TAG_STATE: &str = "basalt.state";
 /// LVM tag `basalt.lv=<LogicalVolume name>` on a volume.
 pub const TAG_LV: &str = "basalt.lv";
@@ -84,6 +87,14 @@ pub const TAG_CREATED: &str = "basalt.created";
 pub const TAG_THRESHOLD: &str = "basalt.threshold";
 /// Value of [`TAG_STATE`]: made, but not finished.
 pub const STATE_CREATING: &str = "creating";
+/// LVM tag `basalt.copy=ro|rw/<LV>` on a copy of a thick volume: what may be done with it, and the name of its source.
+pub const TAG_COPY: &str = "basalt.copy";
+/// Value of [`TAG_STATE`]: data is being copied into it, or it is what the data is copied from.
+pub const STATE_COPYING: &str = "copying";
+/// Prefix of the name of a copy of a thick volume until all data is in it.
+pub const COPYING_PREFIX: &str = "basalt-copying-";
+/// Prefix of the name of what such a copy is taken from: its source, frozen at one moment.
+pub const FROZEN_PREFIX: &str = "basalt-frozen-";
 /// Value of [`TAG_STATE`]: removed for its user, being overwritten with zeroes.
 pub const STATE_WIPING: &str = "wiping";
 /// Prefix of a removed thick volume's name while it is overwritten with zeroes.

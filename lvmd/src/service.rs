@@ -396,6 +396,7 @@ fn code_name(code: Code) -> &'static str {
         Code::FailedPrecondition => "FailedPrecondition",
         Code::OutOfRange => "OutOfRange",
         Code::Unimplemented => "Unimplemented",
+        Code::Aborted => "Aborted",
         Code::Internal => "Internal",
         Code::Unavailable => "Unavailable",
         _ => "Unknown",

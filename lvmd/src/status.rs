@@ -2,7 +2,7 @@
 //!
 //! The rule behind it: NotFound from RemoveLV means "shown not to exist" and nothing
 //! else, because callers drop their record of the volume on it; what may work later by
-//! itself is Unavailable; what needs a human is FailedPrecondition; and what does not
+//! itself is Unavailable, or Aborted while it is at work; what needs a human is FailedPrecondition; and what does not
 //! fit is ResourceExhausted, so that the scheduler tries another node.
 
 use tonic::{Code, Status};
@@ -22,11 +22,13 @@ pub fn code(error: &VolumeError) -> Code {
         VolumeError::NoSpace { .. } => Code::ResourceExhausted,
         VolumeError::Exists { .. } => Code::AlreadyExists,
         VolumeError::ThickSnapshot(_) => Code::Unimplemented,
+        VolumeError::Copying { .. } | VolumeError::BeingCopied { .. } => Code::Aborted,
         VolumeError::SmallerThanSource { .. } => Code::OutOfRange,
         VolumeError::RemovalWithoutClass { .. }
         | VolumeError::OtherClass { .. }
         | VolumeError::InUse { .. }
         | VolumeError::NotGrowable { .. }
+        | VolumeError::CopyLost { .. }
         | VolumeError::PoolUnusable { .. }
         | VolumeError::LockDir(_)
         | VolumeError::Engine(EngineError::Frozen { .. }) => Code::FailedPrecondition,

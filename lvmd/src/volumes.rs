@@ -5,12 +5,14 @@
 //! looks again. A call that is repeated finds what the first one made.
 
 mod activate;
+mod copy;
 mod create;
 mod error;
 mod find;
 mod heal;
 mod inventory;
 mod moving;
+mod opened;
 mod pool;
 mod remove;
 mod resize;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+pub use copy::Pending;
 pub use create::Create;
 pub use error::VolumeError;
 pub use find::Found;
@@ -107,6 +110,7 @@ struct Inner<R> {
     /// Background work; drained at shutdown.
     tasks: TaskTracker,
     wipes: wipe::Wipes,
+    copies: copy::Copies,
     lock_dir: OnceLock<lock_dir::Proof>,
     /// Cancelled when no new background work may begin.
     stop: CancellationToken,
@@ -129,6 +133,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 config,
                 tasks: TaskTracker::new(),
                 wipes: wipe::Wipes::default(),
+                copies: copy::Copies::default(),
                 lock_dir: OnceLock::new(),
                 stop: CancellationToken::new(),
             }),
@@ -176,7 +181,7 @@ impl<R: Runner + Clone> Volumes<R> {
         self.inner.tasks.wait().await;
     }
 
-    /// The volumes of a class, those being made or wiped left out. A thick class has all LVs of its VG
+    /// The volumes of a class, those being made, copied or wiped left out. A thick class has all LVs of its VG
     /// but thin ones and pools; a thin class those of its pool.
     ///
     /// # Errors
@@ -194,7 +199,7 @@ impl<R: Runner + Clone> Volumes<R> {
             None => Vec::new(),
         };
         let class = class.clone();
-        let listed = move |lv: &Lv| belongs(lv, &class) && !lv.is_wiping() && !lv.is_unfinished();
+        let listed = move |lv: &Lv| belongs(lv, &class) && !lv.is_under_way();
         let mut volumes = self.seen(&snapshot, view, listed).await?;
         for volume in &mut volumes {
             volume.conditions.extend_from_slice(&conditions);
@@ -294,13 +299,13 @@ fn missing(class: &DeviceClass) -> VolumeError {
 /// Refuses tags LVM does not take, and the one that is an order to lvmd.
 fn check_tags(tags: &[String]) -> Result<(), VolumeError> {
     tags.iter().try_for_each(|tag| valid::tag(tag))?;
-    if names::tag_value(tags, names::TAG_STATE).is_some() {
-        return Err(VolumeError::InvalidArgument(format!(
-            "tag {} is lvmd's own: it says what is under way with a volume",
-            names::TAG_STATE
-        )));
+    let own = [names::TAG_STATE, names::TAG_COPY];
+    match own.iter().find(|key| names::tag_value(tags, key).is_some()) {
+        Some(key) => Err(VolumeError::InvalidArgument(format!(
+            "tag {key} is lvmd's own: it says what is under way with a volume, or what it is a copy of"
+        ))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn require_pool(vg: &Vg, class: &DeviceClass) -> Result<(), VolumeError> {
@@ -340,6 +345,7 @@ mod tests {
     fn a_request_cannot_order_an_overwrite_by_a_tag() {
         assert!(check_tags(&["basalt.lv=a".into(), "x".into()]).is_ok());
         assert!(check_tags(&["basalt.state=wiping".into()]).is_err());
+        assert!(check_tags(&["basalt.copy=rw/v".into()]).is_err());
         assert!(check_tags(&["@at".into()]).is_err());
     }
 }

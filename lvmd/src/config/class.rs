@@ -35,6 +35,8 @@ pub struct DeviceClass {
     /// What happens to the data of a removed thick volume. Thin pools give back
     /// zeroed blocks by themselves, so it means nothing for a thin class.
     pub zero: ZeroPolicy,
+    /// What a snapshot, clone or restore of a thick volume is. Means nothing for a thin class.
+    pub thick_snapshots: ThickSnapshots,
     /// Real usage of the pool's data or metadata, in percent, above which a thin
     /// class gives no new volumes. Means nothing for a thick class.
     pub gate_percent: u8,
@@ -62,6 +64,16 @@ pub enum ZeroPolicy {
     Zero,
     /// Nothing; the next tenant may read it.
     None,
+}
+
+/// What a snapshot, clone or restore of a thick volume is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ThickSnapshots {
+    /// There are none, as with upstream.
+    #[default]
+    None,
+    /// A thick volume of its own, with all of its source's data.
+    Copy,
 }
 
 impl DeviceClass {

@@ -30,6 +30,7 @@ pub(super) struct RawClass {
     pub(super) lvcreate_options: Option<Vec<String>>,
     pub(super) thin_pool: Option<RawThinPool>,
     pub(super) zero: Option<String>,
+    pub(super) thick_snapshots: Option<String>,
     pub(super) gate_percent: Option<u8>,
 }
 
@@ -71,6 +72,7 @@ const PLACES: [(&str, &[&str]); 4] = [
             "lvcreate-options",
             "thin-pool",
             "zero",
+            "thick-snapshots",
             "gate-percent",
         ],
     ),

@@ -160,6 +160,16 @@ fn what_upstream_refuses_is_refused_with_the_rule_and_the_way_out() {
             "neither `zero` nor `none`",
         ),
         (
+            &["name: d, volume-group: vg, thick-snapshots: cow"],
+            "neither `none` nor `copy`",
+        ),
+        (
+            &[
+                "name: d, volume-group: vg, type: thin, thick-snapshots: copy, thin-pool: {name: p, overprovision-ratio: 1}",
+            ],
+            "thick-snapshots is about thick volumes",
+        ),
+        (
             &["name: d, volume-group: vg, gate-percent: 90"],
             "the type is thick",
         ),

@@ -274,14 +274,16 @@ fn stands_on_lv(sys: &Path, devno: (u32, u32), mapped: &[dm::Listed], depth: u8)
 }
 
 /// A buffer whose start is aligned to 4 KiB, as O_DIRECT wants.
-struct Aligned {
+#[derive(Debug)]
+pub(crate) struct Aligned {
     memory: Vec<u8>,
     start: usize,
     length: usize,
 }
 
 impl Aligned {
-    fn new(length: usize) -> Self {
+    /// One of `length` zeroes.
+    pub(crate) fn new(length: usize) -> Self {
         let memory = vec![0; length + 4096];
         let start = memory.as_ptr().align_offset(4096);
         Self {
@@ -291,7 +293,8 @@ impl Aligned {
         }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    /// What is in it.
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.length]
     }
 }

@@ -218,6 +218,16 @@ impl Lv {
         names::tag_value(&self.tags, names::TAG_STATE) == Some(names::STATE_WIPING)
     }
 
+    /// A copy of a thick volume that has not all data yet, or what it is taken from: nobody's volume.
+    pub fn is_copying(&self) -> bool {
+        names::tag_value(&self.tags, names::TAG_STATE) == Some(names::STATE_COPYING)
+    }
+
+    /// Being made, copied or wiped: not a volume that anybody may use.
+    pub fn is_under_way(&self) -> bool {
+        self.is_wiping() || self.is_unfinished() || self.is_copying()
+    }
+
     /// Made and never handed out: what is in it is not wiped yet.
     pub fn is_unfinished(&self) -> bool {
         !self.is_pool()

@@ -1,10 +1,14 @@
 //! Every change we ask LVM for, as data, and the argv it becomes.
 //!
-//! No `-f` anywhere. `-y` stands only on lvcreate and lvremove of a volume that the
-//! request names; it answers questions about signatures in a new volume and about
-//! removing an active one.
+//! No `-f` anywhere. `-y` stands only on lvcreate, on lvremove of a volume that the
+//! request names, and on the lvconvert that splits off the store of our own thick snapshot;
+//! it answers questions about signatures in a new volume and about removing or splitting an
+//! active one.
 
 use crate::names;
+
+/// The unit in which a thick snapshot keeps what its source had, as lvcreate takes it: [`crate::volumes`] counts on it.
+const FREEZE_CHUNK: &str = "4k";
 
 /// One lvm command that changes something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,29 @@ pub enum Mutation {
         read_only: bool,
         /// Its tags.
         tags: Vec<String>,
+    },
+    /// A thick snapshot with a store of `extents` extents, active at once.
+    Freeze {
+        /// The volume it is taken of.
+        source: String,
+        /// Its name.
+        name: String,
+        /// The size of its store in extents; LVM makes no more than can ever be used.
+        extents: u64,
+        /// Its tags.
+        tags: Vec<String>,
+    },
+    /// Makes a thick snapshot a volume of its own with what its store held.
+    Split {
+        /// Its name.
+        name: String,
+    },
+    /// Says whether a volume may be written to.
+    Permission {
+        /// Its name.
+        name: String,
+        /// It may.
+        writable: bool,
     },
     /// Grows a volume to `extents` extents; never shrinks.
     Extend {
@@ -137,12 +164,15 @@ impl Mutation {
             Self::CreateThick { .. }
             | Self::CreateThin { .. }
             | Self::Snapshot { .. }
+            | Self::Freeze { .. }
             | Self::CreatePool { .. } => "lvcreate",
             Self::Extend { .. } | Self::ExtendMetadata { .. } => "lvextend",
             Self::Remove { .. } => "lvremove",
             Self::Rename { .. } => "lvrename",
+            Self::Split { .. } => "lvconvert",
             Self::RewriteMetadata => "vgck",
             Self::Retag { .. }
+            | Self::Permission { .. }
             | Self::ErrorWhenFull { .. }
             | Self::Activate { .. }
             | Self::Deactivate { .. }
@@ -213,6 +243,24 @@ impl Mutation {
                 ]);
                 add(&as_options("--addtag", tags));
                 add(&[&format!("{vg}/{source}")]);
+            }
+            Self::Freeze {
+                source,
+                name,
+                extents,
+                tags,
+            } => {
+                add(&["-y", "-s", "-k", "n", "-a", "y"]);
+                add(&["-c", FREEZE_CHUNK, "-l", &extents.to_string(), "-n", name]);
+                add(&as_options("--addtag", tags));
+                add(&[&format!("{vg}/{source}")]);
+            }
+            Self::Split { name } => {
+                add(&["-y", "--splitsnapshot", &format!("{vg}/{name}")]);
+            }
+            Self::Permission { name, writable } => {
+                let allowed = if *writable { "rw" } else { "r" };
+                add(&["-p", allowed, &format!("{vg}/{name}")]);
             }
             Self::Extend { name, extents } => {
                 add(&[
@@ -371,6 +419,26 @@ mod tests {
                 "lvcreate --config activation/thin_pool_autoextend_threshold=70 -y -s -k n -a y -p r -n v vg/s",
             ),
             (
+                Mutation::Freeze {
+                    source: "s".into(),
+                    name: name.clone(),
+                    extents: 9,
+                    tags: tags.clone(),
+                },
+                "lvcreate -y -s -k n -a y -c 4k -l 9 -n v --addtag a=b vg/s",
+            ),
+            (
+                Mutation::Split { name: name.clone() },
+                "lvconvert -y --splitsnapshot vg/v",
+            ),
+            (
+                Mutation::Permission {
+                    name: name.clone(),
+                    writable: false,
+                },
+                "lvchange -p r vg/v",
+            ),
+            (
                 Mutation::Extend {
                     name: name.clone(),
                     extents: 9,
@@ -434,7 +502,8 @@ mod tests {
                     .any(|a| a == "-f" || a == "--force" || a == "-ff"),
                 "{args:?}"
             );
-            let may_answer = matches!(args[0].as_str(), "lvcreate" | "lvremove");
+            let may_answer = matches!(args[0].as_str(), "lvcreate" | "lvremove")
+                || args.iter().any(|arg| arg == "--splitsnapshot");
             assert!(
                 may_answer || !args.iter().any(|a| a == "-y" || a == "--yes"),
                 "{args:?}"

@@ -52,6 +52,12 @@ pub fn lv_name(vg: &str, name: &str) -> Result<(), Invalid> {
     if name.starts_with(names::WIPING_PREFIX) {
         return invalid("this prefix marks removed volumes that are being overwritten");
     }
+    if [names::COPYING_PREFIX, names::FROZEN_PREFIX]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    {
+        return invalid("this prefix marks copies that are not whole yet");
+    }
     if !is_mappable(vg, name) {
         return invalid(
             "with its volume group it is longer than device-mapper's 127 bytes (hyphens count twice)",

@@ -242,7 +242,11 @@ async fn create<R: Runner + Clone>(
     found(&after.vg, &request.name).map(Outcome::Changed)
 }
 
-fn all_options(class: &DeviceClass, options: &LvcreateOptions, stripe: Option<u32>) -> Vec<String> {
+pub(super) fn all_options(
+    class: &DeviceClass,
+    options: &LvcreateOptions,
+    stripe: Option<u32>,
+) -> Vec<String> {
     let mut all = Vec::new();
     if let Some(stripes) = stripe {
         all.push(format!("--stripes={stripes}"));

@@ -126,8 +126,42 @@ pub enum VolumeError {
         /// What has to be done first.
         why: String,
     },
+    /// A copy of a thick volume has not all data yet. It goes on by itself.
+    #[error("{done} of {of} of volume {name} are copied{}; ask again", why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default())]
+    Copying {
+        /// The copy.
+        name: String,
+        /// How much is copied.
+        done: Bytes,
+        /// Of how much.
+        of: Bytes,
+        /// What keeps it from going on, when something does.
+        why: Option<String>,
+    },
+    /// A copy of the volume is being made, and it must stay as it is until then.
+    #[error(
+        "volume {name} is not changed while {copy} is copied from it: ask again when that is done, or remove {copy}"
+    )]
+    BeingCopied {
+        /// The volume.
+        name: String,
+        /// The copy.
+        copy: String,
+    },
+    /// A copy of a thick volume can never be finished.
+    #[error(
+        "volume {name} is no whole copy and never will be: {why}; remove it and ask for another"
+    )]
+    CopyLost {
+        /// The copy.
+        name: String,
+        /// What is lost.
+        why: String,
+    },
     /// Snapshots of thick volumes.
-    #[error("device class {0} is thick: snapshots need a thin class")]
+    #[error(
+        "device class {0} is thick: snapshots need a thin class, or `thick-snapshots: copy` in lvmd's device class"
+    )]
     ThickSnapshot(String),
     /// A snapshot smaller than its source.
     #[error("a snapshot of {source_bytes} cannot be {wanted}: ask for at least the source's size")]

@@ -40,7 +40,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 away = Some(super::missing(class));
                 continue;
             };
-            let is_it = |lv: &&Lv| belongs(lv, class) && !lv.is_wiping() && !lv.is_unfinished();
+            let is_it = |lv: &&Lv| belongs(lv, class) && !lv.is_under_way();
             if let Some(lv) = view.vg.lv(name).filter(is_it) {
                 let uuid = lv.uuid.clone();
                 let seen = self

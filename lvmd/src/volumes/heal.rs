@@ -144,6 +144,8 @@ impl<R: Runner + Clone> Volumes<R> {
             Wreck::Suspended { ours, .. }
             | Wreck::Inactive { ours, .. }
             | Wreck::Unfinished { ours, .. }
+            | Wreck::Copying { ours, .. }
+            | Wreck::LeftPart { ours, .. }
             | Wreck::Wiping { ours, .. } => *ours,
             // LVM itself does it with the next change it is asked for.
             Wreck::CopiesDiffer => true,
@@ -160,7 +162,12 @@ impl<R: Runner + Clone> Volumes<R> {
                 self.wipe_in_background(&view.vg.name, name);
                 return "resumed".into();
             }
+            Wreck::Copying { name, .. } => {
+                self.copy_in_background(&view.vg.name, name);
+                return "resumed".into();
+            }
             Wreck::StaleTable { uuid, .. } => stale::drop_table(lane, &view.vg, uuid).await,
+            Wreck::LeftPart { uuid, .. } => drop_part(lane, &view.vg, uuid).await,
             Wreck::HalfPool { .. } => clear_half_pool(lane, &view.vg, wreck).await,
             Wreck::StoppedPool { pool, .. } => resume_pool(lane, view, pool)
                 .await
@@ -242,6 +249,21 @@ async fn rewrite<R: Runner + Clone>(lane: &Lane<'_, R>, view: &VgView) -> Result
             |e| e.to_string(),
         )),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Removes a device that nobody uses, while no command of another program is half-way through making use of it.
+async fn drop_part<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    vg: &Vg,
+    uuid: &str,
+) -> Result<(), String> {
+    let _lock = stale::lock(lane, vg).await?;
+    let control = open_mapper().map_err(|e| e.to_string())?;
+    let device = control.device(uuid).map_err(|e| e.to_string())?;
+    match device {
+        Some(_) => control.remove_unused(uuid).map_err(|e| e.to_string()),
+        None => Ok(()),
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Listed {
 }
 
 impl<R: Runner + Clone> Volumes<R> {
-    /// The volumes of all classes, those being made or wiped left out.
+    /// The volumes of all classes, those being made, copied or wiped left out.
     ///
     /// # Errors
     /// When state cannot be told.
@@ -86,7 +86,7 @@ impl<R: Runner + Clone> Volumes<R> {
 
 /// The names of those `classes` that have this LV as a volume.
 fn classes_of(lv: &Lv, classes: &[Arc<DeviceClass>]) -> Vec<String> {
-    if lv.is_wiping() || lv.is_unfinished() {
+    if lv.is_under_way() {
         return Vec::new();
     }
     let its = classes.iter().filter(|class| belongs(lv, class));

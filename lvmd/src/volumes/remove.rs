@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Outcome, VolumeError, Volumes, create, device, open_mapper, pool, resize, stale, wipe,
+    Outcome, VolumeError, Volumes, copy, create, device, open_mapper, pool, resize, stale, wipe,
 };
 use crate::cmd::Runner;
 use crate::config::{DeviceClass, ZeroPolicy};
@@ -11,7 +11,6 @@ use crate::engine::Lane;
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
 use crate::lvm::snapshot::VgView;
-use crate::names;
 
 /// How long an open volume may take to be closed before its removal is refused.
 const CLOSING: Duration = Duration::from_secs(3);
@@ -35,8 +34,14 @@ impl<R: Runner + Clone> Volumes<R> {
                     name: name.to_owned(),
                     class,
                 })?;
+        self.stop_copying(&class.volume_group, name).await;
         let is_gone = |vg: &Vg| vg.lv(name).is_none();
         let (lane, view) = self.lane_when_still(class, name, is_gone).await?;
+        if class.pool().is_none()
+            && let Some(removed) = self.discard(&lane, &view, class, name).await?
+        {
+            return Ok(removed);
+        }
         // A removal that was cut between its two steps left the tag, but not the name.
         let lv = match view.vg.lv(name) {
             Some(lv)
@@ -53,45 +58,13 @@ impl<R: Runner + Clone> Volumes<R> {
                 found => found?,
             },
         };
+        copy::refuse_if_read(&view.vg, name)?;
         refuse_if_held(&view.vg, lv)?;
         wait_until_closed(&view.vg, lv).await?;
         // Or the rename would make it live, and what it maps would be overwritten.
         stale::drop_of(&lane, &view, name).await?;
         if class.zero == ZeroPolicy::Zero && wipe::is_wipeable(lv) && !lv.is_unfinished() {
-            let wiping = wipe::name(&view.vg, lv);
-            // It is an order to overwrite.
-            let tag = Mutation::Retag {
-                name: name.to_owned(),
-                uuid: Some(lv.uuid.clone()),
-                add: vec![names::tag(names::TAG_STATE, names::STATE_WIPING)],
-                remove: vec![],
-            };
-            let rename = Mutation::Rename {
-                from: name.to_owned(),
-                to: wiping.clone(),
-            };
-            let changes = [tag, rename];
-            let needed = usize::from(lv.is_wiping())..1 + usize::from(wiping != name);
-            let said = lane
-                .run_all(&view, &changes[needed], pool::DEFAULT_THRESHOLD)
-                .await;
-            let after = lane.view().await?;
-            let renamed = after.vg.lv(&wiping).is_some_and(Lv::is_wiping);
-            if !renamed || wiping != name && after.vg.lv(name).is_some() {
-                let what = format!("removing volume {name}");
-                let untouched = after.vg.lv(name).is_some_and(|lv| !lv.is_wiping());
-                return Err(match said {
-                    Err(error) if untouched => create::failed(&what, &error),
-                    Err(error) => VolumeError::Unverified {
-                        what,
-                        why: error.to_string(),
-                    },
-                    Ok(()) => VolumeError::Unverified {
-                        what,
-                        why: "lvm reports success, and the metadata still has the old name".into(),
-                    },
-                });
-            }
+            let wiping = wipe::hand_over(&lane, &view, name).await?;
             drop(lane);
             self.wipe_in_background(&class.volume_group, &wiping);
             return Ok(Outcome::Changed(()));
@@ -192,7 +165,7 @@ pub(super) fn refuse_if_held(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
 
 /// Refuses a volume that stays open. udevd opens each new device for a moment to look
 /// at it, so an open volume is given [`CLOSING`] before it counts as in use.
-async fn wait_until_closed(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
+pub(super) async fn wait_until_closed(vg: &Vg, lv: &Lv) -> Result<(), VolumeError> {
     let started = Instant::now();
     loop {
         match device(&open_mapper()?, vg, lv)? {

@@ -1,7 +1,8 @@
 //! Growing a volume.
 
 use super::{
-    Outcome, VolumeError, Volumes, activate, belongs, create, error, open_mapper, pool, whereabouts,
+    Outcome, VolumeError, Volumes, activate, belongs, copy, create, error, open_mapper, pool,
+    whereabouts,
 };
 use crate::capacity;
 use crate::cmd::Runner;
@@ -43,6 +44,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 "volume {name} is a thick snapshot; its size follows its origin"
             )));
         }
+        copy::refuse_if_read(&view.vg, name)?;
         if let Some(snapshot) = snapshot_of(&view.vg, name) {
             return Err(VolumeError::NotGrowable {
                 name: name.to_owned(),
@@ -63,7 +65,7 @@ pub(super) fn member<'a>(
     class: &DeviceClass,
     name: &str,
 ) -> Result<&'a Lv, VolumeError> {
-    match vg.lv(name).filter(|lv| !lv.is_wiping()) {
+    match vg.lv(name).filter(|lv| !lv.is_wiping() && !lv.is_copying()) {
         Some(lv) if belongs(lv, class) => Ok(lv),
         Some(lv) => Err(VolumeError::OtherClass {
             name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! Thin snapshots and clones.
+//! Snapshots and clones. Those of thick volumes are [`super::copy`].
 
 use tracing::warn;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::capacity;
 use crate::cmd::Runner;
-use crate::config::DeviceClass;
+use crate::config::{DeviceClass, ThickSnapshots};
 use crate::engine::Lane;
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
@@ -52,7 +52,10 @@ impl<R: Runner + Clone> Volumes<R> {
         let config = self.config();
         let class = config.classes.get(&request.class)?;
         if class.pool().is_none() {
-            return Err(VolumeError::ThickSnapshot(class.name.clone()));
+            return match class.thick_snapshots {
+                ThickSnapshots::Copy => self.copy(class, request).await,
+                ThickSnapshots::None => Err(VolumeError::ThickSnapshot(class.name.clone())),
+            };
         }
         valid::lv_name(&class.volume_group, &request.name)?;
         super::check_tags(&request.tags)?;

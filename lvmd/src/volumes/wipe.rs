@@ -7,25 +7,22 @@
 //! hangs holds up no more than its own VG.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::libc;
 use tokio::sync::Mutex as AsyncMutex;
 use tracing::{info, warn};
 
-use super::{VolumeError, Volumes, activate, remove, resize};
+use super::opened::{Opened, Wanted};
+use super::{VolumeError, Volumes, activate, create, pool, remove, resize};
 use crate::cmd::Runner;
-use crate::dm;
+use crate::engine::Lane;
 use crate::lvm::model::{Lv, Vg};
+use crate::lvm::mutation::Mutation;
+use crate::lvm::snapshot::VgView;
 use crate::lvm::valid;
 use crate::names;
-use crate::units::Bytes;
 
 /// How much is overwritten before shutdown may interrupt, in bytes.
 const STEP: u64 = 64 << 20;
@@ -52,6 +49,53 @@ pub(super) fn name(vg: &Vg, lv: &Lv) -> String {
     } else {
         lv.name.clone()
     }
+}
+
+/// Tags the volume, which is an order to overwrite it, and renames it. Gives its new name.
+pub(super) async fn hand_over<R: Runner + Clone>(
+    lane: &Lane<'_, R>,
+    view: &VgView,
+    name: &str,
+) -> Result<String, VolumeError> {
+    let Some(lv) = view.vg.lv(name) else {
+        return Ok(name.to_owned());
+    };
+    let wiping = self::name(&view.vg, lv);
+    let state = |value| names::tag(names::TAG_STATE, value);
+    let copying = lv.is_copying().then(|| state(names::STATE_COPYING));
+    let tag = Mutation::Retag {
+        name: name.to_owned(),
+        uuid: Some(lv.uuid.clone()),
+        add: vec![state(names::STATE_WIPING)],
+        remove: copying.into_iter().collect(),
+    };
+    let rename = Mutation::Rename {
+        from: name.to_owned(),
+        to: wiping.clone(),
+    };
+    let changes = [tag, rename];
+    let needed = usize::from(lv.is_wiping())..1 + usize::from(wiping != name);
+    let said = lane
+        .run_all(view, &changes[needed], pool::DEFAULT_THRESHOLD)
+        .await;
+    let after = lane.view().await?;
+    let renamed = after.vg.lv(&wiping).is_some_and(Lv::is_wiping);
+    if renamed && (wiping == name || after.vg.lv(name).is_none()) {
+        return Ok(wiping);
+    }
+    let what = format!("removing volume {name}");
+    let untouched = after.vg.lv(name).is_some_and(|lv| !lv.is_wiping());
+    Err(match said {
+        Err(error) if untouched => create::failed(&what, &error),
+        Err(error) => VolumeError::Unverified {
+            what,
+            why: error.to_string(),
+        },
+        Ok(()) => VolumeError::Unverified {
+            what,
+            why: "lvm reports success, and the metadata still has the old name".into(),
+        },
+    })
 }
 
 /// Which volumes are to be overwritten, and whose turn it is.
@@ -117,7 +161,7 @@ impl<R: Runner + Clone> Volumes<R> {
         if self.inner.stop.is_cancelled() {
             return Ok(());
         }
-        let (lv_uuid, dm_uuid, size) = {
+        let (lv_uuid, wanted) = {
             let lane = self.lane(vg).await?;
             let view = lane.view().await?;
             let Some(lv) = view.vg.lv(name) else {
@@ -132,13 +176,24 @@ impl<R: Runner + Clone> Volumes<R> {
             remove::refuse_if_held(&view.vg, lv)?;
             activate::active(&lane, view.clone(), name).await?;
             resize::fit(&lane, &view, lv).await?;
-            (lv.uuid.clone(), lv.dm_uuid(&view.vg, ""), lv.size)
+            if !lv.attr.is_writable() {
+                let writable = Mutation::Permission {
+                    name: name.to_owned(),
+                    writable: true,
+                };
+                let said = lane.run(&view, &writable, pool::DEFAULT_THRESHOLD).await;
+                said.map_err(|error| create::failed(&format!("wiping volume {name}"), &error))?;
+            }
+            let wanted = Wanted {
+                uuid: lv.dm_uuid(&view.vg, ""),
+                size: lv.size,
+            };
+            (lv.uuid.clone(), wanted)
         };
         if overwritten.as_ref() != Some(&lv_uuid) {
             let stop = self.inner.stop.clone();
             let written =
-                tokio::task::spawn_blocking(move || zero(&dm_uuid, size, &|| stop.is_cancelled()))
-                    .await;
+                tokio::task::spawn_blocking(move || zero(&wanted, &|| stop.is_cancelled())).await;
             let failed = |why: String| VolumeError::Unverified {
                 what: format!("overwriting volume {name}"),
                 why,
@@ -168,62 +223,18 @@ enum Written {
     Interrupted,
 }
 
-/// Writes zeroes over the whole device of this device-mapper uuid, through the device's
-/// own offload where it has one. Nobody else may have it open, and it must be as large as
-/// its metadata says: no smaller, or a former tenant's data stays, and no larger, or it is
-/// not the volume's own space.
-fn zero(uuid: &str, expected: Bytes, stop: &dyn Fn() -> bool) -> io::Result<Written> {
-    let control = dm::Control::open()?;
-    let find = || {
-        control
-            .device(uuid)?
-            .ok_or_else(|| io::Error::other("it has no device"))
-    };
-    let path = format!("/dev/dm-{}", find()?.devno.1);
-    // O_EXCL: nobody has it mounted, and nobody can while we write (open(2)).
-    let file = File::options()
-        .write(true)
-        .custom_flags(libc::O_EXCL | libc::O_CLOEXEC)
-        .open(&path)?;
-    // While it is open its number cannot become another device's, so what
-    // device-mapper says of the uuid from here on is said of the open file.
-    let (rdev, device) = (file.metadata()?.rdev(), find()?);
-    if (libc::major(rdev), libc::minor(rdev)) != device.devno {
-        return Err(io::Error::other(format!("{path} is another device now")));
-    }
-    // A pod writes to a raw volume without O_EXCL.
-    if device.open_count != 1 {
-        return Err(io::Error::other("somebody else has it open"));
-    }
-    let mut size = 0u64;
-    #[expect(
-        unsafe_code,
-        reason = "the size of a block device and BLKZEROOUT are ioctls"
-    )]
-    // SAFETY: BLKGETSIZE64 writes one u64, and `size` is one.
-    Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), BLKGETSIZE64, &raw mut size) })?;
-    if Bytes(size) != expected {
-        let why = format!("its device has {}, its metadata {expected}", Bytes(size));
-        return Err(io::Error::other(why));
-    }
-    let mut at = 0;
+/// Writes zeroes over the whole device, which nobody else may have open.
+fn zero(wanted: &Wanted, stop: &dyn Fn() -> bool) -> io::Result<Written> {
+    let device = Opened::to_write(wanted, 0)?;
+    let (mut at, size) = (0, device.size());
     while at < size {
         if stop() {
             return Ok(Written::Interrupted);
         }
-        let range = [at, STEP.min(size - at)];
-        #[expect(
-            unsafe_code,
-            reason = "the size of a block device and BLKZEROOUT are ioctls"
-        )]
-        // SAFETY: BLKZEROOUT reads two u64, start and length in bytes, and `range` is two.
-        Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), BLKZEROOUT, range.as_ptr()) })?;
-        at += range[1];
+        let length = STEP.min(size - at);
+        device.zero(at, length)?;
+        at += length;
     }
-    file.sync_all()?;
+    device.sync()?;
     Ok(Written::All(size))
 }
-
-// Linux include/uapi/linux/fs.h
-const BLKGETSIZE64: libc::c_ulong = 0x8008_1272;
-const BLKZEROOUT: libc::c_ulong = 0x127f;

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use crate::bystander::Bystanders;
 use crate::harness::{BOTH, Daemon, MIB, all, eventually, make_vg, node, run};
 use crate::random::Random;
+use crate::thick_copies;
 use crate::whole::{check_pool, wrecks};
 
 /// How often each change is cut.
@@ -198,6 +199,29 @@ async fn killed_while_taking_a_snapshot_that_grows() {
             let name = format!("s{i}");
             has_size(d, "thin", &name, 16 * MIB).await;
             d.remove(&name, "thin").await.unwrap();
+        },
+    }
+    .cut()
+    .await;
+}
+
+/// The source is written to all the while, and what its frozen state kept is overwritten afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_copying_a_thick_volume() {
+    Change {
+        what: "copy thick",
+        class: "thick",
+        config: thick_copies::OVERWRITTEN,
+        prepare: nothing,
+        act: async |d: &Daemon, i: u32| {
+            thick_copies::whole(d, Bystanders::LIVE, &format!("c{i}"), "rw", 16 * MIB)
+                .await
+                .map(drop)
+        },
+        check: async |d: &Daemon, i: u32| {
+            let name = format!("c{i}");
+            has_size(d, "thick", &name, 16 * MIB).await;
+            d.remove(&name, "thick").await.unwrap();
         },
     }
     .cut()

@@ -20,6 +20,7 @@ mod refusals;
 mod rpc;
 mod service;
 mod soak;
+mod thick_copies;
 mod udev;
 mod watching;
 mod whole;

@@ -3,7 +3,9 @@
 use serde_saphyr::Spanned;
 
 use super::{Report, Violation};
-use crate::config::class::{DEFAULT_GATE_PERCENT, DEFAULT_SPARE, DeviceClass, Kind, ZeroPolicy};
+use crate::config::class::{
+    DEFAULT_GATE_PERCENT, DEFAULT_SPARE, DeviceClass, Kind, ThickSnapshots, ZeroPolicy,
+};
 use crate::config::options::LvcreateOptions;
 use crate::config::raw::RawClass;
 use crate::units::{Bytes, GIB};
@@ -54,6 +56,7 @@ pub(super) fn class(
         stripe_size: stripe_size(raw.stripe_size, &mut report),
         lvcreate_options: options(raw.lvcreate_options, &mut report),
         zero: zero(raw.zero.as_deref(), &mut report),
+        thick_snapshots: thick_snapshots(raw.thick_snapshots.as_deref(), &mut report),
         gate_percent: gate(raw.gate_percent, &mut report),
     };
     let target = class.target();
@@ -178,6 +181,10 @@ fn own_key_out_of_place(raw: &RawClass, kind: &Kind) -> Option<(&'static str, &'
             "zero is about thick volumes, and the type is thin",
             "remove it; a thin pool hands out zeroed blocks",
         )),
+        Kind::Thin { .. } if raw.thick_snapshots.is_some() => Some((
+            "thick-snapshots is about thick volumes, and the type is thin",
+            "remove it; snapshots of thin volumes need no choice",
+        )),
         _ => None,
     }
 }
@@ -250,6 +257,21 @@ fn zero(text: Option<&str>, report: &mut Report<'_>) -> ZeroPolicy {
                 "leave it out to overwrite removed volumes; `none` lets the next tenant read them",
             );
             ZeroPolicy::Zero
+        }
+    }
+}
+
+fn thick_snapshots(text: Option<&str>, report: &mut Report<'_>) -> ThickSnapshots {
+    match text {
+        None | Some("none") => ThickSnapshots::None,
+        Some("copy") => ThickSnapshots::Copy,
+        Some(other) => {
+            report.add(
+                format!("thick-snapshots {other:?} is neither `none` nor `copy`"),
+                "leave it out for none; with `copy` each snapshot takes as much space as its volume, and \
+                 that much again while it is made",
+            );
+            ThickSnapshots::None
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::dm;
 use crate::lvm::model::{Lv, Vg};
+use crate::volumes::copy::copy_of;
 
 /// Something a cut-off command left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,23 @@ pub enum Wreck {
         /// Whether no other owner's tag is on it.
         ours: bool,
     },
+    /// A volume is a copy that has not all data yet, or something of it is left.
+    Copying {
+        /// Its name.
+        name: String,
+        /// Whether no other owner's tag is on it.
+        ours: bool,
+    },
+    /// A part that only a thick snapshot or its origin has is there, unused, and its volume is neither: LVM (2.03.31) leaves
+    /// it so when it is cut off, or splits a snapshot off, and later changes do not remove it either.
+    LeftPart {
+        /// The volume's name.
+        name: String,
+        /// The part's device-mapper uuid.
+        uuid: String,
+        /// Whether the volume carries a tag of ours.
+        ours: bool,
+    },
     /// The VG's metadata was written to some of its PVs only.
     CopiesDiffer,
 }
@@ -98,6 +116,8 @@ impl Wreck {
             Self::Inactive { .. } => "inactive_volume",
             Self::Wiping { .. } => "unfinished_wipe",
             Self::Unfinished { .. } => "unfinished_volume",
+            Self::Copying { .. } => "unfinished_copy",
+            Self::LeftPart { .. } => "left_part",
             Self::CopiesDiffer => "metadata_copies_differ",
         }
     }
@@ -126,6 +146,11 @@ impl fmt::Display for Wreck {
                 write!(f, "volume {name} is removed and not overwritten yet")
             }
             Self::Unfinished { name, .. } => write!(f, "volume {name} was not finished"),
+            Self::Copying { name, .. } => write!(f, "copy {name} is not whole yet"),
+            Self::LeftPart { name, uuid, .. } => write!(
+                f,
+                "device {uuid} is left of a thick snapshot that {name} has no more"
+            ),
             Self::CopiesDiffer => f.write_str("the metadata is not the same on all disks"),
         }
     }
@@ -135,6 +160,7 @@ impl fmt::Display for Wreck {
 pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
     // What lvm must not meet comes first.
     let mut wrecks = stale_tables(vg, devices);
+    wrecks.extend(left_parts(vg, devices));
     let pools = vg.lvs.iter().filter(|lv| lv.is_thin_pool());
     let pools = pools.filter_map(|pool| pool_wreck(vg, pool, devices));
     let (half, stopped): (Vec<_>, Vec<_>) =
@@ -144,6 +170,22 @@ pub fn diagnose(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
         let (name, ours) = (lv.name.clone(), vg.is_ours(lv));
         if lv.is_wiping() {
             wrecks.push(Wreck::Wiping { name, ours });
+            continue;
+        }
+        if lv.is_copying() {
+            // What is suspended keeps its source's users waiting.
+            if let Some(device) = devices.get(&lv.dm_uuid(vg, ""))
+                && device.live
+                && device.suspended
+            {
+                let name = name.clone();
+                wrecks.push(Wreck::Suspended { name, ours });
+            }
+            let name = copy_of(lv).to_owned();
+            let copy = Wreck::Copying { name, ours };
+            if !wrecks.contains(&copy) {
+                wrecks.push(copy);
+            }
             continue;
         }
         if lv.is_unfinished() {
@@ -177,6 +219,27 @@ fn stale_tables(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
         })
     };
     stale.into_iter().filter_map(wreck).collect()
+}
+
+fn left_parts(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
+    let mut left = Vec::new();
+    for lv in vg.lvs.iter().filter(|lv| !lv.is_thick_snapshot()) {
+        // An external origin of thin volumes has such a part too.
+        if vg.lvs.iter().any(|other| other.origin == lv.name) {
+            continue;
+        }
+        let parts = ["real", "cow"].map(|suffix| lv.dm_uuid(vg, suffix));
+        let unused = parts.into_iter().filter(|uuid| {
+            let device = devices.get(uuid);
+            device.is_some_and(|device| device.open_count == 0)
+        });
+        left.extend(unused.map(|uuid| Wreck::LeftPart {
+            name: lv.name.clone(),
+            uuid,
+            ours: vg.is_ours(lv),
+        }));
+    }
+    left
 }
 
 /// The volume or pool that a hidden LV is a part of, by its name (`pool_tdata`,
@@ -291,6 +354,26 @@ mod tests {
             [],
             "an open part is in use by somebody"
         );
+    }
+
+    #[test]
+    fn a_part_of_a_thick_snapshot_is_left_over_where_there_is_none_and_nobody_uses_it() {
+        let vg = vg();
+        let mut devices = all_active(&vg);
+        let cow = vg.lv("cow").unwrap();
+        let origin = vg.lv(&cow.origin).unwrap();
+        let inactive = vg.lv("inactive").unwrap();
+        let parts = [(origin, "real"), (cow, "cow"), (inactive, "real")];
+        let [_, _, left] = parts.map(|(lv, suffix)| lv.dm_uuid(&vg, suffix));
+        devices.extend(parts.map(|(lv, suffix)| dev(&lv.dm_uuid(&vg, suffix), 0)));
+        let found = Wreck::LeftPart {
+            name: "inactive".into(),
+            uuid: left.clone(),
+            ours: false,
+        };
+        assert_eq!(diagnose(&vg, &devices), [found]);
+        devices.get_mut(&left).unwrap().open_count = 1;
+        assert_eq!(diagnose(&vg, &devices), []);
     }
 
     #[test]
