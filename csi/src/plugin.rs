@@ -1,6 +1,6 @@
 //! `kubectl topolvm`: what the API server knows of volumes, in words for people.
 //!
-//! Only [`adopt`], [`orphans`] and [`install`] change anything, and only when they are told `--yes`.
+//! Only [`adopt`], [`import`], [`orphans`] and [`install`] change anything, and only when they are told `--yes`.
 //! [`cluster`] reads and writes; [`nodes`], [`volumes`], [`disks`], [`why`] and [`doctor`]
 //! too judge what was read, and [`table`] shows it.
 
@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod disks;
 pub mod doctor;
 pub mod helm;
+pub mod import;
 pub mod install;
 pub mod nodes;
 pub mod orphans;
@@ -131,6 +132,20 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
             let helm = Helm::new(&wish.helm, &cli.cluster);
             let findings = install::uninstall::uninstall(&cluster, &helm, &wish).await?;
             let well = !findings.iter().any(why::Finding::is_problem);
+            (show(&findings, cli.output)?, well)
+        }
+        Command::ImportLegacy(wish) => {
+            let (seen, claims) = (cluster.read().await?, cluster.claims().await?);
+            let legacy = cluster.legacy().await?;
+            let mut findings = Vec::new();
+            for import in import::judge(&seen, &claims, &legacy, &wish)? {
+                findings.push(match &import.plan {
+                    Some((old, plan)) if wish.yes => import.told(cluster.import(old, plan).await),
+                    _ => import.finding,
+                });
+            }
+            let well = !findings.iter().any(why::Finding::is_problem);
+            findings.extend(import::rest(&seen));
             (show(&findings, cli.output)?, well)
         }
         Command::SupportBundle(wish) => {

@@ -6,6 +6,7 @@
 //!   one `unshare mmdebstrap` and waits for it; it dies with the caller.
 //! - [`image`] is the node image: [`rootfs`] says what is where, [`closure`] finds what programs need, [`layer`]
 //!   packs it, [`oci`] lays it out.
+//! - [`krew`] is the archive and the manifest of `kubectl topolvm`.
 //! - [`talos`] is the same for Talos: system extensions.
 //! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
 //! - [`host`] is the one door to other programs.
@@ -13,6 +14,7 @@
 pub mod closure;
 pub mod host;
 pub mod image;
+pub mod krew;
 pub mod layer;
 pub mod mirror;
 pub mod oci;

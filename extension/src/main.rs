@@ -9,7 +9,7 @@ use extension::talos::patches::{self, Dialect, Topic};
 use extension::talos::validate::Target;
 use extension::talos::values::Values;
 use extension::talos::{build, container, range, talconfig, validate};
-use extension::{Cache, Recipe, image};
+use extension::{Cache, Recipe, image, krew};
 
 /// Builds what Basalt ships.
 #[derive(Debug, Parser)]
@@ -62,6 +62,18 @@ enum Action {
         /// Where built trees are kept.
         #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
         cache: PathBuf,
+    },
+    /// Packs `kubectl topolvm` for krew: an archive, and the manifest that names it.
+    Krew {
+        /// The folder with our own binaries.
+        #[arg(long, default_value = "target/release")]
+        programs: PathBuf,
+        /// The folder to write to.
+        #[arg(long, default_value = "target/krew")]
+        out: PathBuf,
+        /// Where the archive will be: https://..., ending in .tar.gz.
+        #[arg(long)]
+        uri: String,
     },
     /// Checks system extensions: folders, flat tars, OCI layouts and archives. Stricter than Talos.
     Validate {
@@ -152,6 +164,22 @@ fn main() -> anyhow::Result<()> {
         } => {
             let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node())?;
             extension_for_talos(&tree, &programs, &out, &reference)?;
+        }
+        Action::Krew { programs, out, uri } => {
+            let archive = krew::archive(&programs, Path::new("."))?;
+            let manifest = krew::manifest(env!("CARGO_PKG_VERSION"), &uri, &archive)?;
+            let name = uri.rsplit('/').next().unwrap_or_default();
+            let plugin = format!("{}.yaml", krew::PLUGIN);
+            std::fs::create_dir_all(&out)
+                .and_then(|()| std::fs::write(out.join(name), &archive))
+                .and_then(|()| std::fs::write(out.join(&plugin), manifest))
+                .with_context(|| format!("could not write to {}", out.display()))?;
+            println!(
+                "{}  {:.1} MB",
+                out.join(name).display(),
+                megabytes(archive.len())
+            );
+            println!("{}", out.join(plugin).display());
         }
         Action::Render {
             talos,

@@ -4,7 +4,7 @@
 {{- fail "\n\nThe values file nests everything under `values:`, where Helm reads nothing. Take that line out and move what is below it two columns to the left." -}}
 {{- end -}}
 {{- if .Values.useLegacy -}}
-{{- fail "\n\nuseLegacy=true: the API group topolvm.cybozu.com is not served. Move the objects to topolvm.io with TopoLVM first, then set useLegacy=false." -}}
+{{- fail "\n\nuseLegacy=true: the API group topolvm.cybozu.com is not served. Set useLegacy=false and have kubectl topolvm import-legacy make objects of topolvm.io for the volumes (docs/kubectl.md)." -}}
 {{- end -}}
 {{- if and .Values.webhook.podMutatingWebhook.enabled .Values.webhook.caBundle (not .Values.webhook.certManager) (not .Values.webhook.secretName) -}}
 {{- fail "\n\nwebhook.caBundle without a certificate: name the Secret with tls.crt and tls.key in webhook.secretName, or take webhook.caBundle out and the controller makes both." -}}

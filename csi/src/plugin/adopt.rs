@@ -120,7 +120,7 @@ impl Adoption {
 const REFUSED: &str = "refused: ";
 
 /// What can be on a volume.
-fn content(text: &str) -> Result<&'static str, String> {
+pub(super) fn content(text: &str) -> Result<&'static str, String> {
     match text {
         BLOCK => Ok(BLOCK),
         "" => Err("write ext4, xfs, btrfs or block".to_owned()),
@@ -228,7 +228,11 @@ fn already(seen: &Seen, wish: &Wish) -> Vec<Adoption> {
 }
 
 /// Refuses an LV whose name is another's too, unless a person says which. Driver and objects know a volume by its name.
-fn one_of_its_name(reported: &strays::Reported, found: &Found, wish: &Wish) -> Result<(), String> {
+pub(super) fn one_of_its_name(
+    reported: &strays::Reported,
+    found: &Found,
+    wish: &Wish,
+) -> Result<(), String> {
     let (lv, here) = (&found.stray.lv, found.place());
     let told = wish.lv.is_some() && wish.node.is_some();
     for twin in reported.twins(found) {
@@ -350,7 +354,7 @@ pub fn begun(there: &LogicalVolume, wanted: &LogicalVolume) -> Result<(), String
 }
 
 /// The objects for an LV.
-fn plan(
+pub(super) fn plan(
     seen: &Seen,
     claims: &[PersistentVolumeClaim],
     found: &Found,

@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::adopt::Wish;
 use super::bundle;
+use super::import;
 use super::install;
 
 /// What TopoLVM's driver knows of volumes, and why something does not work
@@ -79,6 +80,8 @@ pub enum Command {
     },
     /// Objects for LVs that are there: after a cluster was built anew or lost its etcd
     Adopt(Wish),
+    /// Objects of this driver for volumes of TopoLVM's older group, topolvm.cybozu.com
+    ImportLegacy(import::Wish),
     /// Whether the driver can work here
     Doctor,
     /// Writes all that is known of the driver and its volumes to one file, without secrets

@@ -5,6 +5,7 @@ mod adopting;
 pub mod collecting;
 mod examined;
 pub mod installing;
+pub mod legacy;
 
 use std::collections::HashMap;
 
@@ -25,6 +26,9 @@ use anyhow::{Context, bail};
 use crate::kubernetes::logical_volume::LogicalVolume;
 
 pub use examined::Examined;
+
+/// Who writes, in managed fields.
+const MANAGER: &str = "kubectl-topolvm";
 
 /// See the module.
 #[expect(missing_debug_implementations, reason = "a Client has none")]

@@ -3,6 +3,7 @@
 mod adopt;
 mod bundle;
 mod disks;
+mod import;
 mod install;
 
 use std::path::Path;

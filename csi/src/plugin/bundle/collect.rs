@@ -11,7 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{Bundle, Wish, mask};
 use crate::plugin::args::Output;
 use crate::plugin::cluster::Cluster;
-use crate::plugin::cluster::collecting::{Container, LEGACY};
+use crate::plugin::cluster::collecting::Container;
+use crate::plugin::cluster::legacy::LEGACY;
 use crate::plugin::table::show;
 use crate::plugin::{disks, doctor, nodes, orphans, volumes};
 

@@ -8,13 +8,10 @@ use kube::{Api, ResourceExt};
 use lvmd::names;
 use serde_json::json;
 
-use super::{Cluster, handle};
+use super::{Cluster, MANAGER, handle};
 use crate::kubernetes::logical_volume::LogicalVolume;
 use crate::kubernetes::size::Size;
 use crate::plugin::adopt::{Plan, begun};
-
-/// Who writes, in managed fields.
-const MANAGER: &str = "kubectl-topolvm";
 
 impl Cluster {
     /// Makes the objects of an LV that is there. A node heeds the LogicalVolume only when its

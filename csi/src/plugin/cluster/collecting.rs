@@ -11,9 +11,6 @@ use serde_json::{Value, json};
 use super::Cluster;
 use crate::plugin::bundle::FILE_MAX;
 
-/// The group and driver of TopoLVM before it was called topolvm.io.
-pub const LEGACY: &str = "topolvm.cybozu.com";
-
 /// How many objects one answer has, and how many answers are asked for.
 const PAGE: (u32, usize) = (500, 20);
 

@@ -8,12 +8,9 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{Cluster, Seen};
+use super::{Cluster, MANAGER, Seen};
 use crate::kubernetes::claims::uses;
 use crate::plugin::install::checks::{POD_SECURITY, PRIVILEGED};
-
-/// Who writes, in managed fields.
-const MANAGER: &str = "kubectl-topolvm";
 
 /// What there is before anything is installed.
 #[derive(Debug, Default)]

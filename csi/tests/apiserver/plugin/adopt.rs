@@ -34,7 +34,7 @@ async fn lose(server: &Server, name: &str) {
     server.delete(name).await;
 }
 
-async fn strays(server: &Server, count: usize) {
+pub(super) async fn strays(server: &Server, count: usize) {
     let nodes: Api<Node> = Api::all(server.client.clone());
     eventually("the node reports what no object names", async || {
         let node = nodes.get("n1").await.unwrap();
@@ -46,7 +46,7 @@ async fn strays(server: &Server, count: usize) {
     .await;
 }
 
-async fn gone(server: &Server, name: &str) {
+pub(super) async fn gone(server: &Server, name: &str) {
     eventually("it is gone", async || {
         let object = server.volumes().get_opt(name).await.unwrap();
         object.is_none().then_some(())
@@ -64,7 +64,7 @@ fn half(id: &str, purpose: &str) -> Value {
 }
 
 /// Two volumes whose objects were lost, and a StorageClass as there was one.
-async fn bereft(crd: Crd) -> (Server, Memory, [String; 2]) {
+pub(super) async fn bereft(crd: Crd) -> (Server, Memory, [String; 2]) {
     let server = Server::start(crd).await;
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "fast"},
         "provisioner": "topolvm.io", "parameters": {
