@@ -126,6 +126,8 @@ impl<S: Store> Controller<S> {
 
     async fn require(&self, kind: Kind, id: &str) -> Result<Held, Error> {
         let found = self.store.by_id(kind, id).await?;
+        // Nobody was told the id of a volume that is not whole.
+        let found = found.filter(|held| held.whole || kind == Kind::Snapshot);
         found.ok_or_else(|| Error::NotFound(format!("there is no {} {id}", kind.name())))
     }
 
@@ -309,7 +311,7 @@ impl<S: Store> Service for Controller<S> {
     ) -> Result<Response<ListVolumesResponse>, Status> {
         let request = request.into_inner();
         let mut held = self.everything().await?;
-        held.retain(|held| held.kind == Kind::Volume);
+        held.retain(|held| held.kind == Kind::Volume && held.whole);
         let page = list::page(held, request.max_entries, &request.starting_token)?;
         let tells = self.store.tells_what_is_wrong().await;
         let mut entries = Vec::with_capacity(page.entries.len());

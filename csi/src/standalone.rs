@@ -30,19 +30,47 @@ impl<R> LocalStore<R> {
 }
 
 impl<R: Runner + Clone> LocalStore<R> {
-    fn held(&self, class: &str, volume: lvmd::volumes::Volume) -> Option<Held> {
-        let tags = Tags::read(&volume.tags)?;
+    /// What the LV of this name and size is; `None` when it is not this driver's.
+    fn held(&self, class: &str, id: String, size: Bytes, tags: &[String]) -> Option<Held> {
+        let tags = Tags::read(tags)?;
         Some(Held {
-            id: volume.name,
+            id,
             name: tags.name,
             kind: tags.kind,
             node: self.node.clone(),
             class: class.to_owned(),
             asked: tags.asked,
-            size: volume.size,
+            size,
             source: tags.source,
             created: tags.created,
+            whole: true,
         })
+    }
+
+    fn made(&self, class: &str, volume: lvmd::volumes::Volume) -> Option<Held> {
+        self.held(class, volume.name, volume.size, &volume.tags)
+    }
+
+    /// The volumes of a class, and the copies that are not whole yet.
+    async fn of_class(&self, class: &str) -> Result<Vec<Held>, Error> {
+        // What becomes whole in between is then seen twice, and not missed.
+        let pending = self.volumes.pending(class).await?;
+        let found = self.volumes.list(class).await?;
+        let mut held: Vec<Held> = found
+            .into_iter()
+            .filter_map(|volume| self.made(class, volume))
+            .collect();
+        for copy in pending {
+            if held.iter().all(|held| held.id != copy.name)
+                && let Some(copy) = self.held(class, copy.name, copy.size, &copy.tags)
+            {
+                held.push(Held {
+                    whole: false,
+                    ..copy
+                });
+            }
+        }
+        Ok(held)
     }
 }
 
@@ -84,6 +112,19 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
 
     /// A copy is grown after it is made, and that may have been cut off.
     async fn finish(&self, mut held: Held) -> Result<Held, Error> {
+        if !held.whole {
+            match self.volumes.copied(&held.class, &held.id).await {
+                Err(VolumeError::Copying { .. }) if held.kind == Kind::Snapshot => {
+                    return Ok(held);
+                }
+                done => done?,
+            }
+            let (kind, id) = (held.kind, held.id);
+            let whole = self.by_id(kind, &id).await?.filter(|held| held.whole);
+            held = whole.ok_or_else(|| {
+                Error::Aborted(format!("{} {id} was removed meanwhile", kind.name()))
+            })?;
+        }
         if held.size < held.asked {
             held.size = self.grow(&held, held.asked).await?;
         }
@@ -99,13 +140,8 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
     async fn all(&self) -> Result<Listing, Error> {
         let mut listing = Listing::default();
         for class in self.volumes.config().classes.iter() {
-            match self.volumes.list(&class.name).await {
-                Ok(found) => {
-                    let held = found
-                        .into_iter()
-                        .filter_map(|volume| self.held(&class.name, volume));
-                    listing.held.extend(held);
-                }
+            match self.of_class(&class.name).await {
+                Ok(held) => listing.held.extend(held),
                 // One group that is away does not hide what is in the others.
                 Err(error) => {
                     listing.unseen = Some(format!("device class {}: {error}", class.name))
@@ -151,11 +187,22 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
                     access,
                     tags: tags.write(),
                 };
-                self.volumes.snapshot(&copy).await?
+                match self.volumes.snapshot(&copy).await {
+                    // The source is frozen, which is what a snapshot is for.
+                    Err(VolumeError::Copying { name, .. })
+                        if tags.kind == Kind::Snapshot && name == copy.name =>
+                    {
+                        let begun = self.by_id(tags.kind, &name).await?;
+                        return begun.ok_or_else(|| {
+                            Error::Aborted(format!("snapshot {name} was removed meanwhile"))
+                        });
+                    }
+                    made => made?,
+                }
             }
         };
         let made = made.into_inner();
-        self.held(&new.class, made).ok_or_else(|| {
+        self.made(&new.class, made).ok_or_else(|| {
             Error::Internal("the volume does not have the tags it was made with".into())
         })
     }

@@ -29,6 +29,8 @@ pub struct Held {
     pub source: Option<Source>,
     /// When it was made.
     pub created: SystemTime,
+    /// Whether all data is in it. A copy of a thick volume that is not whole is nobody's to use, and goes on by itself.
+    pub whole: bool,
 }
 
 /// What something is for its user.

@@ -122,13 +122,16 @@ impl<S: Store> Controller<S> {
 
     async fn source(&self, wanted: &Source) -> Result<Held, Error> {
         let found = self.store.by_id(wanted.kind, &wanted.id).await?;
-        found.ok_or_else(|| {
-            Error::NotFound(format!(
-                "the source, {} {}, is not there",
-                wanted.kind.name(),
-                wanted.id
-            ))
-        })
+        let told = |what: &str| format!("the source, {} {}, {what}", wanted.kind.name(), wanted.id);
+        let found = found.ok_or_else(|| Error::NotFound(told("is not there")))?;
+        let source = match found.whole {
+            true => found,
+            false => self.store.finish(found).await?,
+        };
+        match source.whole {
+            true => Ok(source),
+            false => Err(Error::Aborted(told("has not all data yet; ask again"))),
+        }
     }
 
     /// Where a new volume goes: to the node that is preferred most, as the scheduler has

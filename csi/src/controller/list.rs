@@ -66,6 +66,7 @@ mod tests {
             size: Bytes(0),
             source: None,
             created: SystemTime::UNIX_EPOCH,
+            whole: true,
         };
         ids.iter().map(one).collect()
     }

@@ -21,7 +21,7 @@ pub(super) fn volume(held: &Held, context: HashMap<String, String>) -> Volume {
     }
 }
 
-/// A snapshot. It can be used at once.
+/// A snapshot. It can be used once all data is in it.
 pub(super) fn snapshot(held: &Held) -> Snapshot {
     Snapshot {
         size_bytes: signed(held.size),
@@ -32,7 +32,7 @@ pub(super) fn snapshot(held: &Held) -> Snapshot {
             .map(|source| source.id.clone())
             .unwrap_or_default(),
         creation_time: Some(timestamp(held.created)),
-        ready_to_use: true,
+        ready_to_use: held.whole,
         group_snapshot_id: String::new(),
     }
 }

@@ -141,6 +141,13 @@ impl LogicalVolume {
         Some(id).filter(|id| !id.is_empty())
     }
 
+    /// The volume's id, of a snapshot from the moment at which its source is frozen.
+    pub fn id(&self) -> Option<&str> {
+        let frozen = self.annotations().get(names::ANNOTATION_FROZEN);
+        let frozen = frozen.filter(|_| self.is_snapshot()).map(String::as_str);
+        self.volume_id().or(frozen)
+    }
+
     /// Its real size; `None` until it is known.
     pub fn current_size(&self) -> Option<Bytes> {
         self.status.as_ref()?.current_size.as_ref()?.bytes().ok()

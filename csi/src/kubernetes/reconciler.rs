@@ -211,6 +211,17 @@ impl<L: Local> Reconciler<L> {
                 self.say(object, &Said::Is { id, size }).await?;
                 Ok(false)
             }
+            // All data of the source is being copied, which goes on by itself.
+            Err(error) if error::code(&error) == Code::Aborted => {
+                if object.is_snapshot() && object.id().is_none() {
+                    let frozen = json!({names::ANNOTATION_FROZEN: id});
+                    self.patch(object, &json!({"metadata": {"annotations": frozen}}))
+                        .await?;
+                }
+                self.say(object, &Said::NotYet(Code::Aborted, error.to_string()))
+                    .await?;
+                Ok(true)
+            }
             Err(error) => self.failed(object, "CannotMake", error).await,
         }
     }

@@ -76,7 +76,7 @@ impl KubeStore {
         held(object, |name| named(name).map(|found| (*found).clone()))
     }
 
-    /// Waits until the node has made it or says why not. One that is refused is taken back.
+    /// Waits until the node has made it, has frozen the source of a snapshot, or says why not. One that is refused is taken back.
     async fn made(&self, name: &str, uid: &str) -> Result<Held, Error> {
         let key = ObjectRef::new(name);
         let mut seen = false;
@@ -92,7 +92,7 @@ impl KubeStore {
                 )))),
                 Some(object) => {
                     seen = true;
-                    (object.volume_id().is_some() || object.failure().is_some())
+                    (object.id().is_some() || object.failure().is_some())
                         .then(|| Ok((**object).clone()))
                 }
             }
@@ -101,9 +101,13 @@ impl KubeStore {
             Ok(found) => found?,
             Err(ended) => return Err(self.not_yet(ended, &key)),
         };
-        match (object.volume_id(), object.failure()) {
+        match (object.id(), object.failure()) {
             (None, Some(failure)) => {
                 self.take_back(&object).await?;
+                Err(Error::Told(refusal(&object, failure)))
+            }
+            // Its id was told: whoever has it deletes it.
+            (Some(_), Some(failure)) if object.volume_id().is_none() => {
                 Err(Error::Told(refusal(&object, failure)))
             }
             _ => Ok(self.held(&object)),
@@ -178,7 +182,7 @@ impl KubeStore {
     async fn object(&self, held: &Held) -> Result<Option<LogicalVolume>, Error> {
         let object = self.api.get_opt(&object_name(&held.name)).await?;
         // One of this name made later is another.
-        Ok(object.filter(|object| object.volume_id() == Some(held.id.as_str())))
+        Ok(object.filter(|object| object.id() == Some(held.id.as_str())))
     }
 
     /// Asks for a new size; gives what the request can be known by in later objects.
@@ -296,7 +300,7 @@ impl Store for KubeStore {
     }
 
     async fn by_id(&self, kind: Kind, id: &str) -> Result<Option<Held>, Error> {
-        let has_id = |object: &LogicalVolume| object.volume_id() == Some(id);
+        let has_id = |object: &LogicalVolume| object.id() == Some(id);
         let known = self.volumes.store().state();
         if let Some(known) = only(known.iter().map(AsRef::as_ref), id)?
             && let Some(object) = self.api.get_opt(&known.name_any()).await?.filter(has_id)
@@ -340,7 +344,7 @@ impl Store for KubeStore {
         let name = object_name(&held.name);
         let object = self.api.get(&name).await?;
         let made = self.made(&name, &object.uid().unwrap_or_default()).await?;
-        if made.size < made.asked {
+        if made.whole && made.size < made.asked {
             let size = self.grow(&made, made.asked).await?;
             return Ok(Held { size, ..made });
         }
@@ -349,10 +353,7 @@ impl Store for KubeStore {
 
     async fn all(&self) -> Result<Listing, Error> {
         let all = self.api.list(&ListParams::default()).await?;
-        let made = all
-            .items
-            .iter()
-            .filter(|object| object.volume_id().is_some());
+        let made = all.items.iter().filter(|object| object.id().is_some());
         Ok(Listing {
             held: made.map(|object| self.held(object)).collect(),
             unseen: None,

@@ -435,3 +435,76 @@ async fn capacity_is_what_the_nodes_annotations_say() {
     assert_eq!(capacity("hdd", None).await.0, 0);
     assert_eq!(capacity("ssd", Some("n3")).await.0, 0);
 }
+
+/// A copy of a thick volume: its snapshot is told as soon as its source is frozen, and can be used when all data is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_being_copied_has_an_id_and_is_not_ready_until_it_is_whole() {
+    for crd in [Crd::Ours, Crd::Upstreams] {
+        let server = Server::start(crd).await;
+        let (driver, node) = (Driver::start(&server), Running::start(&server.client, "n1"));
+        let volume = driver.create("pvc-1", "n1", GIB).await.unwrap();
+        let set_copying = |copying| *node.memory.copying.lock().unwrap() = copying;
+        set_copying(true);
+        let request = CreateSnapshotRequest {
+            source_volume_id: volume.volume_id.clone(),
+            name: "snapshot-1".to_owned(),
+            ..CreateSnapshotRequest::default()
+        };
+        let take = async || {
+            let taken = driver
+                .controller
+                .create_snapshot(Request::new(request.clone()));
+            taken.await.unwrap().into_inner().snapshot.unwrap()
+        };
+        let begun = take().await;
+        assert!(!begun.ready_to_use && !begun.snapshot_id.is_empty());
+        assert_eq!(take().await, begun, "asked again");
+        let listed = async || {
+            let one = ListSnapshotsRequest {
+                snapshot_id: begun.snapshot_id.clone(),
+                ..ListSnapshotsRequest::default()
+            };
+            let listed = driver.controller.list_snapshots(Request::new(one)).await;
+            let mut entries = listed.unwrap().into_inner().entries;
+            entries.remove(0).snapshot.unwrap()
+        };
+        assert_eq!(listed().await, begun);
+        let object = server.volumes().get("snapshot-1").await.unwrap();
+        assert_eq!(
+            object.volume_id(),
+            None,
+            "TopoLVM takes one with an id for ready"
+        );
+        let restore = CreateVolumeRequest {
+            name: "pvc-2".to_owned(),
+            volume_content_source: Some(csi::proto::VolumeContentSource {
+                r#type: Some(csi::proto::volume_content_source::Type::Snapshot(
+                    csi::proto::volume_content_source::SnapshotSource {
+                        snapshot_id: begun.snapshot_id.clone(),
+                    },
+                )),
+            }),
+            volume_capabilities: vec![VolumeCapability {
+                access_type: Some(AccessType::Block(BlockVolume {})),
+                access_mode: None,
+            }],
+            parameters: [("topolvm.io/device-class".to_owned(), "ssd".to_owned())].into(),
+            ..CreateVolumeRequest::default()
+        };
+        let early = driver.controller.create_volume(Request::new(restore)).await;
+        assert_eq!(early.unwrap_err().code(), Code::Aborted);
+        set_copying(false);
+        let whole = eventually("it is whole", async || {
+            Some(listed().await).filter(|snapshot| snapshot.ready_to_use)
+        })
+        .await;
+        assert_eq!(whole.snapshot_id, begun.snapshot_id);
+        let delete = DeleteSnapshotRequest {
+            snapshot_id: begun.snapshot_id,
+            ..DeleteSnapshotRequest::default()
+        };
+        let deleted = driver.controller.delete_snapshot(Request::new(delete));
+        deleted.await.unwrap();
+        assert_eq!(node.memory.names(), [volume.volume_id]);
+    }
+}

@@ -35,6 +35,8 @@ pub struct Memory {
     volumes: Arc<Mutex<BTreeMap<String, u64>>>,
     tags: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
     pub busy: Arc<Mutex<bool>>,
+    /// Copies are not whole yet.
+    pub copying: Arc<Mutex<bool>>,
     /// What is wrong with all of them.
     wrong: Arc<Mutex<Option<String>>>,
     /// Why nothing is made or removed.
@@ -144,6 +146,15 @@ impl Local for Memory {
     async fn copy(&self, request: &SnapshotOf) -> Result<Bytes, Error> {
         self.refused()?;
         assert!(self.names().contains(&request.source));
+        if *self.copying.lock().unwrap() {
+            return Err(VolumeError::Copying {
+                name: request.name.clone(),
+                done: Bytes(0),
+                of: request.size,
+                why: None,
+            }
+            .into());
+        }
         Ok(self.set(&request.name, &request.class, request.size)?)
     }
 

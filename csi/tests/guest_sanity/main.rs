@@ -71,6 +71,17 @@ async fn sanity(config: &str, more: &[&str], expected: &Expected) {
 const THICK: &str =
     "device-classes:\n- {name: thick, volume-group: vg, default: true, spare-gb: 0, zero: none}\n";
 
+/// Thick volumes whose snapshots are copies.
+const COPIED: &str = "device-classes:
+- {name: thick, volume-group: vg, default: true, spare-gb: 0, zero: none, thick-snapshots: copy}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thick_volumes_that_are_copied_pass_every_spec_that_thin_ones_do() {
+    make_vg(4, false);
+    sanity(COPIED, &specs::THICK_SIZES, &specs::thin()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thin_volumes_pass_every_spec() {
     make_vg(4, true);

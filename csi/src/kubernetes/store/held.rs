@@ -40,7 +40,7 @@ pub(super) fn held(object: &LogicalVolume, named: impl Fn(&str) -> Option<Logica
         })
     });
     Held {
-        id: object.volume_id().unwrap_or_default().to_owned(),
+        id: object.id().unwrap_or_default().to_owned(),
         name: object.spec.name.clone(),
         kind: kind(object),
         node: object.spec.node_name.clone(),
@@ -49,6 +49,7 @@ pub(super) fn held(object: &LogicalVolume, named: impl Fn(&str) -> Option<Logica
         size: object.current_size().unwrap_or(asked),
         source,
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.unwrap_or_default()),
+        whole: object.volume_id().is_some(),
     }
 }
 
@@ -191,6 +192,24 @@ mod tests {
         let mut theirs = copy;
         theirs.metadata.annotations = None;
         assert_eq!(held(&theirs, |_| Some(volume.clone())).source, expected);
+    }
+
+    #[test]
+    fn a_snapshot_whose_source_is_frozen_has_its_id_and_is_not_whole() {
+        let mut object = object("snapshot-1", &new(Kind::Snapshot, None));
+        object.spec.access_type = "ro".into();
+        let frozen = BTreeMap::from([(names::ANNOTATION_FROZEN.to_owned(), "uid-1".to_owned())]);
+        object.metadata.annotations = Some(frozen);
+        let told = |object: &LogicalVolume| {
+            let held = held(object, |_| None);
+            (held.id, held.whole)
+        };
+        assert_eq!(told(&object), ("uid-1".into(), false));
+        let mut volume = object.clone();
+        volume.spec.access_type = "rw".into();
+        assert_eq!(told(&volume), (String::new(), false), "nobody may use it");
+        object.status = serde_json::from_value(json!({"volumeID": "uid-1"})).unwrap();
+        assert_eq!(told(&object), ("uid-1".into(), true));
     }
 
     #[test]

@@ -15,9 +15,7 @@ pub(super) fn only<'a>(
     objects: impl IntoIterator<Item = &'a LogicalVolume>,
     id: &str,
 ) -> Result<Option<&'a LogicalVolume>, Error> {
-    let mut named = objects
-        .into_iter()
-        .filter(|object| object.volume_id() == Some(id));
+    let mut named = objects.into_iter().filter(|object| object.id() == Some(id));
     let (first, second) = (named.next(), named.next());
     let Some((first, second)) = first.zip(second) else {
         return Ok(first);
