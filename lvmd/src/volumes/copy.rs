@@ -10,6 +10,7 @@
 //! of the same frozen source, which outlives a power cut.
 
 mod begin;
+mod conditions;
 mod finish;
 mod plan;
 mod transfer;
@@ -31,6 +32,7 @@ use crate::lvm::model::Vg;
 use crate::lvm::valid;
 use crate::names;
 use crate::units::Bytes;
+pub(super) use conditions::conditions;
 use plan::Stage;
 pub(super) use plan::copy_of;
 use plan::reader_of;

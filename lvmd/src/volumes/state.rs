@@ -1,6 +1,6 @@
 //! The state of all classes, for Watch, metrics and readiness.
 
-use super::{VolumeError, Volumes, pool as pools};
+use super::{VolumeError, Volumes, copy, pool as pools};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
@@ -120,6 +120,9 @@ pub(super) async fn class_state(
     let mut open = view.frozen.is_empty();
     let mut active = None;
     let mut pool_lv = None;
+    if class.pool().is_none() {
+        conditions.extend(copy::conditions(vg));
+    }
     if let Some(name) = class.pool() {
         let Some(lv) = vg.pool(name) else {
             return Ok(None);

@@ -76,6 +76,14 @@ async fn source(daemon: &Daemon, size: i64) -> (std::path::PathBuf, String) {
     (device, sum)
 }
 
+/// A daemon on this many disks, and a source.
+async fn with_source(disks: usize, size: i64) -> (Daemon, std::path::PathBuf, String) {
+    make_vg(disks, false);
+    let daemon = Daemon::start(COPIED).await;
+    let (device, sum) = source(&daemon, size).await;
+    (daemon, device, sum)
+}
+
 fn fill(device: &Path, with: &str, mib: i64) {
     let (from, to) = (format!("if={with}"), format!("of={}", device.display()));
     let args = [&from, &to, "bs=1M", &format!("count={mib}"), "oflag=direct"];
@@ -134,9 +142,7 @@ async fn held_copy(daemon: &Daemon, access: &'static str, size: i64) -> File {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_has_what_its_source_had_although_all_of_that_is_overwritten_meanwhile() {
     const SIZE: i64 = 64 * MIB;
-    make_vg(2, false);
-    let daemon = Daemon::start(COPIED).await;
-    let (device, before) = source(&daemon, SIZE).await;
+    let (daemon, device, before) = with_source(2, SIZE).await;
     let held = held_copy(&daemon, "ro", 0).await;
     assert_eq!(
         daemon.names("thick").await,
@@ -197,9 +203,7 @@ async fn a_snapshot_has_what_its_source_had_although_all_of_that_is_overwritten_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_a_reboot_cut_off_goes_on_with_what_its_source_had() {
     const SIZE: i64 = 64 * MIB;
-    make_vg(2, false);
-    let daemon = Daemon::start(COPIED).await;
-    let (device, before) = source(&daemon, SIZE).await;
+    let (daemon, device, before) = with_source(2, SIZE).await;
     let held = held_copy(&daemon, "ro", 0).await;
     fill(&device, "/dev/urandom", SIZE / MIB / 2);
     let dir = daemon.kill();
@@ -220,9 +224,7 @@ async fn a_copy_that_a_reboot_cut_off_goes_on_with_what_its_source_had() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_stays_while_it_is_copied_and_the_copy_can_be_given_up() {
     const SIZE: i64 = 32 * MIB;
-    make_vg(2, false);
-    let daemon = Daemon::start(COPIED).await;
-    let (device, before) = source(&daemon, SIZE).await;
+    let (daemon, device, before) = with_source(2, SIZE).await;
     let free = daemon.free("thick").await.unwrap();
     let held = held_copy(&daemon, "rw", SIZE).await;
     for refused in [
@@ -313,5 +315,48 @@ async fn what_a_frozen_source_kept_is_overwritten_before_its_space_is_given_away
     eventually("all space is given back", has_left).await;
     run("sh", &["-c", "echo 3 >/proc/sys/vm/drop_caches"]);
     assert_eq!(on_disk(), "0");
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_frozen_source_became_invalid_is_told_for_lost_and_its_source_is_well() {
+    const SIZE: i64 = 32 * MIB;
+    let (daemon, device, _) = with_source(1, SIZE).await;
+    let free = daemon.free("thick").await.unwrap();
+    let held = held_copy(&daemon, "ro", 0).await;
+    let under_way = || {
+        daemon
+            .page("/metrics")
+            .1
+            .contains("condition=\"CopyUnderWay\"")
+    };
+    eventually("it is told to be under way", async || under_way()).await;
+    // The disk of the store fails: the kernel lets the source be written to, and gives the snapshot up.
+    let store = "vg-basalt--frozen--c-cow";
+    let sectors = run("blockdev", &["--getsz", &format!("/dev/mapper/{store}")]);
+    run("dmsetup", &["suspend", store]);
+    run(
+        "dmsetup",
+        &["load", store, "--table", &format!("0 {sectors} error")],
+    );
+    run("dmsetup", &["resume", store]);
+    fill(&device, "/dev/urandom", 1);
+    let status = run("dmsetup", &["status", "vg-basalt--frozen--c"]);
+    assert!(status.contains("Invalid"), "{status}");
+    let now = sum(&device, SIZE);
+    drop(held);
+    eventually("it is told to be lost", async || {
+        daemon.page("/metrics").1.contains("condition=\"CopyLost\"") && !under_way()
+    })
+    .await;
+    assert_eq!(
+        code(ask(&daemon, "src", "c", "ro", 0).await),
+        Code::FailedPrecondition
+    );
+    assert_eq!(daemon.names("thick").await, ["src"]);
+    assert_eq!(sum(&device, SIZE), now);
+    daemon.remove("c", "thick").await.unwrap();
+    assert_eq!(daemon.free("thick").await.unwrap(), free);
+    assert_eq!(wrecks(), [""; 0]);
     daemon.stop();
 }

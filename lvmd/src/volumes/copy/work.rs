@@ -77,13 +77,27 @@ impl<R: Runner + Clone> Volumes<R> {
             };
             warn!(%vg, volume = %name, %error, "a copy is not whole yet");
             if matches!(error, VolumeError::CopyLost { .. }) {
-                return;
+                // Without its frozen source it is known for lost from now on, and its source is as fast as before.
+                match self.release_of(vg, name).await {
+                    Ok(()) => return,
+                    Err(error) => warn!(%vg, volume = %name, %error, "its frozen source stays"),
+                }
             }
             *lock(&job.why) = Some(error.to_string());
             tokio::select! {
                 () = tokio::time::sleep(pauses.next().unwrap_or(RETRY[0])) => {}
                 () = stopped() => return,
             }
+        }
+    }
+
+    /// Removes the frozen source of a copy.
+    async fn release_of(&self, vg: &str, name: &str) -> Result<(), VolumeError> {
+        let lane = self.lane(vg).await?;
+        let view = lane.view().await?;
+        match view.vg.lv(&plan::frozen_name(name)) {
+            Some(frozen) if frozen.is_copying() => self.release(&lane, &view, frozen).await,
+            _ => Ok(()),
         }
     }
 

@@ -224,20 +224,18 @@ fn stale_tables(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
 fn left_parts(vg: &Vg, devices: &HashMap<String, dm::Device>) -> Vec<Wreck> {
     let mut left = Vec::new();
     for lv in vg.lvs.iter().filter(|lv| !lv.is_thick_snapshot()) {
-        // An external origin of thin volumes has such a part too.
-        if vg.lvs.iter().any(|other| other.origin == lv.name) {
-            continue;
-        }
         let parts = ["real", "cow"].map(|suffix| lv.dm_uuid(vg, suffix));
-        let unused = parts.into_iter().filter(|uuid| {
-            let device = devices.get(uuid);
-            device.is_some_and(|device| device.open_count == 0)
-        });
-        left.extend(unused.map(|uuid| Wreck::LeftPart {
-            name: lv.name.clone(),
-            uuid,
-            ours: vg.is_ours(lv),
-        }));
+        for uuid in parts {
+            let is_unused = devices.get(&uuid).is_some_and(|part| part.open_count == 0);
+            // An external origin of thin volumes has such a part too.
+            if is_unused && !vg.lvs.iter().any(|other| other.origin == lv.name) {
+                left.push(Wreck::LeftPart {
+                    name: lv.name.clone(),
+                    uuid,
+                    ours: vg.is_ours(lv),
+                });
+            }
+        }
     }
     left
 }
