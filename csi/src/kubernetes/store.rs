@@ -6,6 +6,7 @@
 mod condition;
 mod held;
 mod only;
+mod promised;
 
 use std::time::Duration;
 
@@ -260,6 +261,8 @@ impl Store for KubeStore {
     }
 
     async fn capacities(&self, class: &str) -> Result<Vec<Capacity>, Error> {
+        let objects = self.volumes.store().state();
+        let promised = promised::promised(objects.iter().map(AsRef::as_ref), class);
         let class = if class.is_empty() {
             names::CAPACITY_DEFAULT
         } else {
@@ -271,9 +274,12 @@ impl Store for KubeStore {
             .iter()
             .filter(|node| node.metadata.deletion_timestamp.is_none())
             .filter_map(|node| {
+                let node_name = node.name_any();
+                let free: u64 = node.annotations().get(&key)?.parse().ok()?;
+                let promised = promised.get(node_name.as_str()).copied();
                 Some(Capacity {
-                    node: node.name_any(),
-                    free: Bytes(node.annotations().get(&key)?.parse().ok()?),
+                    node: node_name,
+                    free: Bytes(free.saturating_sub(promised.unwrap_or_default())),
                 })
             })
             .collect())

@@ -50,6 +50,16 @@ pub trait Devices: Send + Sync + std::fmt::Debug + 'static {
     /// It cannot be told.
     fn find(&self, id: &str) -> impl Future<Output = Result<Option<Device>, Error>> + Send;
 
+    /// The volume of this id in a class, whatever became of other volume groups; `None` when it is shown not to be there.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn find_in(
+        &self,
+        id: &str,
+        class: &str,
+    ) -> impl Future<Output = Result<Option<Device>, Error>> + Send;
+
     /// Makes a volume's device.
     ///
     /// # Errors
@@ -72,6 +82,14 @@ pub trait Devices: Send + Sync + std::fmt::Debug + 'static {
 impl<R: Runner + Clone> Devices for Volumes<R> {
     async fn find(&self, id: &str) -> Result<Option<Device>, Error> {
         Ok(Self::find(self, id).await?.map(device))
+    }
+
+    async fn find_in(&self, id: &str, class: &str) -> Result<Option<Device>, Error> {
+        match Self::find_in(self, id, class).await {
+            Ok(found) => Ok(found.map(device)),
+            Err(VolumeError::UnknownClass(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn activate(&self, found: &Device) -> Result<Device, Error> {

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lvmd::cmd::Runner;
+use lvmd::engine::EngineError;
 use lvmd::lvm::valid;
 use lvmd::names;
 use lvmd::units::Bytes;
-use lvmd::volumes::Create;
+use lvmd::volumes::{Create, VolumeError};
 use tonic::{Code, Status};
 use tracing::info;
 
@@ -194,7 +195,8 @@ impl<D: Devices, R: Runner> Node<D, R> {
     /// The device of an inline volume, made unless it is there.
     pub(super) async fn inline(&self, wanted: &Wanted) -> Result<Device, Error> {
         let devices = &self.inner.devices;
-        match devices.find(&wanted.id).await.map_err(lasting)? {
+        let found = devices.find_in(&wanted.id, &wanted.class).await;
+        match found.map_err(lasting)? {
             Some(device) if goes_with_its_pod(&device) => return Ok(device),
             Some(_) => {
                 let (id, tag) = (&wanted.id, names::TAG_EPHEMERAL);
@@ -228,13 +230,32 @@ impl<D: Devices, R: Runner> Node<D, R> {
         if !is_kubelets(id) {
             return Ok(());
         }
-        match self.inner.devices.find(id).await? {
+        match self.left(id).await? {
             Some(device) if goes_with_its_pod(&device) => {
                 info!(volume = id, "an inline volume is removed");
                 self.inner.devices.remove(&device).await
             }
             _ => Ok(()),
         }
+    }
+
+    /// The LV of this id. A group that is away counts where inline volumes of its class are made: a node need not have the
+    /// groups of all classes.
+    async fn left(&self, id: &str) -> Result<Option<Device>, Error> {
+        let devices = &self.inner.devices;
+        let classes = &self.inner.allowed.classes;
+        match devices.find(id).await {
+            Ok(found) => return Ok(found),
+            Err(Error::Volume(VolumeError::Engine(EngineError::Missing(_)))) => {}
+            Err(error) if classes.is_empty() => return Err(error),
+            Err(_) => {}
+        }
+        for class in classes.keys() {
+            if let Some(device) = devices.find_in(id, class).await? {
+                return Ok(Some(device));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -13,22 +13,30 @@ use crate::node::{Device, Devices, Devno};
 
 impl Devices for Remote {
     async fn find(&self, id: &str) -> Result<Option<Device>, Error> {
-        let Some((item, volume)) = self.seek(id).await? else {
-            return Ok(None);
+        let found = self.seek(id).await?;
+        found
+            .map(|(item, volume)| device(&item, volume))
+            .transpose()
+    }
+
+    async fn find_in(&self, id: &str, class: &str) -> Result<Option<Device>, Error> {
+        let all = match self.list(class).await {
+            Ok(all) => all,
+            // The class is not configured.
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(self.error(status)),
         };
-        Ok(Some(Device {
-            sick: sick(&item, &volume),
-            devno: devno(&volume),
-            size: volumes::size(volume.size_bytes)?,
-            is_thin: item.thin_pool.is_some(),
-            // No list tells whether the pool zeroes.
-            unzeroed: item.thin_pool.is_some(),
-            class: item.device_class,
-            id: volume.name,
-            tags: volume.tags,
-            // No list tells whether it is on a disk that is gone.
-            is_usable: false,
-        }))
+        let told = self.told.borrow().clone();
+        let mut items = told.iter().flat_map(|told| &told.items);
+        let item = items.find(|item| item.device_class == class);
+        let found = all.into_iter().find(|volume| volume.name == id);
+        match (item, found) {
+            (_, None) => Ok(None),
+            (Some(item), Some(volume)) => device(item, volume).map(Some),
+            (None, Some(_)) => {
+                Err(self.unavailable(&format!("it does not tell of device class {class}")))
+            }
+        }
     }
 
     async fn activate(&self, found: &Device) -> Result<Device, Error> {
@@ -68,6 +76,22 @@ impl Devices for Remote {
             other => other,
         }
     }
+}
+
+fn device(item: &WatchItem, volume: LogicalVolume) -> Result<Device, Error> {
+    Ok(Device {
+        sick: sick(item, &volume),
+        devno: devno(&volume),
+        size: volumes::size(volume.size_bytes)?,
+        is_thin: item.thin_pool.is_some(),
+        // No list tells whether the pool zeroes.
+        unzeroed: item.thin_pool.is_some(),
+        class: item.device_class.clone(),
+        id: volume.name,
+        tags: volume.tags,
+        // No list tells whether it is on a disk that is gone.
+        is_usable: false,
+    })
 }
 
 /// The number of a volume's device; `None` while it is not active.

@@ -433,6 +433,26 @@ async fn capacity_is_what_the_nodes_annotations_say() {
         "a number that is none does not count"
     );
     assert_eq!(capacity("hdd", None).await.0, 0);
+    // What a node was asked for is not given out twice; what it refused is free again.
+    let api = server.volumes();
+    let params = PostParams::default();
+    api.create(&params, &theirs("pvc-1", "n2", "12"))
+        .await
+        .unwrap();
+    eventually("the volume that waits is counted", async || {
+        (capacity("ssd", Some("n2")).await == (18, Some(18))).then_some(())
+    })
+    .await;
+    assert_eq!(capacity("ssd", None).await, (28, Some(18)));
+    let refused = json!({"status": {"code": 8, "message": "full"}});
+    let params = PatchParams::default();
+    api.patch_status("pvc-1", &params, &Patch::Merge(&refused))
+        .await
+        .unwrap();
+    eventually("it is not any more", async || {
+        (capacity("ssd", Some("n2")).await == (30, Some(30))).then_some(())
+    })
+    .await;
     assert_eq!(capacity("ssd", Some("n3")).await.0, 0);
 }
 

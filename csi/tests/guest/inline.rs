@@ -15,7 +15,9 @@ const ID: &str = "csi-0123456789abcdef0123456789abcdef0123456789abcdef0123456789
 /// A driver that makes inline volumes of up to 400 MiB in the class `thin`, and of up to 80 MiB in `thick`.
 async fn start(dir: tempfile::TempDir) -> Driver {
     let file = dir.path().join("lvmd.yaml");
-    std::fs::write(&file, THIN).unwrap();
+    // A class whose group this node does not have keeps nothing of the others from working.
+    let absent = "- {name: absent, volume-group: absent, spare-gb: 0}\n";
+    std::fs::write(&file, format!("{THIN}{absent}")).unwrap();
     let words = [
         "--standalone",
         "--inline-class=thin=400Mi",
@@ -118,7 +120,7 @@ async fn no_unpublish_removes_what_was_not_made_for_a_pod() {
     client.unpublish(&volume).await;
     // Somebody's LV with just this name.
     run("lvm", &["lvcreate", "-y", "-n", ID, "-L", "64M", "vg"]);
-    let other = publish(&mut client, "thin", "64Mi", "ext4")
+    let other = publish(&mut client, "thick", "64Mi", "ext4")
         .await
         .unwrap_err();
     assert_eq!(other.code(), Code::AlreadyExists, "{other}");

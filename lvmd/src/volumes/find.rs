@@ -1,5 +1,7 @@
 //! Finding one volume by its name alone, and making it usable: what a CSI node asks.
 
+use std::sync::Arc;
+
 use super::{Volume, VolumeError, Volumes, activate, belongs, create, pool, resize, stranded};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
@@ -33,9 +35,27 @@ impl<R: Runner + Clone> Volumes<R> {
     /// When state cannot be told, or a VG it may be in is not there.
     pub async fn find(&self, name: &str) -> Result<Option<Found>, VolumeError> {
         let config = self.config();
+        self.find_among(name, config.classes.iter()).await
+    }
+
+    /// The volume of this name in a class, whatever became of other groups; `None` when it is shown not to be there.
+    ///
+    /// # Errors
+    /// When the class is unknown, its VG is not there, or state cannot be told.
+    pub async fn find_in(&self, name: &str, class: &str) -> Result<Option<Found>, VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(class)?;
+        self.find_among(name, [class]).await
+    }
+
+    async fn find_among(
+        &self,
+        name: &str,
+        classes: impl IntoIterator<Item = &Arc<DeviceClass>>,
+    ) -> Result<Option<Found>, VolumeError> {
         let snapshot = self.inner.engine.snapshot().await?;
         let mut away = None;
-        for class in config.classes.iter() {
+        for class in classes {
             let Some(view) = snapshot.vg(&class.volume_group) else {
                 away = Some(super::missing(class));
                 continue;

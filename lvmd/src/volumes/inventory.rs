@@ -27,7 +27,7 @@ pub struct Listed {
     pub vg_uuid: String,
     /// Its name.
     pub name: String,
-    /// The classes it is in, as configured: several thick ones may share a VG.
+    /// The classes it is in, as configured.
     pub classes: Vec<String>,
     /// Its size in bytes.
     pub size: Bytes,
