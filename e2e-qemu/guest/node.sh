@@ -4,8 +4,8 @@ set -eu
 [ -n "$(blkid -p -o value -s TYPE "$DISK" || true)" ] || mkfs.ext4 -q "$DISK"
 mkdir -p /var/lib/node
 mount "$DISK" /var/lib/node
-for dir in kubelet containerd disk-watcher log; do mkdir -p "/var/lib/node/$dir"; done
-for dir in kubelet containerd disk-watcher; do
+for dir in kubelet containerd disk-watcher basalt log; do mkdir -p "/var/lib/node/$dir"; done
+for dir in kubelet containerd disk-watcher basalt; do
   mkdir -p "/var/lib/$dir"
   mount --bind "/var/lib/node/$dir" "/var/lib/$dir"
 done

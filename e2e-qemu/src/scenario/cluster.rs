@@ -3,6 +3,7 @@
 pub(super) mod adopted;
 pub(super) mod away;
 pub(super) mod full;
+pub(super) mod installed;
 pub(super) mod kinds;
 pub(super) mod migration;
 pub(super) mod moved;

@@ -125,6 +125,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::adopted::after_loss,
         ),
         Scenario::slow(
+            "cluster_is_installed_and_uninstalled_by_the_plugin_uml",
+            cluster::installed::and_uninstalled,
+        ),
+        Scenario::slow(
             "cluster_keeps_a_pods_data_on_a_disk_taken_by_node_label_over_a_power_cut_uml",
             |c| cluster::path::guide(c, Minor::Newest, cluster::path::Chosen::NodeLabel),
         ),

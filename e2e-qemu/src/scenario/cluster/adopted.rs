@@ -77,7 +77,7 @@ pub(in super::super) fn after_loss(context: &Context) -> Result<()> {
 }
 
 /// As `kubectl topolvm` is run by a person.
-fn topolvm(context: &Context, cluster: &Cluster, args: &[&str]) -> Result<String> {
+pub(super) fn topolvm(context: &Context, cluster: &Cluster, args: &[&str]) -> Result<String> {
     let program = context.workspace.join("target/debug/kubectl-topolvm");
     let mut command = crate::host::command(program);
     let config = cluster.dir().join("admin.conf");
