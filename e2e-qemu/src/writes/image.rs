@@ -1,4 +1,4 @@
-//! The bytes of a disk in memory: only blocks that were written to take room.
+//! The bytes of a disk in memory: only blocks that have something take room.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +13,7 @@ use super::Entry;
 const BLOCK: usize = 4096;
 const SECTOR: usize = 512;
 
-/// The bytes of a disk. A copy shares what is equal.
+/// The bytes of a disk; blocks of zeroes are not among them. A copy shares what is equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
     blocks: BTreeMap<u64, Arc<[u8; BLOCK]>>,
@@ -26,12 +26,13 @@ impl Image {
             let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
             let now = data.len().min(BLOCK - within);
             let (head, rest) = data.split_at(now);
+            let number = offset / BLOCK as u64;
             let zeroes = || Arc::new([0; BLOCK]);
-            let block = self
-                .blocks
-                .entry(offset / BLOCK as u64)
-                .or_insert_with(zeroes);
+            let block = self.blocks.entry(number).or_insert_with(zeroes);
             Arc::make_mut(block)[within..within + now].copy_from_slice(head);
+            if **block == [0; BLOCK] {
+                self.blocks.remove(&number);
+            }
             offset += now as u64;
             data = rest;
         }
@@ -69,13 +70,10 @@ impl Image {
 
     /// Whether these bytes are the same in both.
     pub fn same_in(&self, other: &Self, range: &Range<u64>) -> bool {
-        let blocks = |image: &Self| -> Vec<(u64, Arc<[u8; BLOCK]>)> {
-            let range = range.start / BLOCK as u64..range.end / BLOCK as u64;
-            let blocks = image.blocks.range(range);
-            let blocks = blocks.filter(|(_, block)| block.iter().any(|byte| *byte != 0));
-            blocks.map(|(n, block)| (*n, Arc::clone(block))).collect()
-        };
-        blocks(self) == blocks(other)
+        let range = range.start / BLOCK as u64..range.end / BLOCK as u64;
+        // What copies share is not compared byte by byte.
+        let (mine, theirs) = (self.blocks.range(range.clone()), other.blocks.range(range));
+        mine.eq(theirs)
     }
 
     /// Writes these bytes, whole blocks of them, to a file, which becomes that long and is sparse.

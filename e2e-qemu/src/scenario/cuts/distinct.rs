@@ -32,7 +32,7 @@ pub(super) fn distinct(states: impl Iterator<Item = State>) -> anyhow::Result<Ve
         let files = files(&image)
             .inspect_err(|why| println!("     | files of the journal: {why:#}"))
             .ok();
-        let alike = all.iter_mut().find(|known| {
+        let alike = all.iter_mut().rev().find(|known| {
             files.is_some() && known.files == files && known.image.same_in(&image, &disks)
         });
         match alike {

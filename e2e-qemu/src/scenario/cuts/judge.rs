@@ -14,8 +14,8 @@ use crate::guest::Guest;
 use crate::spec::{Backend, Disk};
 use crate::writes::Image;
 
-/// How long the watcher may take; ten times what it does.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the watcher may take; ten times what it does, and a disk that leaves takes half a minute.
+const PATIENCE: Duration = Duration::from_mins(5);
 /// One that says "frozen" must still say so after this long.
 const FROZEN: Duration = Duration::from_secs(5);
 
@@ -102,7 +102,8 @@ fn go_on(
     )?;
     let (found, _) = look(guest)?;
     let row = Row::ask(guest, image)?;
-    let watcher = onboarding::start_with(context, guest, &operation.config)?;
+    let config = operation.config(&recording.first_pv);
+    let watcher = onboarding::start_with(context, guest, &config)?;
     let started = Instant::now();
     let mut frozen: Option<Instant> = None;
     let outcome = loop {

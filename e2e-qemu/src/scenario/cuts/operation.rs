@@ -19,7 +19,9 @@ pub(super) struct Story {
 /// A change of the configuration that has the watcher change disks.
 pub(super) struct Operation {
     pub(super) title: &'static str,
-    pub(super) config: String,
+    config: String,
+    /// Whether the first disk is asked to leave.
+    leaves: bool,
     /// How many disks are taken in the end.
     disks: usize,
     /// How large the pool is at least in the end, its data and its metadata; `None`: there is none.
@@ -58,6 +60,7 @@ impl Story {
         let volume = |title, config, pool| Operation {
             title,
             config,
+            leaves: false,
             disks: 2,
             pool: Some(pool),
             volume_first: false,
@@ -74,6 +77,7 @@ impl Story {
                 Operation {
                     title: "Onboarding one disk",
                     config: class(1, Some("")),
+                    leaves: false,
                     disks: 1,
                     pool,
                     volume_first: false,
@@ -97,6 +101,15 @@ impl Story {
                     class(2, Some(&metadata)),
                     (120 * MIB, 8 * MIB),
                 ),
+                Operation {
+                    leaves: true,
+                    disks: 1,
+                    ..volume(
+                        "Taking a disk from the group",
+                        class(2, Some("")),
+                        (120 * MIB, 8 * MIB),
+                    )
+                },
             ],
         }
     }
@@ -105,6 +118,7 @@ impl Story {
         let operation = |title, config, pool| Operation {
             title,
             config,
+            leaves: false,
             disks: 2,
             pool,
             volume_first: false,
@@ -130,6 +144,18 @@ impl Story {
 }
 
 impl Operation {
+    /// The configuration that has it done; `first_pv` is the UUID of the first disk's PV.
+    pub(super) fn config(&self, first_pv: &str) -> String {
+        if !self.leaves {
+            return self.config.clone();
+        }
+        format!(
+            "{}---\napiVersion: basalt.storage/v1alpha1\nkind: DiskRemovalRequest\nmetadata: {{name: out}}\n\
+             spec: {{node: n1, pvUUID: {first_pv}}}\n",
+            self.config
+        )
+    }
+
     /// Whether it is done, by the stages of the journal's claims and what `disk-watcher` says in status.json.
     pub(super) fn is_done(&self, stages: &[String], status: &Value) -> bool {
         // Both: the journal may say so before the watcher has looked.
@@ -148,7 +174,8 @@ impl Operation {
                         .any(|c| c["type"] == "LowWaterArmed" && c["status"] == true)
                 })
         });
-        taken && grown
+        let left = !self.leaves || status["requests"][0]["state"] == "Done";
+        taken && grown && left
     }
 
     /// The volumes that are in the group in the end, without their numbers.

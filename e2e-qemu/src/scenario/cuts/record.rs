@@ -25,6 +25,8 @@ pub(super) struct Recording {
     pub(super) first: Image,
     /// All that was done to them.
     pub(super) entries: Vec<Entry>,
+    /// The UUID of the PV on the first disk.
+    pub(super) first_pv: String,
     /// The digest of the volume, where there is one.
     pub(super) volume: Option<String>,
     /// What the disk has that is nobody's business.
@@ -60,6 +62,7 @@ pub(super) fn record(context: &Context, story: &Story) -> anyhow::Result<Recordi
     let spec = context
         .spec(Backend::Qemu, &format!("record-{}", story.name))
         .memory_mib(768)
+        .module("dm_mirror")
         .recorded(Recorded {
             image,
             log: log.clone(),
@@ -70,14 +73,19 @@ pub(super) fn record(context: &Context, story: &Story) -> anyhow::Result<Recordi
     guest.shell(format!(
         "mkfs.ext4 -q {journal}; mkdir -p /run/j; mount {journal} /run/j; sync"
     ))?;
-    let mut volume = None;
+    let (mut first_pv, mut volume) = (String::new(), None);
     for (n, operation) in story.operations.iter().enumerate() {
         if operation.volume_first {
             volume = Some(make_volume(&guest)?);
         }
         note(&guest, 2 * n)?;
-        run(context, &guest, operation).with_context(|| operation.title)?;
+        run(context, &guest, operation, &first_pv).with_context(|| operation.title)?;
         note(&guest, 2 * n + 1)?;
+        if n == 0 {
+            let disk = device(&guest, DISKS[0])?;
+            first_pv = guest.shell(format!("lvm pvs --noheadings -o pv_uuid {disk}"))?;
+            first_pv = first_pv.trim().to_owned();
+        }
     }
     guest.shutdown()?;
     drop(guest);
@@ -90,6 +98,7 @@ pub(super) fn record(context: &Context, story: &Story) -> anyhow::Result<Recordi
     let recording = Recording {
         first,
         entries,
+        first_pv,
         volume,
         bystander,
     };
@@ -134,8 +143,14 @@ fn make_volume(guest: &Guest) -> anyhow::Result<String> {
 }
 
 /// Has the watcher do it, to its end.
-fn run(context: &Context, guest: &Guest, operation: &Operation) -> anyhow::Result<()> {
-    let watcher = onboarding::start_with(context, guest, &operation.config)?;
+fn run(
+    context: &Context,
+    guest: &Guest,
+    operation: &Operation,
+    first_pv: &str,
+) -> anyhow::Result<()> {
+    let config = operation.config(first_pv);
+    let watcher = onboarding::start_with(context, guest, &config)?;
     let started = Instant::now();
     loop {
         let (stages, status) = look(guest)?;
