@@ -283,7 +283,7 @@ fn values(image: Value) -> Value {
         "image": image,
         // Two replicas keep apart, and there is one node: the old one has to go first.
         "controller": {"replicaCount": 1, "updateStrategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}},
-        "livenessProbe": {"topolvm_node": patient, "topolvm_controller": patient},
+        "livenessProbe": {"lvmd": patient, "topolvm_node": patient, "csi_registrar": patient, "topolvm_controller": patient},
         "lvmd": {"managed": true, "deviceClasses": [
             {"name": "thin", "volume-group": "vg", "default": true, "spare-gb": 0, "type": "thin",
              "thin-pool": {"name": "pool", "overprovision-ratio": 5.0}},
