@@ -15,6 +15,8 @@ use crate::spec::{Backend, Disk};
 const SOON: Duration = Duration::from_mins(3);
 /// The tag of the image that comes later.
 const NEXT: &str = "next";
+/// lvmd, where it has pods of its own.
+const LVMD: &str = "daemonset/topolvm-lvmd-0";
 
 /// Node, driver and a pod that writes all the time on the healthy disk.
 fn with_writer(
@@ -42,54 +44,71 @@ fn with_writer(
     })
 }
 
-/// The node's plugin and the controller are replaced while a pod writes and others come.
+/// The node's plugin and the controller are replaced while a pod writes and others come: by a later image, by one whose
+/// lvmd has a pod of its own, and by one that has it in the node's pod again.
 pub(in super::super) fn upgrade(context: &Context) -> Result<()> {
     with_writer(context, |cluster, node, _| {
-        let image = &values()["image"];
-        let repository = image["repository"].as_str().context("no repository")?;
-        let old = image["reference"].as_str().context("no tag")?;
-        node.tag(
-            &format!("{repository}:{old}"),
-            &format!("{repository}:{NEXT}"),
-        )?;
         let mut values = values();
+        let image = &values["image"];
+        let repository = image["repository"].as_str().context("no repository")?;
+        let old = image["reference"].as_str().context("no tag")?.to_owned();
+        let of = |tag: &str| format!("{repository}:{tag}");
+        let (old, next) = (of(&old), of(NEXT));
+        node.tag(&old, &next)?;
         values["image"]["reference"] = json!(NEXT);
-        let before = written(cluster, "writer")?;
-        let started = Instant::now();
-        cluster.helm_upgrade("topolvm", NAMESPACE, &values)?;
-        let names: Vec<String> = (1..=6).map(|n| format!("new{n}")).collect();
-        for name in &names {
-            cluster.apply(&list(&[
-                claim(name, "thin", "64Mi"),
-                pod(name, &format!("echo x >/{name}/x"), &[name], &[]),
-            ]))?;
-        }
-        for name in &names {
-            ready(cluster, name)?;
-        }
-        let all = started.elapsed();
-        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
+        replaced(context, cluster, "a later image", &values, &TOPOLVM)?;
         let used = "jsonpath={.items[*].spec.containers[*].image}";
-        let used = cluster
-            .control
-            .kubectl(&["get", "pods", "-n", NAMESPACE, "-o", used])?;
-        let next = format!("{repository}:{NEXT}");
-        ensure!(
-            used.contains(&next) && !used.contains(&format!("{repository}:{old}")),
-            "{used}"
-        );
-        cluster::until("the writer goes on", SOON, || {
-            Ok(written(cluster, "writer")? > before + 5)
-        })?;
-        context.result(format!(
-            "{} pods with new claims were ready {:.1} s after the upgrade began; the writer wrote {} files meanwhile, \
-             and no write failed",
-            names.len(),
-            all.as_secs_f32(),
-            written(cluster, "writer")? - before
-        ));
+        let used = (cluster.control).kubectl(&["get", "pods", "-n", NAMESPACE, "-o", used])?;
+        ensure!(used.contains(&next) && !used.contains(&old), "{used}");
+
+        let mut apart = values.clone();
+        apart["lvmd"]["managed"] = json!(true);
+        apart["node"]["lvmdEmbedded"] = json!(false);
+        let runs = [TOPOLVM[0], TOPOLVM[1], LVMD];
+        replaced(context, cluster, "lvmd apart", &apart, &runs)?;
+        replaced(context, cluster, "lvmd embedded", &values, &TOPOLVM)?;
+        let left =
+            (cluster.control).kubectl(&["get", "-n", NAMESPACE, LVMD, "--ignore-not-found"])?;
+        ensure!(left.is_empty(), "lvmd keeps a pod of its own: {left}");
         Ok(())
     })
+}
+
+/// Upgrades the release to these values; claims and pods that come at that moment are served, and the writer goes on.
+fn replaced(
+    context: &Context,
+    cluster: &Cluster,
+    by: &str,
+    values: &Value,
+    runs: &[&str],
+) -> Result<()> {
+    let before = written(cluster, "writer")?;
+    let started = Instant::now();
+    cluster.helm_upgrade("topolvm", NAMESPACE, values)?;
+    let names = (1..=6).map(|n| format!("{}{n}", by.replace(' ', "-")));
+    let names: Vec<String> = names.collect();
+    for name in &names {
+        cluster.apply(&list(&[
+            claim(name, "thin", "64Mi"),
+            pod(name, &format!("echo x >/{name}/x"), &[name], &[]),
+        ]))?;
+    }
+    for name in &names {
+        ready(cluster, name)?;
+    }
+    let all = started.elapsed();
+    cluster.rolled_out(NAMESPACE, runs)?;
+    cluster::until("the writer goes on", SOON, || {
+        Ok(written(cluster, "writer")? > before + 5)
+    })?;
+    context.result(format!(
+        "{by}: {} pods with new claims were ready {:.1} s after the upgrade began; the writer wrote {} files \
+         meanwhile, and no write failed",
+        names.len(),
+        all.as_secs_f32(),
+        written(cluster, "writer")? - before
+    ));
+    Ok(())
 }
 
 /// A disk is pulled while one pod writes to it and another to another disk.
