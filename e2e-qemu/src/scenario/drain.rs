@@ -106,7 +106,10 @@ pub(super) fn leaves(context: &Context, cuts: u32) -> anyhow::Result<()> {
         let watcher = start(context, &guest, "")?;
         let ended = await_log(&guest, &watcher, "the disk stays in its group")
             .and_then(|()| check(&guest, 2));
-        ended.with_context(|| format!("kill {kill_number}"))?;
+        if let Err(error) = ended {
+            let state = state(&guest, &watcher).unwrap_or_else(|error| format!("{error:#}"));
+            return Err(error.context(format!("kill {kill_number}\n{state}")));
+        }
         stop(&guest)?;
     }
 
@@ -231,6 +234,16 @@ fn await_log(guest: &Guest, watcher: &Process, words: &str) -> anyhow::Result<()
     })
 }
 
+/// What a person looks at who asks why it does not go on.
+fn state(guest: &Guest, watcher: &Process) -> anyhow::Result<String> {
+    let log = String::from_utf8_lossy(&watcher.stderr()).into_owned();
+    // No lvm: it may be what hangs.
+    let status = guest.shell(
+        "cat /run/status/status.table; dmsetup info -c; dmsetup table; dmsetup table --inactive; ps axf",
+    )?;
+    Ok(format!("{status}\n{log}"))
+}
+
 fn wait(
     guest: &Guest,
     watcher: &Process,
@@ -240,12 +253,7 @@ fn wait(
     let started = Instant::now();
     while !holds()? {
         if watcher.status().is_some() || started.elapsed() > PATIENCE {
-            let log = String::from_utf8_lossy(&watcher.stderr()).into_owned();
-            // No lvm: it may be what hangs.
-            let status = guest.shell(
-                "cat /run/status/status.table; dmsetup info -c; dmsetup table; dmsetup table --inactive; ps axf",
-            )?;
-            bail!("still not: {what}\n{status}\n{log}");
+            bail!("still not: {what}\n{}", state(guest, watcher)?);
         }
     }
     Ok(())
