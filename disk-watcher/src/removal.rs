@@ -199,6 +199,9 @@ fn inside(asked: bool, leaving: Option<Leaving>, group: &Around, used: u64) -> N
         }
         (true, Some(_)) if !asked => return Next::Abort,
         (true, Some(_)) => return Next::Resume,
+        (false, Some(_)) if !asked && group.rest.is_some() => {
+            return Next::NotNow(rest_first(group));
+        }
         (false, _) if !asked => return Next::Return,
         (false, _) => {}
     }
@@ -216,11 +219,9 @@ fn inside(asked: bool, leaving: Option<Leaving>, group: &Around, used: u64) -> N
     } else if let (Some(_), None) = (&group.rest, leaving) {
         // A request that was taken back left it; with the leaving begins that it is removed.
         return Next::Move;
-    } else if let Some(rest) = &group.rest {
+    } else if group.rest.is_some() {
         // Where it is in use, a device still maps what was moved, and it may lead to the disk.
-        format!(
-            "the empty LV {rest} that a pvmove left is removed first; lvremove says why if that stays so"
-        )
+        rest_first(group)
     } else {
         return Next::Reduce;
     };
@@ -228,6 +229,13 @@ fn inside(asked: bool, leaving: Option<Leaving>, group: &Around, used: u64) -> N
         None => Next::Refuse(problem),
         Some(_) => Next::Wait(problem),
     }
+}
+
+fn rest_first(group: &Around) -> String {
+    let rest = group.rest.as_deref().unwrap_or_default();
+    format!(
+        "the empty LV {rest} that a pvmove left is removed first; lvremove says why if that stays so"
+    )
 }
 
 /// vgreduce was done, or at least committed on the other disks.

@@ -47,6 +47,7 @@ const ACTIVE_PRESENT_FLAG: u32 = 1 << 5;
 const INACTIVE_PRESENT_FLAG: u32 = 1 << 6;
 const BUFFER_FULL_FLAG: u32 = 1 << 8;
 const NOFLUSH_FLAG: u32 = 1 << 11;
+const QUERY_INACTIVE_TABLE_FLAG: u32 = 1 << 12;
 /// With `LIST_DEVICES`: uuids are wanted too.
 const UUID_FLAG: u32 = 1 << 14;
 const NAME_HAS_UUID: u32 = 1;
@@ -94,7 +95,7 @@ pub struct Device {
     pub event_nr: u32,
 }
 
-/// One target of a device's live table.
+/// One target of a device's table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// First sector (512 bytes) of the device it maps.
@@ -192,6 +193,16 @@ impl Control {
         Ok(answer.map(|(_, targets)| targets))
     }
 
+    /// The table of the device with this uuid that is loaded and not live; `None` when there is no such device.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn loaded_table(&self, uuid: &str) -> io::Result<Option<Vec<Target>>> {
+        let flags = NOFLUSH_FLAG | STATUS_TABLE_FLAG | QUERY_INACTIVE_TABLE_FLAG;
+        let answer = self.targets(uuid, flags)?;
+        Ok(answer.map(|(_, targets)| targets))
+    }
+
     /// Lets [`Self::as_fd`] poll readable at the next event of any device: a table came or
     /// went, a device was resumed, renamed or removed, a thin pool crossed its low-water
     /// mark or changed its mode. Whoever arms first and looks afterwards misses nothing.
@@ -246,7 +257,7 @@ impl Control {
         self.ask(TABLE_CLEAR, uuid, 0).map(drop)
     }
 
-    /// Lets a suspended device go on with its live table.
+    /// Lets a suspended device go on, with the table that is loaded, if one is, else with its live one.
     ///
     /// # Errors
     /// When the kernel refuses.

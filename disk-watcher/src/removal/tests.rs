@@ -122,6 +122,9 @@ fn what_a_pvmove_of_ours_left_is_removed_once_none_is_under_way_and_before_the_d
     for leaving in [DRAINING, REDUCING] {
         let answer = next(Asked::Yes, leaving, &world(0));
         assert!(matches!(answer, Next::Wait(why) if why.contains("pvmove0")));
+        // Nor when the request was taken back; all else goes on meanwhile.
+        let answer = next(Asked::No, leaving, &world(3));
+        assert!(matches!(answer, Next::NotNow(why) if why.contains("pvmove0")));
     }
 }
 

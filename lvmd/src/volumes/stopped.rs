@@ -6,53 +6,66 @@
 //! (EINVAL), and that of another volume waits for the pool for ever. So the pool goes on as
 //! it was, with its live tables, and LVM does the rest.
 //!
-//! That is right only if the metadata says the same of where the pool's data is. A command
-//! that moves or converts the parts has other tables or other segments half-way, and such a
-//! pool stays as it is: linear or striped segments of the same length, straight on PVs, and
-//! no move under way.
+//! That is right only if the committed metadata says the same of where the pool's data is, to
+//! the sector. A pvmove that was cut off after its commit is the other way round: the live
+//! table of the part still maps the move's mirror, and the one that was loaded is the right
+//! one, so that goes live. Where neither is as the metadata says, or extents are still being
+//! moved, the pool stays as it is.
+
+mod noted;
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
-use nix::libc::{major, minor};
 use tracing::info;
 
-use crate::dm::Control;
+use self::noted::{Noted, Run};
+use crate::dm::{Control, Target};
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::snapshot::VgView;
 use crate::lvm::vg_lock::VgLock;
-use crate::units::SECTOR;
 
-/// Lets the parts of the pool and the pool itself go on, as far as they are suspended, while LVM's lock of the VG is
-/// held, so that no command is at work.
+/// Which of its tables a device goes on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Table {
+    /// The one it has; another that is loaded is dropped.
+    Live,
+    /// The one that is loaded.
+    Loaded,
+}
+
+/// Lets the parts of the pool and the pool itself go on, as far as they are suspended, while LVM's lock of the VG is held,
+/// so that no command is at work.
 ///
 /// # Errors
 /// When the metadata says anything else of where the pool's data is, or device-mapper refuses.
 pub fn go_on(_held: &VgLock, view: &VgView, pool: &Lv) -> Result<(), String> {
     let control = Control::open().map_err(|e| e.to_string())?;
-    if view.vg.is_moving() {
+    let noted = Noted::read(view)?;
+    if noted.is_moving() {
         return Err("extents of the group are being moved".into());
     }
-    let mut uuids = Vec::new();
+    let mut steps = Vec::new();
     for (name, suffix) in parts(pool) {
         let part = view.vg.hidden(&name);
         let part = part.ok_or(format!("{name} is not there"))?;
-        is_as_noted(&control, view, part, suffix)?;
-        uuids.push(part.dm_uuid(&view.vg, suffix));
+        let uuid = part.dm_uuid(&view.vg, suffix);
+        let table = right_table(&control, &uuid, &noted.runs(&name)?)
+            .map_err(|why| format!("{name} is not as its metadata says: {why}"))?;
+        steps.push((uuid, table));
     }
     // From below: nothing may reach a part that is stopped.
-    uuids.push(pool.dm_uuid(&view.vg, "tpool"));
-    for uuid in uuids {
+    steps.push((pool.dm_uuid(&view.vg, "tpool"), Table::Live));
+    for (uuid, table) in steps {
         let device = control.device(&uuid).map_err(|e| e.to_string())?;
         let Some(device) = device.filter(|device| device.live) else {
             continue;
         };
-        if device.loaded {
+        if device.loaded && table == Table::Live {
             control.drop_loaded(&uuid).map_err(|e| e.to_string())?;
         }
         if device.suspended {
             control.resume(&uuid).map_err(|e| format!("{uuid}: {e}"))?;
-            info!(vg = %view.vg.name, pool = %pool.name, device = %uuid, "goes on as it was");
+            info!(vg = %view.vg.name, pool = %pool.name, device = %uuid, ?table, "goes on");
         }
     }
     Ok(())
@@ -87,31 +100,34 @@ fn parts(pool: &Lv) -> [(String, &'static str); 2] {
     ["tmeta", "tdata"].map(|part| (format!("{}_{part}", pool.name), part))
 }
 
-/// Whether the live table of a part maps what the metadata says, as far as lengths and
-/// devices tell.
-fn is_as_noted(control: &Control, view: &VgView, part: &Lv, suffix: &str) -> Result<(), String> {
-    let differs = |why: String| Err(format!("{} is not as its metadata says: {why}", part.name));
-    if !matches!(part.segtype.as_str(), "linear" | "striped") {
-        return differs(format!("it is of type {}", part.segtype));
+/// Which table of this device has its sectors where they are wanted.
+fn right_table(control: &Control, uuid: &str, wanted: &[Run]) -> Result<Table, String> {
+    let ask = |table: io::Result<Option<Vec<Target>>>| {
+        table
+            .map(Option::unwrap_or_default)
+            .map_err(|e| e.to_string())
+    };
+    let live = ask(control.table(uuid))?;
+    if Run::all(&live).as_deref() == Some(wanted) {
+        return Ok(Table::Live);
     }
-    let table = control.table(&part.dm_uuid(&view.vg, suffix));
-    let table = table.map_err(|e| e.to_string())?.unwrap_or_default();
-    let sectors: u64 = table.iter().map(|target| target.length).sum();
-    if sectors * SECTOR != part.size.0 {
-        return differs(format!("its device has {sectors} sectors"));
+    let device = control.device(uuid).map_err(|e| e.to_string())?;
+    if device.is_some_and(|device| device.suspended && device.loaded)
+        && Run::all(&ask(control.loaded_table(uuid))?).as_deref() == Some(wanted)
+    {
+        return Ok(Table::Loaded);
     }
-    let pvs: Vec<String> = view
-        .devices
-        .iter()
-        .filter_map(|path| std::fs::metadata(path).ok())
-        .map(|file| format!("{}:{}", major(file.rdev()), minor(file.rdev())))
-        .collect();
-    for target in &table {
-        let mut below = target.params.split(' ').filter(|word| word.contains(':'));
-        let known = matches!(target.kind.as_str(), "linear" | "striped");
-        if !known || !below.all(|device| pvs.iter().any(|pv| pv == device)) {
-            return differs(format!("it maps {} {}", target.kind, target.params));
-        }
-    }
-    Ok(())
+    let word = |target: &Target| {
+        format!(
+            "{}+{} {} {}",
+            target.start, target.length, target.kind, target.params
+        )
+    };
+    let live: Vec<String> = live.iter().map(word).collect();
+    let wanted: Vec<String> = wanted.iter().map(Run::to_string).collect();
+    Err(format!(
+        "it maps {}, and not {}",
+        live.join(", "),
+        wanted.join(", ")
+    ))
 }

@@ -272,11 +272,18 @@ impl Model {
                     ours: false,
                 });
             }
-            _ => self.ends(),
+            _ => {
+                let theirs = self.moving.is_some_and(|moving| !moving.ours);
+                self.ends();
+                // Killed after its move.
+                if theirs && self.rest.is_none() && dice.coin() {
+                    self.rest = Some(dice.coin());
+                }
+            }
         }
     }
 
-    /// Somebody's pvmove comes to its end, and what mapped the rest of ours is closed.
+    /// Somebody's pvmove comes to its end, and what mapped the rest of one is closed.
     fn ends(&mut self) {
         if let Some(moving) = self.moving.filter(|moving| !moving.ours) {
             self.moving = None;
@@ -406,7 +413,7 @@ fn bugs_that_are_planted_are_found() {
             },
         ),
         (
-            "what a pvmove left keeps the next disk in for ever",
+            "what somebody's pvmove left keeps the next disk in for ever",
             |asked, leaving, world| {
                 let rest = world.group.as_ref().is_some_and(|g| g.rest.is_some());
                 match rest && leaving.is_none() {

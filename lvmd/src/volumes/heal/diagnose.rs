@@ -29,7 +29,7 @@ pub enum Wreck {
         /// Whether the volume or pool carries a tag of ours.
         ours: bool,
     },
-    /// The pool is suspended or has no table: whatever its volumes are asked waits.
+    /// The pool, or a part of it, is suspended or has no table: whatever its volumes are asked waits.
     StoppedPool {
         /// The pool's name.
         pool: String,
@@ -256,12 +256,6 @@ fn pool_wreck(vg: &Vg, pool: &Lv, devices: &HashMap<String, dm::Device>) -> Opti
     let whole = ["tpool", ""]
         .iter()
         .find_map(|suffix| devices.get(&pool.dm_uuid(vg, suffix)));
-    if let Some(device) = whole {
-        return (device.suspended || !device.live).then(|| Wreck::StoppedPool {
-            pool: pool.name.clone(),
-            ours,
-        });
-    }
     let hidden = [
         (format!("{}_tmeta", pool.name), "tmeta"),
         (format!("{}_tdata", pool.name), "tdata"),
@@ -270,6 +264,13 @@ fn pool_wreck(vg: &Vg, pool: &Lv, devices: &HashMap<String, dm::Device>) -> Opti
         .iter()
         .filter_map(|(name, suffix)| devices.get(&vg.hidden(name)?.dm_uuid(vg, suffix)))
         .collect();
+    if let Some(device) = whole {
+        let stopped = !device.live || device.suspended || parts.iter().any(|part| part.suspended);
+        return stopped.then(|| Wreck::StoppedPool {
+            pool: pool.name.clone(),
+            ours,
+        });
+    }
     // A part that is open is in use by somebody (a repair, an activation that goes on), and
     // one that is read-only was activated by itself, to be looked at (lvmthin(7)).
     let unused = |part: &&dm::Device| part.open_count == 0 && !part.readonly;
