@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use tracing::{info, warn};
 
+use diagnose::left_parts;
 pub use diagnose::{Wreck, diagnose};
 
 use super::{
@@ -69,8 +70,9 @@ impl<R: Runner + Clone> Volumes<R> {
         let mut reports = self.treat_all(lane, &view, wrecks).await;
         // Only now: what LVM noted for a pool may be a volume that was just taken back.
         let view = lane.view().await?;
-        let behind = pool::behind(lane, &view).await?;
-        reports.extend(self.treat_all(lane, &view, behind).await);
+        let mut later = pool::behind(lane, &view).await?;
+        later.extend(left_parts(&view.vg, &devices_of(&view.vg)?));
+        reports.extend(self.treat_all(lane, &view, later).await);
         Ok(reports)
     }
 
