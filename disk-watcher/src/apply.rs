@@ -6,6 +6,7 @@ mod group;
 mod grow;
 pub mod leave;
 mod leftover;
+pub mod readable;
 mod rewrite;
 pub mod wipe;
 mod wreck;

@@ -8,6 +8,7 @@ use lvmd::lvm::vg_lock;
 use lvmd::volumes::stray_move;
 use tracing::info;
 
+use super::readable::Extents;
 use super::wreck::erase_label;
 use super::{ApplyError, not_done, run, words};
 use crate::commands;
@@ -110,7 +111,7 @@ pub async fn piece<R: Runner + Clone>(
     disk: &Path,
     to: &[PathBuf],
     most: u64,
-) -> Result<Option<Cmd>, ApplyError> {
+) -> Result<Option<(Extents, Cmd)>, ApplyError> {
     let failed = |why: String| not_done("pvmove", why);
     let call = commands::pv_segments(devices, disk);
     let cmd = node.tool().call(None, &call.devices, &call.args);
@@ -125,7 +126,13 @@ pub async fn piece<R: Runner + Clone>(
     let cmd = node
         .tool()
         .call(Some(&class.volume_group.name), &call.devices, &call.args);
-    cmd.map(Some).map_err(|e| failed(chain(&e)))
+    let extents = Extents {
+        disk: disk.to_owned(),
+        run: piece,
+        size: class.volume_group.extent_size.0,
+    };
+    cmd.map(|cmd| Some((extents, cmd)))
+        .map_err(|e| failed(chain(&e)))
 }
 
 /// Writes down how far the disk is on its way out.

@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lvmd::cmd::{Cmd, CmdError, Output, Runner};
+use lvmd::cmd::{Cmd, Runner};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::enforce::Step;
 use super::found::{found, is_disk_of, is_lost};
 use super::{Judged, Watcher};
+use crate::apply::readable::{Extents, readable};
 use crate::apply::{self, leave};
 use crate::commands;
 use crate::config::{Config, DiskClass, DiskRemovalRequest};
@@ -36,7 +37,7 @@ const LIMIT: Duration = Duration::from_secs(600);
 /// A pvmove under way.
 #[derive(Debug)]
 struct Piece {
-    task: JoinHandle<(Result<Output, CmdError>, Duration)>,
+    task: JoinHandle<(Result<(), String>, Duration)>,
     /// How many extents were used on the disk when it began; the same when it ended is a failure.
     used: u64,
 }
@@ -228,13 +229,13 @@ impl<R: Runner + Clone> Watcher<R> {
                 }
                 let most = self.moves.size(uuid, extent);
                 let disk = disk.ok_or_else(gone)?;
-                let cmd = leave::piece(&self.node, class, &devices, &disk, &to, most)
+                let piece = leave::piece(&self.node, class, &devices, &disk, &to, most)
                     .await
                     .map_err(|e| node::chain(&e))?;
                 let why = moved(claim, used);
                 self.tell(request, claim, RequestState::Moving, why.clone());
-                if let Some(cmd) = cmd {
-                    self.begin_piece(claim, used, cmd);
+                if let Some((extents, cmd)) = piece {
+                    self.begin_piece(claim, used, Some(extents), cmd);
                 }
                 return Ok(Some(Step::Held(why)));
             }
@@ -268,13 +269,20 @@ impl<R: Runner + Clone> Watcher<R> {
         Ok(Some(Step::Done))
     }
 
-    /// Starts a pvmove; passes go on meanwhile, and leave its group alone.
-    fn begin_piece(&mut self, claim: &Claim, used: u64, cmd: Cmd) {
-        info!(command = %cmd, "running");
+    /// Starts a pvmove, of extents that can be read; passes go on meanwhile, and leave its group alone.
+    fn begin_piece(&mut self, claim: &Claim, used: u64, extents: Option<Extents>, cmd: Cmd) {
         let (runner, cmd) = (self.node.runner().clone(), cmd.limit(LIMIT));
+        let work = async move {
+            if let Some(extents) = extents {
+                let read = tokio::task::spawn_blocking(move || readable(&extents)).await;
+                read.map_err(|e| e.to_string()).flatten()?;
+            }
+            info!(command = %cmd, "running");
+            runner.run(cmd).await.map(drop).map_err(|e| e.to_string())
+        };
         let task = tokio::spawn(async move {
             let begun = Instant::now();
-            (runner.run(cmd).await, begun.elapsed())
+            (work.await, begun.elapsed())
         });
         let piece = Piece { task, used };
         self.moves.pieces.insert(claim.pv_uuid.clone(), piece);
@@ -298,8 +306,8 @@ impl<R: Runner + Clone> Watcher<R> {
         }
         let now = Instant::now();
         let why = match result {
-            Ok(_) => "lvm reports success, and nothing was moved".to_owned(),
-            Err(error) => error.to_string(),
+            Ok(()) => "lvm reports success, and nothing was moved".to_owned(),
+            Err(why) => why,
         };
         warn!(%why, "a piece was not moved");
         self.refusals.refused(uuid.to_owned(), now, now, &why);

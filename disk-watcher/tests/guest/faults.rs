@@ -13,3 +13,4 @@ mod slips;
 pub(crate) mod status;
 mod swapped;
 pub(crate) mod theirs;
+mod unreadable;

@@ -63,7 +63,7 @@ impl<R: Runner + Clone> Watcher<R> {
         let call = commands::pvmove_left(devices, false);
         let vg = Some(class.volume_group.name.as_str());
         let cmd = self.node.tool().call(vg, &call.devices, &call.args);
-        self.begin_piece(claim, used, cmd.map_err(|e| node::chain(&e))?);
+        self.begin_piece(claim, used, None, cmd.map_err(|e| node::chain(&e))?);
         Ok(())
     }
 
