@@ -77,6 +77,7 @@ const COPIED: &str = "device-classes:
 ";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: csi-sanity copies many volumes"]
 async fn thick_volumes_that_are_copied_pass_every_spec_that_thin_ones_do() {
     make_vg(4, false);
     sanity(COPIED, &specs::THICK_SIZES, &specs::thin()).await;
