@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::kept::{bundle, data, pairs, server};
 use super::own::{Life, Pairs, Step};
 use super::tls::Certificate;
+use crate::kubernetes::cache::taken_up_again;
 
 /// When what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -57,7 +58,7 @@ impl Upkeep {
     /// Serves what the Secret has, until `stop`.
     pub async fn follow(self, certificate: Certificate, stop: CancellationToken) {
         let one = watcher::Config::default().fields(&format!("metadata.name={}", self.secret));
-        let events = watcher(self.secrets.clone(), one).default_backoff();
+        let events = watcher(self.secrets.clone(), one).backoff(taken_up_again());
         let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
         while let Some(event) = events.next().await {
             let secret = match event {

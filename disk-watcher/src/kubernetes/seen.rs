@@ -3,12 +3,14 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::{FutureExt, StreamExt};
 use kube::core::ApiResource;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::{self, watcher};
+use kube::runtime::watcher::{self, ExponentialBackoff, watcher};
 use kube::runtime::{WatchStreamExt, reflector as reflect};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -18,6 +20,16 @@ use tracing::warn;
 
 use super::object::Object;
 use crate::metrics::WatchMetrics;
+
+/// How long a watch that broke waits before it is tried again. kube's own limit, 30 s and as much
+/// again by chance, would let a wipe that is taken back after an outage go on for a minute.
+fn taken_up_again() -> ExponentialBackoff {
+    let waits = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(8))
+        .without_max_times();
+    waits.with_jitter().into()
+}
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -94,7 +106,7 @@ impl Follower<'_> {
                 object.managed_fields_mut().clear();
                 trim(object);
             })
-            .default_backoff();
+            .backoff(taken_up_again());
         let events = reflect(writer, events).take_until(self.stop.clone().cancelled_owned());
         let (tick, metrics) = (self.tick.clone(), self.metrics.clone());
         tokio::spawn(async move {
