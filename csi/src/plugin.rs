@@ -24,11 +24,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use kube::Client;
+use kube::{Client, ResourceExt};
 
 use args::{Cli, Command};
 use cluster::Cluster;
 use helm::Helm;
+use orphans::Orphan;
 use table::show;
 
 /// Runs the command line. Code 1 when it fails, when `doctor` or `why` found a problem, or `adopt` refuses one.
@@ -91,14 +92,10 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
             true,
         ),
         Command::Orphans {
-            remove: Some(lv),
+            remove: Some(name),
             yes,
         } => {
-            let (plan, mut row) = orphans::removal(&cluster.read().await?, &lv)?;
-            if yes {
-                cluster.remove(&plan).await?;
-                row.why = "its node removes it now".to_owned();
-            }
+            let row = remove(&cluster, &name, yes).await?;
             (show(&[row], cli.output)?, true)
         }
         Command::Adopt(wish) => {
@@ -161,4 +158,24 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
     };
     print!("{text}");
     Ok(well)
+}
+
+/// Has a LogicalVolume deleted, or an LV that none names removed; without `yes` says what would go.
+async fn remove(cluster: &Cluster, name: &str, yes: bool) -> anyhow::Result<Orphan> {
+    let seen = cluster.read().await?;
+    if seen.volumes.iter().any(|volume| volume.name_any() == name) {
+        let users = cluster.users().await?;
+        let (volume, mut row) = orphans::deletion::judge(&seen, &users, name)?;
+        if yes {
+            cluster.delete(&volume).await?;
+            row.why = "it is deleted, and its node removes its LV now".to_owned();
+        }
+        return Ok(row);
+    }
+    let (plan, mut row) = orphans::removal(&seen, name)?;
+    if yes {
+        cluster.remove(&plan).await?;
+        row.why = "its node removes it now".to_owned();
+    }
+    Ok(row)
 }

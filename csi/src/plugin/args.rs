@@ -71,8 +71,8 @@ pub enum Command {
     },
     /// Objects that nothing refers to any more, and LVs that no object names
     Orphans {
-        /// Have the node remove this LV, with all that is on it
-        #[arg(long, value_name = "LV")]
+        /// Have the node remove this LV, or the LV of this LogicalVolume, with all that is on it
+        #[arg(long, value_name = "NAME")]
         remove: Option<String>,
         /// Do it; without it is only shown
         #[arg(long, requires = "remove")]

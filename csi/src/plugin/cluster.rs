@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use anyhow::{Context, bail};
 
+use super::orphans::deletion::Users;
 use crate::kubernetes::logical_volume::LogicalVolume;
 
 pub use examined::Examined;
@@ -116,6 +117,18 @@ impl Cluster {
     /// See [`Cluster::read`].
     pub async fn claims(&self) -> anyhow::Result<Vec<PersistentVolumeClaim>> {
         self.all().await
+    }
+
+    /// Who may use volumes; read after [`Cluster::read`], so that what came since is in it.
+    ///
+    /// # Errors
+    /// See [`Cluster::read`].
+    pub async fn users(&self) -> anyhow::Result<Users> {
+        Ok(Users {
+            claims: self.all().await?,
+            pods: self.all().await?,
+            attachments: self.all().await?,
+        })
     }
 
     async fn snapshots(&self) -> anyhow::Result<Vec<DynamicObject>> {

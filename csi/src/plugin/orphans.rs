@@ -1,6 +1,8 @@
 //! Objects that nothing refers to any more, and LVs that no object names. Each is named with
 //! the reason, and none touched unasked: it may be the last copy of somebody's data.
 
+pub mod deletion;
+
 use anyhow::{Context, bail};
 use kube::ResourceExt;
 use kube::core::DynamicObject;

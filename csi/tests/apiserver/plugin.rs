@@ -5,6 +5,7 @@ mod bundle;
 mod disks;
 mod import;
 mod install;
+mod orphans;
 
 use std::path::Path;
 use std::process::Command;

@@ -35,20 +35,30 @@ impl Cluster {
     /// As [`Cluster::adopt`].
     pub async fn remove(&self, plan: &Plan) -> anyhow::Result<()> {
         let volume = self.given_up(plan).await?;
-        let volume = self.says_its_lv(plan, &volume).await?;
+        let mut volume = self.says_its_lv(plan, &volume).await?;
         self.heeded(&volume).await?;
+        // It is ours, whatever its node writes now.
+        volume.metadata.resource_version = None;
+        self.delete(&volume).await
+    }
+
+    /// Deletes a LogicalVolume, if it is what it was when it was read (its version, where it has one). Its node removes the LV.
+    ///
+    /// # Errors
+    /// It changed, or is gone; the API server refuses.
+    pub async fn delete(&self, volume: &LogicalVolume) -> anyhow::Result<()> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: volume.uid(),
-                resource_version: None,
+                resource_version: volume.resource_version(),
             }),
             ..DeleteParams::default()
         };
         let name = volume.name_any();
         let deleted = self.volumes().delete(&name, &params).await;
-        deleted
-            .map(drop)
-            .with_context(|| format!("cannot delete LogicalVolume {name}: do it by hand"))
+        deleted.map(drop).with_context(|| {
+            format!("LogicalVolume {name} is not deleted; if it changed meanwhile, ask again")
+        })
     }
 
     fn volumes(&self) -> Api<LogicalVolume> {

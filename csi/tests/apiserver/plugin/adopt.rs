@@ -9,7 +9,7 @@ use crate::node::{Memory, Running, VG_UUID, made, theirs};
 use crate::server::eventually;
 
 /// A volume as our controller asks for it.
-async fn make(server: &Server, name: &str) -> String {
+pub(super) async fn make(server: &Server, name: &str) -> String {
     let mut object = theirs(name, "n1", "1Gi");
     object.metadata.annotations = Some(
         [

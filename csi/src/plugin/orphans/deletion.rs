@@ -1,0 +1,344 @@
+//! The deletion of a LogicalVolume that nothing refers to: mostly one whose kept
+//! PersistentVolume was deleted. Its node then removes the LV, so whoever may still want the
+//! data is looked for first, and the object is deleted only as it was seen here.
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttachment;
+use kube::ResourceExt;
+use lvmd::names;
+
+use super::{Orphan, volume_why};
+use crate::kubernetes::logical_volume::LogicalVolume;
+use crate::plugin::cluster::{Seen, size_of};
+use crate::plugin::strays;
+use crate::plugin::volumes::id;
+
+/// Who may use volumes without a PersistentVolume that says so.
+#[derive(Debug, Default)]
+pub struct Users {
+    /// All claims.
+    pub claims: Vec<PersistentVolumeClaim>,
+    /// All pods.
+    pub pods: Vec<Pod>,
+    /// All VolumeAttachments.
+    pub attachments: Vec<VolumeAttachment>,
+}
+
+/// The LogicalVolume that is to be deleted, as it was seen, and what goes with it.
+///
+/// # Errors
+/// There is none of this name; something refers to it, or may again; its LV would stay.
+pub fn judge(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(LogicalVolume, Orphan)> {
+    let mut all = seen.volumes.iter();
+    let volume = all.find(|volume| volume.name_any() == name);
+    let volume = volume.with_context(|| format!("there is no LogicalVolume {name}"))?;
+    let reported = strays::of(seen)?;
+    if reported.found.iter().any(|found| found.stray.lv == name) {
+        bail!(
+            "{name} is the name of a LogicalVolume and of an LV that none names: give the LV another with lvrename"
+        );
+    }
+    if volume.is_leaving() {
+        bail!("LogicalVolume {name} is being deleted already");
+    }
+    if volume.is_given_up() {
+        bail!(
+            "LogicalVolume {name} is given up, so no node would remove its LV: `kubectl delete logicalvolume {name}` deletes the \
+             object, and the LV becomes an orphan"
+        );
+    }
+    let node = &volume.spec.node_name;
+    if !seen.nodes.iter().any(|there| there.name_any() == *node) {
+        bail!(
+            "Node {node} is gone, and nobody else can remove the LV of LogicalVolume {name}: bring the Node back, or take the \
+             finalizer {} off and delete the object, which leaves the LV",
+            names::FINALIZER_LV
+        );
+    }
+    let why = volume_why(seen, volume).with_context(|| {
+        format!("LogicalVolume {name} is none that nothing refers to; `kubectl topolvm orphans` lists those")
+    })?;
+    if let Some(user) = user(seen, users, volume) {
+        bail!("{user}: its LV may be needed still");
+    }
+    let claim = claim_of(volume).map(|claim| format!(", made for {claim}"));
+    let row = Orphan {
+        kind: "LogicalVolume",
+        name: name.to_owned(),
+        node: node.clone(),
+        size_bytes: size_of(volume).0,
+        why: format!(
+            "would be deleted, and LV {} with its data: --yes; {why}{}",
+            id(volume),
+            claim.unwrap_or_default()
+        ),
+    };
+    Ok((volume.clone(), row))
+}
+
+/// The claim it was made for, as the controller or an adoption noted.
+fn claim_of(volume: &LogicalVolume) -> Option<&str> {
+    let noted = volume.annotations().get(names::ANNOTATION_CLAIM);
+    noted.map(String::as_str)
+}
+
+/// Who may use it, or is about to, in words.
+fn user(seen: &Seen, users: &Users, volume: &LogicalVolume) -> Option<String> {
+    claim(users, volume)
+        .or_else(|| content(seen, volume))
+        .or_else(|| copy(seen, volume))
+        .or_else(|| attachment(users, volume))
+        .or_else(|| pod(users, volume))
+}
+
+/// A claim whose PersistentVolume has this name: one that was lost, or that is just being made.
+fn claim(users: &Users, volume: &LogicalVolume) -> Option<String> {
+    let name = volume.name_any();
+    let mut all = users.claims.iter();
+    let claim = all.find(|claim| {
+        let spec = claim.spec.as_ref();
+        let bound = spec.and_then(|spec| spec.volume_name.as_deref());
+        let made = claim.uid().map(|uid| format!("pvc-{uid}"));
+        bound == Some(&name) || made.as_ref() == Some(&name)
+    })?;
+    Some(format!(
+        "PersistentVolumeClaim {} is there, whose volume LogicalVolume {name} is",
+        place(claim)
+    ))
+}
+
+/// The VolumeSnapshotContent that a snapshot is being taken for: it names it only afterwards.
+fn content(seen: &Seen, volume: &LogicalVolume) -> Option<String> {
+    let name = volume.name_any();
+    let its = format!("snapcontent-{}", name.strip_prefix("snapshot-")?);
+    let found = seen
+        .snapshots
+        .iter()
+        .any(|content| content.name_any() == its);
+    found.then(|| {
+        format!("VolumeSnapshotContent {its} is there, whose snapshot LogicalVolume {name} is")
+    })
+}
+
+/// A copy that is still being made of it.
+fn copy(seen: &Seen, volume: &LogicalVolume) -> Option<String> {
+    let name = volume.name_any();
+    let mut all = seen.volumes.iter();
+    let copy = all.find(|copy| copy.spec.source == name && copy.volume_id().is_none())?;
+    Some(format!(
+        "LogicalVolume {} is being made of {name}",
+        copy.name_any()
+    ))
+}
+
+fn attachment(users: &Users, volume: &LogicalVolume) -> Option<String> {
+    let (name, id) = (volume.name_any(), id(volume));
+    let mut all = users.attachments.iter();
+    let attachment = all.find(|attachment| {
+        let source = &attachment.spec.source;
+        let inline = source.inline_volume_spec.as_ref();
+        let handle = inline.and_then(|spec| spec.csi.as_ref());
+        attachment.spec.attacher == names::DRIVER
+            && (source.persistent_volume_name.as_ref() == Some(&name)
+                || handle.is_some_and(|csi| csi.volume_handle == id))
+    })?;
+    Some(format!(
+        "VolumeAttachment {} is there, of LogicalVolume {name}",
+        attachment.name_any()
+    ))
+}
+
+/// A pod on its node whose claim is gone, or has no other volume.
+fn pod(users: &Users, volume: &LogicalVolume) -> Option<String> {
+    let (namespace, claim) = claim_of(volume)?.split_once('/')?;
+    let mut claims = users.claims.iter();
+    let there = claims
+        .find(|there| there.namespace().as_deref() == Some(namespace) && there.name_any() == claim);
+    let another = there.and_then(|there| there.spec.as_ref()?.volume_name.as_deref());
+    if another.is_some_and(|another| !another.is_empty()) {
+        return None;
+    }
+    let mut pods = users.pods.iter();
+    let pod = pods.find(|pod| {
+        let spec = pod.spec.as_ref();
+        let here = spec.and_then(|spec| spec.node_name.as_ref()) == Some(&volume.spec.node_name);
+        let status = pod.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref());
+        pod.namespace().as_deref() == Some(namespace)
+            && here
+            && !matches!(phase, Some("Succeeded" | "Failed"))
+            && uses(pod, claim)
+    })?;
+    Some(format!(
+        "pod {namespace}/{} is on its node and uses the claim {claim}, for which LogicalVolume {} was made",
+        pod.name_any(),
+        volume.name_any()
+    ))
+}
+
+/// Whether a pod has a volume of this claim, its own ones (generic ephemeral volumes) too.
+fn uses(pod: &Pod, claim: &str) -> bool {
+    let spec = pod.spec.as_ref();
+    let volumes = spec.and_then(|spec| spec.volumes.as_deref());
+    volumes.unwrap_or_default().iter().any(|volume| {
+        let named = volume.persistent_volume_claim.as_ref();
+        let own = format!("{}-{}", pod.name_any(), volume.name);
+        named.is_some_and(|named| named.claim_name == claim)
+            || (volume.ephemeral.is_some() && own == claim)
+    })
+}
+
+fn place(claim: &PersistentVolumeClaim) -> String {
+    let namespace = claim.namespace().unwrap_or_default();
+    format!("{namespace}/{}", claim.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn object<T: serde::de::DeserializeOwned>(json: Value) -> T {
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn volume(name: &str, id: &str) -> LogicalVolume {
+        object(
+            json!({"apiVersion": "topolvm.io/v1", "kind": "LogicalVolume",
+            "metadata": {"name": name, "annotations": {"basalt.storage/claim": "ns/data"}},
+            "spec": {"name": name, "nodeName": "n1", "size": "1Gi", "deviceClass": "ssd"},
+            "status": {"volumeID": id, "currentSize": "2Gi"}}),
+        )
+    }
+
+    /// A volume on `n1` that nothing refers to.
+    fn cluster(name: &str) -> Seen {
+        Seen {
+            nodes: vec![object(json!({"metadata": {"name": "n1"}}))],
+            volumes: vec![volume(name, "id-1")],
+            ..Seen::default()
+        }
+    }
+
+    fn refused(seen: &Seen, users: &Users, why: &str) {
+        let name = seen.volumes[0].name_any();
+        let error = judge(seen, users, &name).unwrap_err().to_string();
+        assert!(error.contains(why), "{why:?} is not in {error}");
+    }
+
+    #[test]
+    fn what_goes_with_it_is_said() {
+        let (_, row) = judge(&cluster("pvc-1"), &Users::default(), "pvc-1").unwrap();
+        assert_eq!((row.node.as_str(), row.size_bytes), ("n1", 2 << 30));
+        assert_eq!(
+            row.why,
+            "would be deleted, and LV id-1 with its data: --yes; no PersistentVolume refers to it, made for ns/data"
+        );
+    }
+
+    #[test]
+    fn what_an_object_refers_to_is_kept() {
+        let none = Users::default();
+        let mut seen = cluster("pvc-1");
+        seen.persistent = vec![object(json!({"metadata": {"name": "of-another-name"},
+            "spec": {"csi": {"driver": "topolvm.io", "volumeHandle": "id-1"}}}))];
+        refused(&seen, &none, "none that nothing refers to");
+        let mut seen = cluster("snapshot-1");
+        seen.volumes[0].spec.access_type = "ro".into();
+        seen.snapshots = vec![object(json!({"metadata": {"name": "x"},
+            "spec": {"source": {"snapshotHandle": "id-1"}}}))];
+        refused(&seen, &none, "none that nothing refers to");
+        // Its snapshot is just being taken.
+        seen.snapshots = vec![object(json!({"metadata": {"name": "snapcontent-1"},
+            "spec": {"source": {"volumeHandle": "x"}}}))];
+        refused(&seen, &none, "VolumeSnapshotContent snapcontent-1");
+        let mut seen = cluster("pvc-1");
+        seen.volumes.push(volume("pvc-2", ""));
+        seen.volumes[1].spec.source = "pvc-1".into();
+        refused(&seen, &none, "pvc-2 is being made of pvc-1");
+        seen.volumes[1] = volume("pvc-2", "id-2");
+        seen.volumes[1].spec.source = "pvc-1".into();
+        assert!(judge(&seen, &none, "pvc-1").is_ok(), "that copy is whole");
+    }
+
+    #[test]
+    fn the_volume_of_a_claim_that_waits_or_lost_its_persistent_volume_is_kept() {
+        let claim = |change: Value| {
+            let mut claim =
+                json!({"metadata": {"namespace": "ns", "name": "data", "uid": "2"}, "spec": {}});
+            let change = change.as_object().unwrap().clone();
+            claim.as_object_mut().unwrap().extend(change);
+            Users {
+                claims: vec![object(claim)],
+                ..Users::default()
+            }
+        };
+        let made = json!({"metadata": {"namespace": "ns", "name": "other", "uid": "1"}});
+        for (mine, name) in [
+            (claim(json!({"spec": {"volumeName": "pvc-1"}})), "ns/data"),
+            (claim(made), "ns/other"),
+        ] {
+            refused(
+                &cluster("pvc-1"),
+                &mine,
+                &format!("PersistentVolumeClaim {name}"),
+            );
+        }
+        let follower = claim(json!({"spec": {"volumeName": "pvc-2"}}));
+        assert!(judge(&cluster("pvc-1"), &follower, "pvc-1").is_ok());
+    }
+
+    #[test]
+    fn what_is_in_use_is_kept() {
+        let attached = |source: Value| Users {
+            attachments: vec![object(json!({"metadata": {"name": "csi-1"},
+                "spec": {"attacher": "topolvm.io", "nodeName": "n1", "source": source}}))],
+            ..Users::default()
+        };
+        let spec = json!({"csi": {"driver": "topolvm.io", "volumeHandle": "id-1"}});
+        for source in [
+            json!({"persistentVolumeName": "pvc-1"}),
+            json!({"inlineVolumeSpec": spec}),
+        ] {
+            refused(
+                &cluster("pvc-1"),
+                &attached(source),
+                "VolumeAttachment csi-1",
+            );
+        }
+        let pod = |node: &str, phase: &str| Users {
+            pods: vec![object(
+                json!({"metadata": {"namespace": "ns", "name": "db"},
+                "spec": {"nodeName": node, "containers": [], "volumes": [
+                    {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]},
+                "status": {"phase": phase}}),
+            )],
+            ..Users::default()
+        };
+        refused(&cluster("pvc-1"), &pod("n1", "Running"), "pod ns/db");
+        for other in [pod("n2", "Running"), pod("n1", "Succeeded")] {
+            assert!(judge(&cluster("pvc-1"), &other, "pvc-1").is_ok());
+        }
+        // The pod's claim was made again, and has another volume.
+        let mut again = pod("n1", "Running");
+        again.claims = vec![object(
+            json!({"metadata": {"namespace": "ns", "name": "data", "uid": "2"},
+            "spec": {"volumeName": "pvc-2"}}),
+        )];
+        assert!(judge(&cluster("pvc-1"), &again, "pvc-1").is_ok());
+    }
+
+    #[test]
+    fn what_no_node_would_remove_is_kept() {
+        let none = Users::default();
+        let mut seen = cluster("pvc-1");
+        seen.nodes.clear();
+        refused(&seen, &none, "Node n1 is gone");
+        let mut seen = cluster("pvc-1");
+        let annotations = seen.volumes[0].metadata.annotations.get_or_insert_default();
+        annotations.insert("topolvm.io/pendingdeletion".into(), "true".into());
+        refused(&seen, &none, "is given up");
+        assert!(judge(&cluster("pvc-1"), &none, "pvc-2").is_err());
+    }
+}
