@@ -10,12 +10,14 @@ mod messages;
 use std::sync::Arc;
 
 use lvmd::units::Bytes;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 use crate::capability::{Access, Capability};
 use crate::condition::condition;
+use crate::deadline;
 use crate::error::{self, Error};
 use crate::locks::Locks;
 use crate::parameters::Parameters;
@@ -86,17 +88,19 @@ impl<S: Store> Controller<S> {
         }
     }
 
-    /// Runs a change of what is named `lock` to its end, whatever becomes of the caller.
+    /// Runs a change of what is named `lock` to its end, whatever becomes of the caller. What others do for it is waited for
+    /// while the caller waits.
     async fn change<T: Send + 'static>(
         &self,
         name: &'static str,
         lock: String,
+        until: Option<Instant>,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<Response<T>, Status> {
         let taken = self.locks.take(&lock)?;
         let done = self.tasks.spawn(async move {
             let _taken = taken;
-            let result = work.await;
+            let result = deadline::keep(until, work).await;
             match &result {
                 Ok(_) => info!(call = name, of = lock, "done"),
                 Err(error) => {
@@ -242,28 +246,36 @@ impl<S: Store> Service for Controller<S> {
         &self,
         request: Request<CreateVolumeRequest>,
     ) -> Result<Response<CreateVolumeResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let request = request.into_inner();
         id("name", &request.name)?;
         let lock = format!("volume {}", request.name);
-        self.change("CreateVolume", lock, self.clone().create_volume(request))
-            .await
+        self.change(
+            "CreateVolume",
+            lock,
+            until,
+            self.clone().create_volume(request),
+        )
+        .await
     }
 
     async fn delete_volume(
         &self,
         request: Request<DeleteVolumeRequest>,
     ) -> Result<Response<DeleteVolumeResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let DeleteVolumeRequest { volume_id, .. } = request.into_inner();
         id("volume_id", &volume_id)?;
         let work = self.clone().remove(Kind::Volume, volume_id.clone());
         let work = async move { work.await.map(|()| DeleteVolumeResponse {}) };
-        self.change("DeleteVolume", volume_id, work).await
+        self.change("DeleteVolume", volume_id, until, work).await
     }
 
     async fn create_snapshot(
         &self,
         request: Request<CreateSnapshotRequest>,
     ) -> Result<Response<CreateSnapshotResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let request = request.into_inner();
         id("name", &request.name)?;
         id("source_volume_id", &request.source_volume_id)?;
@@ -271,6 +283,7 @@ impl<S: Store> Service for Controller<S> {
         self.change(
             "CreateSnapshot",
             lock,
+            until,
             self.clone().create_snapshot(request),
         )
         .await
@@ -280,22 +293,30 @@ impl<S: Store> Service for Controller<S> {
         &self,
         request: Request<DeleteSnapshotRequest>,
     ) -> Result<Response<DeleteSnapshotResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let DeleteSnapshotRequest { snapshot_id, .. } = request.into_inner();
         id("snapshot_id", &snapshot_id)?;
         let work = self.clone().remove(Kind::Snapshot, snapshot_id.clone());
         let work = async move { work.await.map(|()| DeleteSnapshotResponse {}) };
-        self.change("DeleteSnapshot", snapshot_id, work).await
+        self.change("DeleteSnapshot", snapshot_id, until, work)
+            .await
     }
 
     async fn controller_expand_volume(
         &self,
         request: Request<ControllerExpandVolumeRequest>,
     ) -> Result<Response<ControllerExpandVolumeResponse>, Status> {
+        let until = deadline::of(request.metadata());
         let request = request.into_inner();
         id("volume_id", &request.volume_id)?;
         let lock = request.volume_id.clone();
-        self.change("ControllerExpandVolume", lock, self.clone().expand(request))
-            .await
+        self.change(
+            "ControllerExpandVolume",
+            lock,
+            until,
+            self.clone().expand(request),
+        )
+        .await
     }
 
     async fn validate_volume_capabilities(

@@ -28,12 +28,13 @@ use tracing::info;
 use super::cache::{Cache, Ended};
 use super::logical_volume::LogicalVolume;
 use super::size::Size;
+use crate::deadline;
 use crate::error::Error;
 use crate::store::{Capacity, Held, Kind, Listing, New, Store};
 use held::{held, object, same};
 use only::only;
 
-/// How long a node is waited for. A caller has given up long before, and asks again.
+/// How long a node is waited for, where no caller's deadline comes first.
 const LIMIT: Duration = Duration::from_secs(60);
 /// Who writes, in managed fields.
 const MANAGER: &str = "topolvm-controller";
@@ -44,7 +45,6 @@ pub struct KubeStore {
     api: Api<LogicalVolume>,
     volumes: Cache<LogicalVolume>,
     nodes: Cache<PartialObjectMeta<Node>>,
-    limit: Duration,
     conditions: condition::Kept,
 }
 
@@ -57,7 +57,6 @@ impl KubeStore {
             volumes: Cache::follow(watcher(api.clone(), Config::default()), tasks, stop),
             nodes: Cache::follow(watcher(nodes, Config::default()), tasks, stop),
             api,
-            limit: LIMIT,
             conditions: condition::Kept::default(),
         }
     }
@@ -81,7 +80,7 @@ impl KubeStore {
     async fn made(&self, name: &str, uid: &str) -> Result<Held, Error> {
         let key = ObjectRef::new(name);
         let mut seen = false;
-        let waited = self.volumes.until(self.limit, |store| {
+        let waited = self.volumes.until(deadline::rest(LIMIT), |store| {
             let object = store
                 .get(&key)
                 .filter(|object| object.uid().as_deref() == Some(uid));
@@ -141,7 +140,7 @@ impl KubeStore {
     /// Waits until the object of that name and uid is gone, and with it its volume.
     async fn gone(&self, name: &str, uid: Option<String>) -> Result<(), Error> {
         let key = ObjectRef::new(name);
-        let gone = self.volumes.until(self.limit, |store| {
+        let gone = self.volumes.until(deadline::rest(LIMIT), |store| {
             let object = store.get(&key).filter(|object| object.uid() == uid);
             object.is_none().then_some(())
         });
@@ -150,13 +149,14 @@ impl KubeStore {
         let there = self.api.get_opt(name).await?;
         match there.filter(|object| object.uid() == uid) {
             None => Ok(()),
-            Some(_) => Err(Error::Unavailable(format!(
+            Some(_) => Err(Error::Aborted(format!(
                 "LogicalVolume {name} is not gone yet"
             ))),
         }
     }
 
-    /// Why there is no answer yet, with what the node said last.
+    /// Why there is no answer yet, with what the node said last. What is under way is Aborted (CSI, "Operation pending for
+    /// volume").
     fn not_yet(&self, ended: Ended, key: &ObjectRef<LogicalVolume>) -> Error {
         let object = self.volumes.store().get(key);
         let node = object
@@ -169,14 +169,14 @@ impl KubeStore {
                 .find(|condition| condition.type_ == "Ready")?;
             Some(format!(": {}", ready.message))
         });
-        Error::Unavailable(match ended {
-            Ended::Late => format!(
+        match ended {
+            Ended::Late => Error::Aborted(format!(
                 "node {node:?} is not done with LogicalVolume {} yet{}",
                 key.name,
                 said.unwrap_or_default()
-            ),
-            Ended::Stopped => "this controller ends; ask the next one".to_owned(),
-        })
+            )),
+            Ended::Stopped => Error::Unavailable("this controller ends; ask the next one".into()),
+        }
     }
 
     /// An object as the API server has it now.
@@ -434,7 +434,7 @@ impl Store for KubeStore {
     async fn grow(&self, held: &Held, size: Bytes) -> Result<Bytes, Error> {
         let stamp = self.ask_for(held, size).await?;
         let key = ObjectRef::new(&object_name(&held.name));
-        let waited = self.volumes.until(self.limit, |store| {
+        let waited = self.volumes.until(deadline::rest(LIMIT), |store| {
             let object = store.get(&key)?;
             if object.annotations().get(names::ANNOTATION_RESIZE) != Some(&stamp) {
                 return None;

@@ -495,7 +495,7 @@ async fn a_snapshot_that_is_being_copied_has_an_id_and_is_not_ready_until_it_is_
             None,
             "TopoLVM takes one with an id for ready"
         );
-        let restore = CreateVolumeRequest {
+        let copy = CreateVolumeRequest {
             name: "pvc-2".to_owned(),
             volume_content_source: Some(csi::proto::VolumeContentSource {
                 r#type: Some(csi::proto::volume_content_source::Type::Snapshot(
@@ -511,8 +511,38 @@ async fn a_snapshot_that_is_being_copied_has_an_id_and_is_not_ready_until_it_is_
             parameters: [("topolvm.io/device-class".to_owned(), "ssd".to_owned())].into(),
             ..CreateVolumeRequest::default()
         };
-        let early = driver.controller.create_volume(Request::new(restore)).await;
+        let early = Request::new(copy.clone());
+        let early = driver.controller.create_volume(early).await;
         assert_eq!(early.unwrap_err().code(), Code::Aborted);
+        // A clone has no id before it is whole; its caller hears why while it still listens.
+        let mut clone = Request::new(CreateVolumeRequest {
+            name: "pvc-3".to_owned(),
+            volume_content_source: Some(csi::proto::VolumeContentSource {
+                r#type: Some(csi::proto::volume_content_source::Type::Volume(
+                    csi::proto::volume_content_source::VolumeSource {
+                        volume_id: volume.volume_id.clone(),
+                    },
+                )),
+            }),
+            ..copy.clone()
+        });
+        clone.set_timeout(Duration::from_secs(2));
+        let asked = Instant::now();
+        let pending = driver.controller.create_volume(clone).await.unwrap_err();
+        assert_eq!(pending.code(), Code::Aborted, "{pending}");
+        assert!(
+            pending
+                .message()
+                .contains("not done with LogicalVolume pvc-3"),
+            "{pending}"
+        );
+        assert!(asked.elapsed() < Duration::from_secs(2));
+        server.delete("pvc-3").await;
+        eventually("the clone is gone", async || {
+            let there = server.volumes().get_opt("pvc-3").await.unwrap();
+            there.is_none().then_some(())
+        })
+        .await;
         set_copying(false);
         let whole = eventually("it is whole", async || {
             Some(listed().await).filter(|snapshot| snapshot.ready_to_use)
