@@ -3,7 +3,7 @@ CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
 
-.PHONY: help setup build demo check apiserver test test-all cluster bench image extension clean
+.PHONY: help setup build demo check apiserver test test-all cluster bench image extension release clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -53,6 +53,11 @@ extension: setup ## Builds the system extension for Talos: target/extension
 	$(CARGO) build --release --locked -p basalt-disk-watcher
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
 	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
+
+release: setup ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it (docs/releases.md)
+	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher
+	$(CARGO) run --locked --quiet -p basalt-extension -- release $(VERSION) $(if $(REGISTRY),--registry $(REGISTRY)) \
+		$(if $(ASSETS),--assets $(ASSETS)) $(if $(SIGN),--sign $(SIGN))
 
 clean: ## Removes what was built; caches of trees too
 	$(CARGO) clean

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need and is not there. Says so where it cannot.
 set -eu
-needs="mmdebstrap:mmdebstrap mksquashfs:squashfs-tools qemu-system-x86_64:qemu-system-x86 pkg-config:pkg-config cc:gcc lvm:lvm2 ip:iproute2 openssl:openssl e2fsck:e2fsprogs depmod:kmod"
+needs="mmdebstrap:mmdebstrap mksquashfs:squashfs-tools qemu-system-x86_64:qemu-system-x86 pkg-config:pkg-config cc:gcc lvm:lvm2 ip:iproute2 openssl:openssl e2fsck:e2fsprogs depmod:kmod skopeo:skopeo"
 missing=""
 for need in $needs; do
     command -v "${need%%:*}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin:/sbin command -v "${need%%:*}" >/dev/null 2>&1 || missing="$missing ${need#*:}"

@@ -37,7 +37,10 @@ const FOR_VOLUMES: &[&str] = &[
 ];
 
 /// Which packages, and which versions of them, the tree was made from.
-const PACKAGES: &str = "usr/share/basalt/packages.tsv";
+pub(crate) const PACKAGES: &str = "usr/share/basalt/packages.tsv";
+
+/// The copyright file of each package that the root has a file of, by its name.
+pub(crate) const COPYRIGHT: &str = "usr/share/basalt/copyright";
 
 /// Folders that something is mounted on.
 const DIRS: &[(&str, u32)] = &[
@@ -232,7 +235,7 @@ fn licences(tree: &Path, root: &mut Rootfs) -> Result<(), ImageError> {
     packages.dedup();
     let mut closure = Closure::new(tree, root);
     for package in packages {
-        closure.file(&format!("usr/share/basalt/copyright/{package}"))?;
+        closure.file(&format!("{COPYRIGHT}/{package}"))?;
     }
     Ok(())
 }

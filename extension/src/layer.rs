@@ -4,14 +4,14 @@
 //! for all: what the strictest reader takes (Talos' imager up to 1.13 unpacks in order and turns hard links
 //! into empty files).
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
-use crate::rootfs::{Node, Rootfs, Source};
+use crate::rootfs::{Node, Rootfs};
 
 /// A file could not be read, or the tar could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -87,20 +87,9 @@ fn append(
         Node::File { mode, from } => {
             header.set_entry_type(EntryType::Regular);
             header.set_mode(*mode);
-            let bytes = read(from)?;
+            let bytes = from.read()?;
             header.set_size(bytes.len() as u64);
             tar.append_data(&mut header, path, bytes.as_slice())
-        }
-    }
-}
-
-fn read(from: &Source) -> io::Result<Vec<u8>> {
-    match from {
-        Source::Bytes(bytes) => Ok(bytes.clone()),
-        Source::Path(path) => {
-            let mut bytes = Vec::new();
-            std::fs::File::open(path)?.read_to_end(&mut bytes)?;
-            Ok(bytes)
         }
     }
 }
@@ -131,6 +120,8 @@ fn error(path: &Path) -> impl FnOnce(io::Error) -> LayerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rootfs::Source;
+    use std::io::Read;
 
     fn root() -> Rootfs {
         let mut root = Rootfs::default();

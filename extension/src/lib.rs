@@ -8,6 +8,7 @@
 //!   packs it, [`oci`] lays it out.
 //! - [`krew`] is the archive and the manifest of `kubectl topolvm`.
 //! - [`talos`] is the same for Talos: system extensions.
+//! - [`release`] is all of it under one version, with what it is made of, and pushes it.
 //! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
 //! - [`host`] is the one door to other programs.
 
@@ -20,6 +21,7 @@ pub mod mirror;
 pub mod oci;
 pub mod progress;
 pub mod recipe;
+pub mod release;
 pub mod rootfs;
 pub mod talos;
 pub mod tree;

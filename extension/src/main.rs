@@ -9,7 +9,7 @@ use extension::talos::patches::{self, Dialect, Topic};
 use extension::talos::validate::Target;
 use extension::talos::values::Values;
 use extension::talos::{build, container, range, talconfig, validate};
-use extension::{Cache, Recipe, image, krew};
+use extension::{Cache, Recipe, image, krew, release};
 
 /// Builds what Basalt ships.
 #[derive(Debug, Parser)]
@@ -75,6 +75,8 @@ enum Action {
         #[arg(long)]
         uri: String,
     },
+    /// Gathers all of a release: images, extension, charts, plugin, what they are made of, checksums. Pushes it on request.
+    Release(release::Options),
     /// Checks system extensions: folders, flat tars, OCI layouts and archives. Stricter than Talos.
     Validate {
         /// The extensions.
@@ -180,6 +182,12 @@ fn main() -> anyhow::Result<()> {
                 megabytes(archive.len())
             );
             println!("{}", out.join(plugin).display());
+        }
+        Action::Release(options) => {
+            let step = Step::start("gathering the release");
+            let told = release::run(&options)?;
+            step.done();
+            print!("{told}");
         }
         Action::Render {
             talos,

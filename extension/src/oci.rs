@@ -12,6 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::layer::{self, Layer, LayerError};
 use crate::rootfs::{ClashError, Node, Rootfs, Source};
 
+mod artifact;
+mod index;
+
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -85,25 +88,20 @@ impl Layout {
         }));
         let mut entry = descriptor(MANIFEST, &manifest);
         entry["platform"] = json!({"architecture": spec.architecture, "os": "linux"});
-        // The first is what the specification names, the second what containerd imports by.
-        let tag = spec
-            .reference
-            .rsplit_once(':')
-            .map_or("latest", |(_, tag)| tag);
-        entry["annotations"] = json!({
-            "io.containerd.image.name": spec.reference,
-            "org.opencontainers.image.ref.name": tag,
-        });
-        let index = bytes(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}));
+        entry["annotations"] = names(&spec.reference);
         let digest = digest(&manifest);
+        let blobs = [config, manifest, layer.blob].map(blob);
+        Self::of(&[entry], blobs.into(), digest)
+    }
+
+    /// A layout with these entries in its index.json, and these blobs.
+    fn of(entries: &[Value], blobs: Vec<(PathBuf, Vec<u8>)>, digest: String) -> Self {
         let layout = bytes(&json!({"imageLayoutVersion": "1.0.0"}));
         let mut files = vec![
             (PathBuf::from("oci-layout"), layout),
-            (PathBuf::from("index.json"), index),
+            (PathBuf::from("index.json"), index(entries)),
         ];
-        for blob in [config, manifest, layer.blob] {
-            files.push((Path::new("blobs/sha256").join(sha256(&blob)), blob));
-        }
+        files.extend(blobs);
         Self { files, digest }
     }
 
@@ -135,6 +133,14 @@ impl Layout {
     /// # Errors
     /// The file cannot be written.
     pub fn write_archive(&self, path: &Path, epoch: u64) -> Result<(), LayoutError> {
+        std::fs::write(path, self.archive(epoch)?).map_err(write(path))
+    }
+
+    /// The layout as one tar.
+    ///
+    /// # Errors
+    /// Two blobs under one name.
+    pub fn archive(&self, epoch: u64) -> Result<Vec<u8>, LayoutError> {
         let mut root = Rootfs::default();
         for (path, bytes) in &self.files {
             let from = Source::Bytes(bytes.clone());
@@ -142,8 +148,27 @@ impl Layout {
         }
         let mut tar = Vec::new();
         layer::write_tar(&root, epoch, &mut tar)?;
-        std::fs::write(path, tar).map_err(write(path))
+        Ok(tar)
     }
+}
+
+/// The bytes of an index with these entries.
+fn index(entries: &[Value]) -> Vec<u8> {
+    bytes(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}))
+}
+
+/// What an entry of index.json is called: `ref.name` is what the specification names, the other what containerd imports by.
+fn names(reference: &str) -> Value {
+    let tag = reference.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+    json!({
+        "io.containerd.image.name": reference,
+        "org.opencontainers.image.ref.name": tag,
+    })
+}
+
+/// A blob, and where it is in a layout.
+fn blob(bytes: Vec<u8>) -> (PathBuf, Vec<u8>) {
+    (Path::new("blobs/sha256").join(sha256(&bytes)), bytes)
 }
 
 fn descriptor(media_type: &str, blob: &[u8]) -> Value {
@@ -164,11 +189,13 @@ fn bytes(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
-fn digest(blob: &[u8]) -> String {
+/// `sha256:<hex>`, as a registry calls it.
+pub(crate) fn digest(blob: &[u8]) -> String {
     format!("sha256:{}", sha256(blob))
 }
 
-fn sha256(blob: &[u8]) -> String {
+/// In hexadecimal.
+pub(crate) fn sha256(blob: &[u8]) -> String {
     hex(&Sha256::digest(blob))
 }
 
@@ -177,7 +204,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// `1970-01-01T00:00:00Z` and so on (RFC 3339, UTC), by the civil calendar's arithmetic.
-fn rfc3339(epoch: u64) -> String {
+pub(crate) fn rfc3339(epoch: u64) -> String {
     let (days, seconds) = (epoch / 86_400, epoch % 86_400);
     let year_days = |year: u64| {
         let leap =

@@ -37,6 +37,19 @@ pub enum Source {
     Bytes(Vec<u8>),
 }
 
+impl Source {
+    /// The bytes.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn read(&self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::Path(path) => std::fs::read(path),
+        }
+    }
+}
+
 /// Two different things were put at one path.
 #[derive(Debug, thiserror::Error)]
 #[error("/{} would be two things at once: {there:?} and {new:?}", path.display())]
