@@ -31,6 +31,18 @@ const CLAIM: [&str; 2] = [
     "csi.storage.k8s.io/pvc/name",
 ];
 
+/// The VolumeSnapshot, from external-snapshotter's `--extra-create-metadata`.
+pub fn snapshot_of(parameters: &HashMap<String, String>) -> Option<(String, String)> {
+    let [namespace, name] = SNAPSHOT.map(|key| parameters.get(key).cloned());
+    namespace.zip(name)
+}
+
+/// external-snapshotter's parameters of a VolumeSnapshot.
+const SNAPSHOT: [&str; 2] = [
+    "csi.storage.k8s.io/volumesnapshot/namespace",
+    "csi.storage.k8s.io/volumesnapshot/name",
+];
+
 /// How a volume is published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publishing {

@@ -44,7 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// In a word.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Volume => "volume",
             Self::Snapshot => "snapshot",
@@ -97,6 +97,8 @@ pub struct New {
 pub struct Purpose {
     /// Namespace and name of the PersistentVolumeClaim.
     pub claim: Option<(String, String)>,
+    /// Namespace and name of a snapshot's VolumeSnapshot.
+    pub snapshot: Option<(String, String)>,
     /// The file system that its user wants, or `block`; `None` when the request names several.
     pub content: Option<&'static str>,
 }

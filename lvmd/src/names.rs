@@ -47,6 +47,8 @@ pub const ANNOTATION_SOURCE: &str = "basalt.storage/source";
 pub const ANNOTATION_FROZEN: &str = "basalt.storage/frozen";
 /// Annotation of a LogicalVolume: `<namespace>/<name>` of the claim it was made for.
 pub const ANNOTATION_CLAIM: &str = "basalt.storage/claim";
+/// Annotation of a snapshot's LogicalVolume: `<namespace>/<name>` of the VolumeSnapshot it was made for.
+pub const ANNOTATION_SNAPSHOT: &str = "basalt.storage/volume-snapshot";
 /// Annotation of a LogicalVolume: `ext4`, `xfs`, `btrfs` or `block`, what it was asked for as.
 pub const ANNOTATION_CONTENT: &str = "basalt.storage/content";
 /// Annotation of a LogicalVolume that was made for an LV that was there: `<uuid of the VG>/<LV>`.
@@ -69,6 +71,8 @@ pub const TAG_STATE: &str = "basalt.state";
 pub const TAG_LV: &str = "basalt.lv";
 /// LVM tag `basalt.pvc=<namespace>/<name>` on a volume.
 pub const TAG_PVC: &str = "basalt.pvc";
+/// LVM tag `basalt.snapshot=<namespace>/<name>` on a snapshot: its VolumeSnapshot.
+pub const TAG_SNAPSHOT: &str = "basalt.snapshot";
 /// LVM tag `basalt.device-class=<name>` on a volume: the class it was asked for in.
 pub const TAG_DEVICE_CLASS: &str = "basalt.device-class";
 /// LVM tag `basalt.content=ext4|xfs|btrfs|block` on a volume: what it was asked for as.

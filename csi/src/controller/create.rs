@@ -9,7 +9,7 @@ use super::Controller;
 use super::messages::{snapshot, volume};
 use crate::capability::Capability;
 use crate::error::Error;
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, snapshot_of};
 use crate::proto::volume_content_source::Type;
 use crate::proto::{
     CreateSnapshotRequest, CreateSnapshotResponse, CreateVolumeRequest, CreateVolumeResponse,
@@ -73,6 +73,7 @@ impl<S: Store> Controller<S> {
             source,
             purpose: Purpose {
                 claim: parameters.claim,
+                snapshot: None,
                 content: Capability::content(&capabilities),
             },
         };
@@ -86,6 +87,7 @@ impl<S: Store> Controller<S> {
         let CreateSnapshotRequest {
             name,
             source_volume_id,
+            parameters,
             ..
         } = request;
         let wanted = Source {
@@ -112,7 +114,10 @@ impl<S: Store> Controller<S> {
             option_class: String::new(),
             size: source.size,
             source: Some(source),
-            purpose: Purpose::default(),
+            purpose: Purpose {
+                snapshot: snapshot_of(&parameters),
+                ..Purpose::default()
+            },
         };
         let held = self.store.create(new).await?;
         Ok(CreateSnapshotResponse {

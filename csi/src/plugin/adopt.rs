@@ -7,6 +7,7 @@
 
 mod claim;
 pub mod objects;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt;
+use kube::core::DynamicObject;
 use lvmd::names;
 use lvmd::units::Bytes;
 use serde::Serialize;
@@ -25,6 +27,7 @@ use super::table::{Row, size};
 use crate::capability::BLOCK;
 use crate::filesystem::Kind;
 use crate::kubernetes::logical_volume::LogicalVolume;
+use crate::store;
 use claim::Bound;
 
 /// What a person asks for.
@@ -45,6 +48,9 @@ pub struct Wish {
     /// The claim that is to have it, where no tag says so or another one is wanted
     #[arg(long, value_name = "NAMESPACE/NAME", requires = "lv", conflicts_with = "all", value_parser = claim::parse)]
     pub claim: Option<(String, String)>,
+    /// The VolumeSnapshot that is to have a snapshot, where no tag says so or another one is wanted
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "lv", conflicts_with_all = ["all", "claim"], value_parser = claim::parse)]
+    pub snapshot: Option<(String, String)>,
     /// What is on it, where no tag says so
     #[arg(long, value_name = "ext4|xfs|btrfs|block", value_parser = content)]
     pub fs_type: Option<&'static str>,
@@ -68,9 +74,9 @@ pub struct Adoption {
     pub lv: String,
     /// Its size in bytes.
     pub size_bytes: u64,
-    /// The claim that gets it; empty if that is not known.
+    /// The claim or VolumeSnapshot that gets it; empty if that is not known.
     pub claim: String,
-    /// What is on it; empty if that is not known.
+    /// What is on it, or `snapshot`; empty if that is not known.
     pub content: String,
     /// The LogicalVolume and PersistentVolume.
     pub name: String,
@@ -88,8 +94,10 @@ pub struct Plan {
     pub volume: LogicalVolume,
     /// The LV, and its size.
     pub made: (String, Bytes),
-    /// `None` where it is there.
+    /// A volume's; `None` where it is there.
     pub persistent: Option<PersistentVolume>,
+    /// A snapshot's VolumeSnapshotContent; `None` where it is there.
+    pub content: Option<DynamicObject>,
 }
 
 impl Row for Adoption {
@@ -116,6 +124,8 @@ impl Adoption {
     }
 }
 
+/// What stands for what is on a snapshot.
+const SNAPSHOT: &str = store::Kind::Snapshot.name();
 /// How the result of one begins that something is against.
 const REFUSED: &str = "refused: ";
 
@@ -164,15 +174,15 @@ pub fn judge(
     }
     let mut wanted = BTreeMap::new();
     for found in &of_group {
-        if let Some(claim) = claim::of(seen, found, wish) {
-            *wanted.entry(claim).or_insert(0) += 1;
+        if let Some(whose) = whose(seen, found, wish) {
+            *wanted.entry(whose).or_insert(0) += 1;
         }
     }
     rows.extend(of_group.into_iter().map(|found| {
-        let claim = claim::of(seen, found, wish);
-        let shared = claim.as_ref().is_some_and(|claim| wanted[claim] > 1);
+        let whose = whose(seen, found, wish);
+        let shared = whose.as_ref().is_some_and(|whose| wanted[whose] > 1);
         let plan = match shared {
-            true => Err("several have this claim: name one with --lv".to_owned()),
+            true => Err("several have this claim or VolumeSnapshot: name one with --lv".to_owned()),
             false => one_of_its_name(&reported, found, wish)
                 .and_then(|()| plan(seen, claims, found, wish)),
         };
@@ -185,7 +195,7 @@ pub fn judge(
             vg: found.stray.vg.clone(),
             lv: found.stray.lv.clone(),
             size_bytes: found.stray.size_bytes,
-            claim: claim.map_or_else(String::new, |(namespace, name)| {
+            claim: whose.map_or_else(String::new, |(_, (namespace, name))| {
                 format!("{namespace}/{name}")
             }),
             content: content_of(found, wish).unwrap_or_default().to_owned(),
@@ -195,6 +205,16 @@ pub fn judge(
         }
     }));
     Ok(rows)
+}
+
+/// The claim of a volume, or the VolumeSnapshot of a snapshot, and which of the two.
+fn whose(seen: &Seen, found: &Found, wish: &Wish) -> Option<(bool, (String, String))> {
+    let is_snapshot = snapshot::is(found);
+    let whose = match is_snapshot {
+        true => snapshot::of(seen, found, wish),
+        false => claim::of(seen, found, wish),
+    };
+    whose.map(|whose| (is_snapshot, whose))
 }
 
 /// What was adopted from the group before.
@@ -212,13 +232,20 @@ fn already(seen: &Seen, wish: &Wish) -> Vec<Adoption> {
             continue;
         }
         let noted = |key: &str| volume.annotations().get(key).cloned().unwrap_or_default();
+        let (whose, content) = match volume.is_snapshot() {
+            true => (noted(names::ANNOTATION_SNAPSHOT), SNAPSHOT.to_owned()),
+            false => (
+                noted(names::ANNOTATION_CLAIM),
+                noted(names::ANNOTATION_CONTENT),
+            ),
+        };
         rows.push(Adoption {
             node: node.clone(),
             vg: group.to_owned(),
             lv: lv.to_owned(),
             size_bytes: super::cluster::size_of(volume).0,
-            claim: noted(names::ANNOTATION_CLAIM),
-            content: noted(names::ANNOTATION_CONTENT),
+            claim: whose,
+            content,
             name: volume.name_any(),
             result: "was adopted before".to_owned(),
             plan: None,
@@ -294,6 +321,9 @@ fn nothing(seen: &Seen, wish: &Wish, reported: &strays::Reported) -> String {
 
 /// What is on it, as asked for or as its tag says.
 fn content_of(found: &Found, wish: &Wish) -> Option<&'static str> {
+    if snapshot::is(found) {
+        return Some(SNAPSHOT);
+    }
     let tag = found.stray.tag(names::TAG_CONTENT);
     let tag = tag.and_then(|text| content(text).ok());
     wish.fs_type.or(tag)
@@ -361,8 +391,17 @@ pub(super) fn plan(
     wish: &Wish,
 ) -> Result<Plan, String> {
     let stray = &found.stray;
-    if !stray.whole || stray.tag(names::TAG_KIND) == Some("snapshot") {
-        return Err("it is a snapshot, or cannot be written to".to_owned());
+    if snapshot::is(found) {
+        return snapshot::plan(seen, found, wish);
+    }
+    if !stray.whole || stray.tag(names::TAG_KIND) == Some(SNAPSHOT) {
+        return Err(
+            "it cannot be written to, so it is no volume, and no tag says that it is a snapshot that a cluster's driver made"
+                .to_owned(),
+        );
+    }
+    if wish.snapshot.is_some() {
+        return Err("it is a volume: --claim NAMESPACE/NAME".to_owned());
     }
     if stray.is_inline() {
         return Err(format!(
@@ -403,6 +442,7 @@ pub(super) fn plan(
             volume,
             made,
             persistent: None,
+            content: None,
         });
     }
     if seen.persistent.iter().any(|pv| pv.name_any() == name) {
@@ -426,5 +466,6 @@ pub(super) fn plan(
         volume: objects::noted(volume, &bound, content),
         made,
         persistent: Some(objects::persistent(found, &name, content, &bound)),
+        content: None,
     })
 }

@@ -3,6 +3,7 @@
 
 mod adopting;
 pub mod collecting;
+pub mod contents;
 mod examined;
 pub mod installing;
 pub mod legacy;
@@ -129,20 +130,6 @@ impl Cluster {
             pods: self.all().await?,
             attachments: self.all().await?,
         })
-    }
-
-    async fn snapshots(&self) -> anyhow::Result<Vec<DynamicObject>> {
-        let kind = GroupVersionKind::gvk("snapshot.storage.k8s.io", "v1", "VolumeSnapshotContent");
-        let resource = ApiResource::from_gvk(&kind);
-        let api: Api<DynamicObject> = Api::all_with(self.0.clone(), &resource);
-        match api.list(&ListParams::default()).await {
-            Ok(list) => {
-                let ours = |content: &DynamicObject| content.data["spec"]["driver"] == DRIVER;
-                Ok(list.items.into_iter().filter(ours).collect())
-            }
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(vec![]),
-            Err(error) => Err(error).context("cannot list VolumeSnapshotContents"),
-        }
     }
 
     /// All objects of a kind that disk-watcher shows.

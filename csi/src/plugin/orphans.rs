@@ -11,7 +11,7 @@ use lvmd::units::Bytes;
 use serde::Serialize;
 
 use super::adopt::{self, Plan};
-use super::cluster::{Seen, handle, size_of};
+use super::cluster::{Seen, contents, handle, size_of};
 use super::strays::{self, Found};
 use super::table::{Row, size};
 use super::volumes::{id, persistent};
@@ -161,21 +161,17 @@ pub fn removal(seen: &Seen, name: &str) -> anyhow::Result<(Plan, Orphan)> {
         volume,
         made: (name.to_owned(), found.stray.size()),
         persistent: None,
+        content: None,
     };
     let mut row = lv(found);
     row.why = format!("would be removed, with its data: --yes; {}", row.why);
     Ok((plan, row))
 }
 
-/// The VolumeSnapshotContent that names a snapshot, made for it or given it by a person.
+/// The VolumeSnapshotContent that names a snapshot.
 fn snapshot_content<'a>(seen: &'a Seen, id: &str) -> Option<&'a DynamicObject> {
-    seen.snapshots.iter().find(|content| {
-        let known = [
-            &content.data["status"]["snapshotHandle"],
-            &content.data["spec"]["source"]["snapshotHandle"],
-        ];
-        known.iter().any(|handle| handle.as_str() == Some(id))
-    })
+    let mut all = seen.snapshots.iter();
+    all.find(|content| contents::handles(content).any(|handle| handle == id))
 }
 
 fn volume_why(seen: &Seen, volume: &LogicalVolume) -> Option<&'static str> {

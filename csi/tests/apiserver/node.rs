@@ -110,20 +110,18 @@ impl Local for Memory {
 
     async fn inventory(&self) -> Result<Inventory, Error> {
         let made = self.volumes.lock().unwrap();
+        let tags = |name: &str| {
+            let tags = self.tags.lock().unwrap().get(name).cloned();
+            tags.unwrap_or_default()
+        };
         let listed = |(name, size): (&String, &u64)| Listed {
             vg: "vg".to_owned(),
             vg_uuid: VG_UUID.to_owned(),
             name: name.clone(),
             classes: vec!["ssd".to_owned()],
             size: Bytes(*size),
-            tags: self
-                .tags
-                .lock()
-                .unwrap()
-                .get(name)
-                .cloned()
-                .unwrap_or_default(),
-            is_whole: true,
+            is_whole: !tags(name).iter().any(|tag| tag == "basalt.kind=snapshot"),
+            tags: tags(name),
             is_open: false,
         };
         Ok(Inventory {
@@ -155,6 +153,8 @@ impl Local for Memory {
             }
             .into());
         }
+        let tags = (request.name.clone(), request.tags.clone());
+        self.tags.lock().unwrap().extend([tags]);
         Ok(self.set(&request.name, &request.class, request.size)?)
     }
 

@@ -6,6 +6,7 @@ mod disks;
 mod import;
 mod install;
 mod orphans;
+mod snapshots;
 
 use std::path::Path;
 use std::process::Command;

@@ -10,12 +10,12 @@ use kube::{Api, CustomResourceExt};
 
 use crate::server::{Server, eventually};
 
-/// Upstream's source, of the version that its programs are built from.
-fn upstream() -> PathBuf {
+/// The source of a module, of the version that upstream's programs are built from.
+fn module(name: &str) -> PathBuf {
     let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("../e2e-qemu/kubernetes/sidecars");
     #[expect(clippy::disallowed_methods, reason = "the door of these tests")]
     let told = Command::new("go")
-        .args(["mod", "download", "-json", "github.com/topolvm/topolvm"])
+        .args(["mod", "download", "-json", name])
         .current_dir(module)
         .output()
         .unwrap();
@@ -36,14 +36,25 @@ impl Crd {
         match self {
             Self::Ours => LogicalVolume::crd(),
             Self::Upstreams => {
-                let file = upstream().join("config/crd/bases/topolvm.io_logicalvolumes.yaml");
-                serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+                let file = "config/crd/bases/topolvm.io_logicalvolumes.yaml";
+                crd(&module("github.com/topolvm/topolvm").join(file))
             }
         }
     }
 }
 
+fn crd(file: &Path) -> CustomResourceDefinition {
+    serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
 impl Server {
+    /// Puts external-snapshotter's CRD of VolumeSnapshotContents there.
+    pub async fn install_contents(&self) {
+        let module = module("github.com/kubernetes-csi/external-snapshotter/client/v8");
+        let file = "config/crd/snapshot.storage.k8s.io_volumesnapshotcontents.yaml";
+        self.install_crd(crd(&module.join(file))).await;
+    }
+
     /// An API server with a CRD for LogicalVolumes and the nodes `n1` and `n2`.
     pub async fn start(crd: Crd) -> Self {
         let this = Self::bare().await;

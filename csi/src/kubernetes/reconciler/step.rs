@@ -211,6 +211,11 @@ fn tags(object: &LogicalVolume) -> Vec<String> {
         (names::TAG_CONTENT, noted(names::ANNOTATION_CONTENT)),
         (names::TAG_DEVICE_CLASS, class),
         (names::TAG_KIND, snapshot.map(str::to_owned)),
+        (names::TAG_SNAPSHOT, noted(names::ANNOTATION_SNAPSHOT)),
+        (
+            names::TAG_SOURCE,
+            snapshot.and_then(|_| noted(names::ANNOTATION_SOURCE)),
+        ),
     ];
     let tags = all
         .into_iter()
@@ -288,6 +293,19 @@ mod tests {
                 format!("basalt.pvc={claim}"),
                 "basalt.content=block".into(),
                 "basalt.device-class=ssd".into(),
+            ]
+        );
+        let snapshot = object(json!({"metadata": {"name": "snapshot-1", "annotations": {
+            "basalt.storage/volume-snapshot": "ns/before", "basalt.storage/source": "volume/uid-0"}},
+            "spec": {"source": "pvc-1", "accessType": "ro"}}));
+        assert_eq!(
+            super::tags(&snapshot),
+            [
+                "basalt.lv=snapshot-1",
+                "basalt.device-class=ssd",
+                "basalt.kind=snapshot",
+                "basalt.snapshot=ns/before",
+                "basalt.source=volume/uid-0"
             ]
         );
         // Somebody's own writing keeps no volume from being made.

@@ -74,11 +74,16 @@ pub(super) fn object(name: &str, new: &New) -> LogicalVolume {
     let source = new.source.as_ref();
     let noted = source.map(|source| format!("{}/{}", source.kind.name(), source.id));
     let claim = new.purpose.claim.as_ref();
+    let snapshot = new.purpose.snapshot.as_ref();
     let annotations: BTreeMap<String, String> = [
         (names::ANNOTATION_SOURCE, noted),
         (
             names::ANNOTATION_CLAIM,
             claim.map(|(namespace, name)| format!("{namespace}/{name}")),
+        ),
+        (
+            names::ANNOTATION_SNAPSHOT,
+            snapshot.map(|(namespace, name)| format!("{namespace}/{name}")),
         ),
         (
             names::ANNOTATION_CONTENT,
@@ -155,6 +160,7 @@ mod tests {
         assert_eq!(object("pvc-1", &wanted).metadata.annotations, None);
         wanted.purpose = Purpose {
             claim: Some(("ns".into(), "data".into())),
+            snapshot: None,
             content: Some("xfs"),
         };
         let made = object("pvc-1", &wanted);

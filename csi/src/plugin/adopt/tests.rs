@@ -144,10 +144,10 @@ fn what_is_in_doubt_is_refused() {
     let tag = "basalt.lv=pvc-a";
     refused(&odd(&[tag], json!({"whole": false})), &[], &all, "snapshot");
     refused(
-        &odd(&[tag, "basalt.kind=snapshot"], json!({})),
+        &odd(&["basalt.kind=snapshot"], json!({})),
         &[],
         &all,
-        "snapshot",
+        "no tag says that it is a snapshot",
     );
     refused(&odd(&[tag], json!({"sizeBytes": 0})), &[], &all, "size");
     let mut other = wish(None);
@@ -348,4 +348,78 @@ fn of_lvs_with_one_name_one_is_adopted_only_when_a_person_says_which() {
     // Where both are on one node nothing tells them apart later.
     let twins = cluster(&[tagged("a"), stray("a", &[], json!({"vgUuid": "other-1"}))]);
     refused(&twins, &[], &told, "lvrename");
+}
+
+/// A snapshot as our node makes it.
+fn taken(lv: &str, more: &[&str]) -> Value {
+    let name = format!("basalt.lv=snapshot-{lv}");
+    let tags = [&[name.as_str(), "basalt.kind=snapshot"], more].concat();
+    stray(lv, &tags, json!({"whole": false}))
+}
+
+#[test]
+fn a_snapshot_gets_its_content_back() {
+    let seen = cluster(&[taken(
+        "s",
+        &["basalt.snapshot=ns/before", "basalt.source=volume/id-0"],
+    )]);
+    let row = one(&seen, &[], &wish(None));
+    assert_eq!(
+        (row.claim.as_str(), row.content.as_str(), row.name.as_str()),
+        ("ns/before", "snapshot", "snapshot-s")
+    );
+    let plan = row.plan.unwrap();
+    assert!(plan.volume.is_given_up() && plan.volume.is_snapshot() && plan.persistent.is_none());
+    assert_eq!(plan.volume.spec.source, "id-0", "its source is gone");
+    assert_eq!(
+        plan.volume.annotations()["basalt.storage/source"],
+        "volume/id-0"
+    );
+    let content = serde_json::to_value(plan.content.unwrap()).unwrap();
+    assert_eq!(content["metadata"]["name"], "snapcontent-s");
+    assert_eq!(
+        content["spec"],
+        json!({"deletionPolicy": "Retain", "driver": "topolvm.io", "source": {"snapshotHandle": "s"},
+            "volumeSnapshotRef": {"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
+                "namespace": "ns", "name": "before"}})
+    );
+    // One that was made before snapshots had such a tag.
+    let seen = cluster(&[taken("s", &[])]);
+    refused(&seen, &[], &wish(None), "--lv with --snapshot");
+    let mut told = wish(Some("s"));
+    told.snapshot = Some(("ns".into(), "mine".into()));
+    let row = one(&seen, &[], &told);
+    assert_eq!(row.claim, "ns/mine");
+    assert_eq!(row.plan.unwrap().volume.spec.source, "");
+}
+
+#[test]
+fn a_snapshot_in_doubt_is_refused() {
+    let tag = "basalt.snapshot=ns/before";
+    let mut seen = cluster(&[taken("s", &[tag])]);
+    let mut claimed = wish(Some("s"));
+    claimed.claim = Some(("ns".into(), "a".into()));
+    refused(&seen, &[], &claimed, "--snapshot NAMESPACE/NAME");
+    let mut volume = wish(Some("a"));
+    volume.snapshot = Some(("ns".into(), "before".into()));
+    refused(&cluster(&[tagged("a")]), &[], &volume, "it is a volume");
+    let content = |handle: &str, of: &str| {
+        object(
+            json!({"metadata": {"name": "c"}, "spec": {"source": {"snapshotHandle": handle},
+            "volumeSnapshotRef": {"namespace": "ns", "name": of}}}),
+        )
+    };
+    seen.snapshots = vec![content("other", "before")];
+    refused(&seen, &[], &wish(None), "VolumeSnapshotContent c is for");
+    // Its own content outlived the LogicalVolume.
+    seen.snapshots = vec![content("s", "before")];
+    let plan = one(&seen, &[], &wish(None)).plan.unwrap();
+    assert_eq!((plan.persistent, plan.content), (None, None));
+    let two = cluster(&[taken("s", &[tag]), taken("t", &[tag])]);
+    let rows = judge(&two, &[], &wish(None)).unwrap();
+    assert!(rows.iter().all(Adoption::is_refused), "{rows:?}");
+    // A claim and a VolumeSnapshot of one name are two things.
+    let both = cluster(&[taken("s", &["basalt.snapshot=ns/a"]), tagged("a")]);
+    let rows = judge(&both, &[], &wish(None)).unwrap();
+    assert!(!rows.iter().any(Adoption::is_refused), "{rows:?}");
 }

@@ -24,6 +24,9 @@ impl Cluster {
         if let Some(wanted) = &plan.persistent {
             self.persistent(wanted).await?;
         }
+        if let Some(wanted) = &plan.content {
+            self.content(wanted).await?;
+        }
         let volume = self.says_its_lv(plan, &volume).await?;
         self.heeded(&volume).await
     }

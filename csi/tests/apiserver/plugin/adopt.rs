@@ -25,7 +25,7 @@ pub(super) async fn make(server: &Server, name: &str) -> String {
 }
 
 /// As after a lost etcd: the objects are gone, and nobody removed a volume for it.
-async fn lose(server: &Server, name: &str) {
+pub(super) async fn lose(server: &Server, name: &str) {
     let free = json!({"metadata": {"finalizers": null}});
     let api = server.volumes();
     api.patch(name, &PatchParams::default(), &Patch::Merge(&free))
