@@ -35,7 +35,7 @@ test: check apiserver ## Lints, unit tests, guest tests and scenarios, each once
 	$(E2E) test
 
 test-all: check apiserver ## The same with every long variant; goes on where it was interrupted, results in docs/results
-	$(CARGO) test -p e2e-qemu --test talos --locked --quiet -- --ignored
+	$(CARGO) test -p e2e-qemu --test talos --test release --locked --quiet -- --ignored
 	$(E2E) test --all --record
 	$(E2E) test --all --release lvmd::guest::service::memory_stays_small
 

@@ -44,6 +44,7 @@ mod process;
 pub mod protocol;
 mod qemu;
 mod qmp;
+pub mod release_tools;
 pub mod scenario;
 mod scratch;
 mod scsi_debug;

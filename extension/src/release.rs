@@ -36,6 +36,9 @@ pub struct Options {
     /// A program that signs. It is called with `file PATH` for each file, and with `image NAME@DIGEST` for what was pushed.
     #[arg(long)]
     pub sign: Option<PathBuf>,
+    /// The folder with the charts, the licence and Cargo.lock.
+    #[arg(long, default_value = ".")]
+    pub workspace: PathBuf,
     /// The folder with our own binaries.
     #[arg(long, default_value = "target/release")]
     pub programs: PathBuf,
@@ -97,13 +100,15 @@ impl Release {
     /// A program, a chart or the tree is not there.
     pub fn gather(options: &Options) -> anyhow::Result<Self> {
         let Options {
-            version, programs, ..
+            version,
+            workspace,
+            programs,
+            ..
         } = options;
-        let workspace = Path::new(".");
         let tree = Cache::new(std::path::absolute(&options.cache)?).tree(&Recipe::node())?;
         let mut release = Self::default();
-        image::node(&mut release, workspace, &tree, options)?;
-        image::watcher(&mut release, workspace, &tree, options)?;
+        image::node(&mut release, &tree, options)?;
+        image::watcher(&mut release, &tree, options)?;
         for name in CHARTS {
             let dir = workspace.join("charts").join(name);
             let chart = chart::Chart::pack(&dir, version, &options.reference("basalt"))?;

@@ -17,34 +17,24 @@ use crate::talos::build::{self, LVM_DISK_WATCHER};
 const ARCHITECTURE: (&str, &str) = ("amd64", "x86_64-unknown-linux-gnu");
 
 /// Adds the node image.
-pub(super) fn node(
-    release: &mut Release,
-    workspace: &Path,
-    tree: &Path,
-    options: &Options,
-) -> Result<()> {
+pub(super) fn node(release: &mut Release, tree: &Path, options: &Options) -> Result<()> {
     let name = "basalt";
     let root = image::rootfs(tree, &options.programs)?;
     let reference = format!("{}:{}", options.reference(name), options.version);
     let image = image::layout(&root, &reference, &options.version)?;
     let crates = &["basalt-csi", "basalt-disk-watcher"];
-    let sbom = made_of(workspace, (&root, Path::new("")), crates)?;
+    let sbom = made_of(&options.workspace, (&root, Path::new("")), crates)?;
     release.image(name, options, &image, &sbom)
 }
 
 /// Adds the extension, and its flat tar.
-pub(super) fn watcher(
-    release: &mut Release,
-    workspace: &Path,
-    tree: &Path,
-    options: &Options,
-) -> Result<()> {
+pub(super) fn watcher(release: &mut Release, tree: &Path, options: &Options) -> Result<()> {
     let name = LVM_DISK_WATCHER;
     let root = build::lvm_disk_watcher(tree, &options.programs)?;
     let reference = format!("{}:{}", options.reference(name), options.version);
     let packed = build::pack(&root, name, &reference)?;
     let at = Path::new("rootfs").join(CONTAINERS).join(name);
-    let sbom = made_of(workspace, (&root, &at), &["basalt-disk-watcher"])?;
+    let sbom = made_of(&options.workspace, (&root, &at), &["basalt-disk-watcher"])?;
     let flat = format!("{name}-{}-{}.tar", options.version, ARCHITECTURE.0);
     release.files.insert(flat, packed.tar);
     release.image(name, options, &packed.layout, &sbom)

@@ -1,0 +1,20 @@
+//! Programs that the tests of releases hold them to: a registry, and a judge of GitHub's workflows.
+
+use crate::peer::Module;
+
+/// CNCF's registry: what most registries are made from.
+pub const REGISTRY: Module = Module {
+    name: "registry",
+    suite: "",
+    what: "a registry",
+    files: &[
+        ("go.mod", include_str!("../release/registry/go.mod")),
+        ("go.sum", include_str!("../release/registry/go.sum")),
+        ("tools.go", include_str!("../release/registry/tools.go")),
+    ],
+    packages: &["github.com/distribution/distribution/v3/cmd/registry"],
+    binaries: &["registry"],
+    upstream: "github.com/distribution/distribution/v3",
+    flags: &[],
+    version_in: &[],
+};

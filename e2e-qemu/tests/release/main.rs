@@ -1,0 +1,7 @@
+//! A release, held to a real registry, to Helm, and to SPDX's own reader.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod pushed;
+mod registry;
+mod whole;

@@ -1,0 +1,146 @@
+//! A whole release, of the programs in target/debug: a minute, so it belongs to `make test-all`.
+
+use std::path::{Path, PathBuf};
+
+use e2e_qemu::host;
+use extension::release::{self, Options, Release};
+use extension::talos::validate::{self, Target};
+use serde_json::Value;
+
+use crate::registry::{Registry, workspace};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+fn options(registry: &str, out: &Path) -> Options {
+    let programs = workspace().join("target/debug");
+    for program in ["hypertopolvm", "disk-watcher", "kubectl-topolvm"] {
+        let program = programs.join(program);
+        let there = program.exists();
+        assert!(there, "{}: cargo build --workspace", program.display());
+    }
+    Options {
+        version: VERSION.to_owned(),
+        registry: Some(registry.to_owned()),
+        assets: Some("https://registry.example/files".to_owned()),
+        sign: None,
+        workspace: workspace().to_owned(),
+        programs,
+        out: out.to_owned(),
+        cache: workspace().join(".cache/tree"),
+    }
+}
+
+/// The SPDX project's reader, from Python's package index: what it has against a document.
+fn judged(document: &Path) -> Result<(), String> {
+    let wanted = workspace().join("e2e-qemu/release/spdx-tools.txt");
+    let dir = workspace().join(".cache/spdx-tools-0.8.5");
+    if !dir.exists() {
+        let work = tempfile::tempdir_in(workspace().join(".cache")).unwrap();
+        let part = work.path().join("part");
+        let mut pip = host::command("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
+        host::capture(pip.arg(&part).arg("--requirement").arg(wanted)).unwrap();
+        std::fs::rename(part, &dir).unwrap();
+    }
+    let mut python = host::command("python3");
+    python.args(["-m", "spdx_tools.spdx.clitools.pyspdxtools", "--infile"]);
+    let done = python
+        .arg(document)
+        .env("PYTHONPATH", &dir)
+        .output()
+        .unwrap();
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
+    }
+}
+
+fn names(document: &Path) -> Vec<String> {
+    let document: Value = serde_json::from_slice(&std::fs::read(document).unwrap()).unwrap();
+    let packages = document["packages"].as_array().unwrap().iter();
+    packages
+        .map(|one| one["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+#[ignore = "a minute: packs whole images twice"]
+fn a_release_is_the_same_twice_and_what_its_registry_helm_and_spdx_take() {
+    let registry = Registry::start();
+    let name = format!("{}/x", registry.address);
+    let out = tempfile::tempdir().unwrap();
+    let options = options(&name, out.path());
+    let told = release::run(&options).unwrap();
+    let dir: PathBuf = out.path().join(VERSION);
+
+    let again = Release::gather(&options).unwrap();
+    let written = std::fs::read_dir(&dir).unwrap().count();
+    assert_eq!(written, again.files.len());
+    for (file, bytes) in &again.files {
+        assert!(
+            std::fs::read(dir.join(file)).unwrap() == *bytes,
+            "{file} differs"
+        );
+    }
+    let mut sums = host::command("sha256sum");
+    sums.args(["--check", "--strict", "checksums.txt"]);
+    host::capture(sums.current_dir(&dir)).unwrap();
+
+    for pushed in &again.pushed {
+        let (name, digest) = (&pushed.name, &pushed.layout.digest);
+        let pulled = tempfile::tempdir().unwrap();
+        registry.pull(&format!("x/{name}:{VERSION}"), pulled.path());
+        let index = std::fs::read(pulled.path().join("index.json")).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        assert_eq!(index["manifests"][0]["digest"], digest.as_str(), "{name}");
+        assert!(told.contains(digest), "{told}");
+    }
+    let rendered = registry.template("x/charts/topolvm", VERSION);
+    assert!(rendered.contains(&format!("image: \"{name}/basalt:{VERSION}\"")));
+
+    let extension = |end: &str| dir.join(format!("lvm-disk-watcher-{VERSION}{end}"));
+    let target = Target {
+        architecture: "amd64".to_owned(),
+        talos: [1, 13, 9],
+    };
+    for path in [extension(".oci.tar"), extension("-amd64.tar")] {
+        let findings = validate::path(&path, &target).unwrap();
+        assert!(findings.is_empty(), "{}: {findings:?}", path.display());
+    }
+
+    let basalt = dir.join(format!("basalt-{VERSION}-amd64.spdx.json"));
+    let watcher = extension("-amd64.spdx.json");
+    for document in [&basalt, &watcher] {
+        judged(document).unwrap();
+        let all = names(document);
+        for needed in ["lvm2", "libc6", "basalt-disk-watcher", "rust-std"] {
+            assert!(all.iter().any(|one| one == needed), "{needed}");
+        }
+    }
+    for only_node in ["xfsprogs", "basalt-csi"] {
+        let has = |document: &Path| names(document).iter().any(|one| one == only_node);
+        assert!(has(&basalt) && !has(&watcher), "{only_node}");
+    }
+    // The reader refuses what breaks a rule.
+    let text = std::fs::read_to_string(&basalt).unwrap();
+    let broken = out.path().join("broken.spdx.json");
+    std::fs::write(
+        &broken,
+        text.replace("LicenseRef-deb-lvm2", "LicenseRef+lvm2"),
+    )
+    .unwrap();
+    assert!(judged(&broken).is_err());
+}
+
+#[test]
+fn another_version_than_the_programs_say_is_refused_before_anything_is_made() {
+    let out = tempfile::tempdir().unwrap();
+    let mut options = options("127.0.0.1:1/x", out.path());
+    options.version = "99.0.0".to_owned();
+    let error = release::run(&options).unwrap_err().to_string();
+    assert!(
+        error.contains("write the version into Cargo.toml"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+}
