@@ -3,7 +3,7 @@ CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
 
-.PHONY: help setup build demo check apiserver test test-all cluster bench image extension release clean
+.PHONY: help setup build demo check apiserver test test-all cluster bench advisories image extension release clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -22,6 +22,9 @@ check: build $(DENY) ## Lints, licences and unit tests, without a guest
 	$(CARGO) clippy --workspace --all-targets --locked --features basalt-lvmd/guest,basalt-disk-watcher/guest,basalt-csi/guest,basalt-csi/apiserver,basalt-disk-watcher/apiserver -- -D warnings
 	$(DENY) check --hide-inclusion-graph bans licenses sources
 	$(CARGO) test --workspace --locked --quiet
+
+advisories: $(DENY) ## Known vulnerabilities of what is linked; fetches RustSec's database
+	$(DENY) check --hide-inclusion-graph advisories
 
 $(DENY):
 	$(CARGO) install cargo-deny --version 0.20.2 --locked --quiet --root .cache/cargo-deny

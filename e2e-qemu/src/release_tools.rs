@@ -18,3 +18,18 @@ pub const REGISTRY: Module = Module {
     flags: &[],
     version_in: &[],
 };
+
+/// actionlint, which reads GitHub's workflows as GitHub does.
+pub const ACTIONLINT: Module = Module {
+    name: "actionlint",
+    what: "actionlint",
+    files: &[
+        ("go.mod", include_str!("../release/actionlint/go.mod")),
+        ("go.sum", include_str!("../release/actionlint/go.sum")),
+        ("tools.go", include_str!("../release/actionlint/tools.go")),
+    ],
+    packages: &["github.com/rhysd/actionlint/cmd/actionlint"],
+    binaries: &["actionlint"],
+    upstream: "github.com/rhysd/actionlint",
+    ..REGISTRY
+};

@@ -19,7 +19,7 @@ const NOT_RUN: &[(&str, &str, usize)] = &[
     ("docs/getting-started-talos.md", "cluster", 2),
     ("docs/getting-started-talos.md", "node", 3),
     ("docs/getting-started-talos.md", "registry", 1),
-    ("docs/releases.md", "registry", 2),
+    ("docs/releases.md", "registry", 3),
     ("docs/troubleshooting.md", "cluster", 1),
     ("docs/troubleshooting.md", "node", 1),
     ("docs/try-it.md", "node", 4),

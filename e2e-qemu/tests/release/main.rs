@@ -5,3 +5,4 @@
 mod pushed;
 mod registry;
 mod whole;
+mod workflow;

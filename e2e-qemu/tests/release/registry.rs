@@ -15,7 +15,8 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-fn build(module: &Module, program: &str) -> PathBuf {
+/// A program of a Go module.
+pub(crate) fn build(module: &Module, program: &str) -> PathBuf {
     let cache = workspace().join(".cache");
     module
         .build(&cache, |program| host::command(program))
