@@ -3,6 +3,7 @@
 
 mod tags;
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use lvmd::cmd::Runner;
@@ -139,9 +140,13 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
 
     async fn all(&self) -> Result<Listing, Error> {
         let mut listing = Listing::default();
+        let mut ids = HashSet::new();
         for class in self.volumes.config().classes.iter() {
             match self.of_class(&class.name).await {
-                Ok(held) => listing.held.extend(held),
+                // One that was made when its group had one class is in all that it has now.
+                Ok(held) => listing
+                    .held
+                    .extend(held.into_iter().filter(|held| ids.insert(held.id.clone()))),
                 // One group that is away does not hide what is in the others.
                 Err(error) => {
                     listing.unseen = Some(format!("device class {}: {error}", class.name))

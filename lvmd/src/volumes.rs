@@ -274,7 +274,7 @@ fn belongs(lv: &Lv, class: &DeviceClass) -> bool {
     !lv.hidden
         && !lv.is_pool()
         && match class.pool() {
-            None => !lv.is_thin(),
+            None => !lv.is_thin() && class.has(&lv.tags),
             Some(pool) => lv.is_thin() && lv.pool == pool,
         }
 }
@@ -285,6 +285,8 @@ fn whereabouts(lv: &Lv) -> String {
         "it is a pool".into()
     } else if lv.is_thin() {
         format!("it is a thin volume of pool {}", lv.pool)
+    } else if let Some(class) = names::tag_value(&lv.tags, names::TAG_DEVICE_CLASS) {
+        format!("it is a thick volume, made in device class {class}")
     } else {
         "it is a thick volume".into()
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::options::LvcreateOptions;
+use crate::names;
 use crate::units::Bytes;
 
 /// Spare space of a class that does not say: upstream's 10 GiB.
@@ -40,6 +41,8 @@ pub struct DeviceClass {
     /// Real usage of the pool's data or metadata, in percent, above which a thin
     /// class gives no new volumes. Means nothing for a thick class.
     pub gate_percent: u8,
+    /// Other thick classes of the same volume group, by name; none for a thin class.
+    pub siblings: Vec<String>,
 }
 
 /// Where a class takes its volumes from.
@@ -85,6 +88,23 @@ impl DeviceClass {
         }
     }
 
+    /// The tags of a volume of this class that is asked for with these: where its VG has several thick classes, the class's
+    /// name is one of them, unless a name is there.
+    pub fn tagged(&self, tags: &[String]) -> Vec<String> {
+        let mut tags = tags.to_vec();
+        if !self.siblings.is_empty() && names::tag_value(&tags, names::TAG_DEVICE_CLASS).is_none() {
+            tags.push(names::tag(names::TAG_DEVICE_CLASS, &self.name));
+        }
+        tags
+    }
+
+    /// Whether a thick volume with these tags is of this thick class: one that bears the name of another of its VG is not. One
+    /// whose tags name none is of all of them, as it was made when there was one.
+    pub fn has(&self, tags: &[String]) -> bool {
+        let made_in = names::tag_value(tags, names::TAG_DEVICE_CLASS);
+        !made_in.is_some_and(|made_in| self.siblings.iter().any(|other| other == made_in))
+    }
+
     /// Where its volumes come from: `vg` or `vg/pool`.
     pub fn target(&self) -> String {
         match self.pool() {
@@ -124,7 +144,19 @@ pub struct DeviceClasses {
 
 impl DeviceClasses {
     /// Takes classes that passed the rules.
-    pub(super) fn new(classes: Vec<DeviceClass>) -> Self {
+    pub(super) fn new(mut classes: Vec<DeviceClass>) -> Self {
+        let thick = |class: &DeviceClass| class.pool().is_none();
+        let all: Vec<(String, String)> = classes
+            .iter()
+            .filter(|class| thick(class))
+            .map(|class| (class.volume_group.clone(), class.name.clone()))
+            .collect();
+        for class in classes.iter_mut().filter(|class| thick(class)) {
+            let others = all
+                .iter()
+                .filter(|(vg, name)| *vg == class.volume_group && *name != class.name);
+            class.siblings = others.map(|(_, name)| name.clone()).collect();
+        }
         Self {
             classes: classes.into_iter().map(Arc::new).collect(),
         }
@@ -150,12 +182,6 @@ impl DeviceClasses {
     /// The class marked as default, if one is.
     pub fn default_class(&self) -> Option<&Arc<DeviceClass>> {
         self.iter().find(|c| c.is_default)
-    }
-
-    /// The thick class of a volume group; there is at most one.
-    pub fn thick(&self, volume_group: &str) -> Option<&Arc<DeviceClass>> {
-        self.iter()
-            .find(|c| c.volume_group == volume_group && c.kind == Kind::Thick)
     }
 
     /// The class of a thin pool; there is at most one.

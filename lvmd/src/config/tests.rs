@@ -85,12 +85,20 @@ fn what_upstream_refuses_is_refused_with_the_rule_and_the_way_out() {
             &["name: s, volume-group: vg1, stripe: 2, stripe-size: 4gib"],
             "stripe-size \"4gib\"",
         ),
+        // Upstream refuses two thick classes of a group altogether.
         (
             &[
-                "name: dev0, volume-group: vg0, default: true, type: thick, thin-pool: {name: pool0}",
-                "name: dev1, volume-group: vg0, thin-pool: {overprovision-ratio: 10.0}",
+                "name: dev0, volume-group: vg0, default: true, type: thick",
+                "name: dev1, volume-group: vg0, spare-gb: 1",
             ],
-            "at most one thick class, and \"vg0\" is that of device class \"dev0\"",
+            "have the same spare-gb, and that of device class \"dev0\"",
+        ),
+        (
+            &[
+                "name: dev0, volume-group: vg0, default: true",
+                "name: dev1, volume-group: vg0, zero: none",
+            ],
+            "have the same zero, and that of device class \"dev0\"",
         ),
         (
             &["name: d, volume-group: vg0, type: thin, thin-pool: {name: pool0}"],
@@ -243,8 +251,6 @@ fn classes_are_found_by_name_group_and_pool() {
     ]);
     let classes = config.unwrap().classes;
     assert_eq!(classes.get("").unwrap().name, "a");
-    assert_eq!(classes.thick("vg0").unwrap().name, "a");
-    assert!(classes.thick("vg1").is_none());
     assert_eq!(classes.thin("vg1", "p").unwrap().name, "c");
     assert!(classes.thin("vg0", "q").is_none());
     assert_eq!(classes.volume_groups(), ["vg0", "vg1"]);
@@ -253,6 +259,35 @@ fn classes_are_found_by_name_group_and_pool() {
         error.to_string(),
         "device class \"z\" does not exist; there are a, b, c"
     );
+}
+
+#[test]
+fn a_thick_volume_is_of_the_class_that_its_tag_names_among_those_of_its_group() {
+    let classes = classes(&[
+        "name: plain, volume-group: vg0, default: true",
+        "name: raid, volume-group: vg0, lvcreate-options: [--type=raid1]",
+        "name: thin, volume-group: vg0, type: thin, thin-pool: {name: p, overprovision-ratio: 1}",
+        "name: alone, volume-group: vg1",
+    ]);
+    let classes = classes.unwrap().classes;
+    let tags = |all: &[&str]| all.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+    let tagged = |class: &str, all: &[&str]| classes.get(class).unwrap().tagged(&tags(all));
+    assert_eq!(
+        tagged("raid", &["x"]),
+        tags(&["x", "basalt.device-class=raid"])
+    );
+    let own = ["basalt.device-class=raid"];
+    assert_eq!(tagged("raid", &own), tags(&own), "it says so already");
+    for other in ["thin", "alone"] {
+        assert_eq!(tagged(other, &["x"]), tags(&["x"]), "{other}");
+    }
+    let has = |class: &str, all: &[&str]| classes.get(class).unwrap().has(&tags(all));
+    assert!(has("raid", &own) && !has("plain", &own));
+    // Made when there was one class, or in one that has another name now.
+    for all in [&[][..], &["basalt.device-class=before"]] {
+        assert!(has("raid", all) && has("plain", all), "{all:?}");
+    }
+    assert!(has("alone", &own));
 }
 
 #[test]

@@ -40,6 +40,10 @@ impl<R: Runner + Clone> Volumes<R> {
     pub async fn create(&self, request: &Create) -> Result<Outcome<Volume>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(&request.class)?;
+        let request = &Create {
+            tags: class.tagged(&request.tags),
+            ..request.clone()
+        };
         let options = match request.option_class.as_str() {
             "" => &class.lvcreate_options,
             name => config

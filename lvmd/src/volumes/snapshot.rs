@@ -51,6 +51,10 @@ impl<R: Runner + Clone> Volumes<R> {
     pub async fn snapshot(&self, request: &SnapshotOf) -> Result<Outcome<Volume>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(&request.class)?;
+        let request = &SnapshotOf {
+            tags: class.tagged(&request.tags),
+            ..request.clone()
+        };
         if class.pool().is_none() {
             return match class.thick_snapshots {
                 ThickSnapshots::Copy => self.copy(class, request).await,

@@ -249,13 +249,26 @@ impl Daemon {
         access: &str,
         size: i64,
     ) -> Result<LogicalVolume, Status> {
+        self.snapshot_in("thin", source, name, access, size, &[])
+            .await
+    }
+
+    pub async fn snapshot_in(
+        &self,
+        class: &str,
+        source: &str,
+        name: &str,
+        access: &str,
+        size: i64,
+        tags: &[&str],
+    ) -> Result<LogicalVolume, Status> {
         let request = CreateLvSnapshotRequest {
             name: name.into(),
             source_volume: source.into(),
-            device_class: "thin".into(),
+            device_class: class.into(),
             access_type: access.into(),
             size_bytes: size,
-            ..Default::default()
+            tags: tags.iter().map(|t| (*t).to_owned()).collect(),
         };
         self.lv()
             .create_lv_snapshot(request)

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use lvmd::proto::{CreateLvSnapshotRequest, LogicalVolume};
+use lvmd::proto::LogicalVolume;
 use tonic::{Code, Status};
 
 use crate::harness::{Daemon, MIB, code, disks, eventually, lvm, make_vg, node, output, run};
@@ -29,16 +29,10 @@ async fn ask(
     access: &str,
     size: i64,
 ) -> Result<LogicalVolume, Status> {
-    let request = CreateLvSnapshotRequest {
-        name: name.into(),
-        source_volume: source.into(),
-        device_class: "thick".into(),
-        access_type: access.into(),
-        size_bytes: size,
-        tags: vec![format!("basalt.lv={name}")],
-    };
-    let made = daemon.lv().create_lv_snapshot(request).await;
-    made.map(|made| made.into_inner().snapshot.unwrap())
+    let tag = format!("basalt.lv={name}");
+    daemon
+        .snapshot_in("thick", source, name, access, size, &[&tag])
+        .await
 }
 
 /// Asks for a copy until it is whole.

@@ -58,27 +58,43 @@ pub(super) fn class(
         zero: zero(raw.zero.as_deref(), &mut report),
         thick_snapshots: thick_snapshots(raw.thick_snapshots.as_deref(), &mut report),
         gate_percent: gate(raw.gate_percent, &mut report),
+        siblings: Vec::new(),
     };
     let target = class.target();
     if !class.volume_group.is_empty()
         && let Some(other) = before.iter().find(|c| c.target() == target)
     {
-        let what = if class.kind == Kind::Thick {
-            "a volume group has at most one thick class"
-        } else {
-            "a thin pool has at most one class"
-        };
-        report.add(
-            format!(
-                "{what}, and {target:?} is that of device class {:?}",
-                other.name
+        match class.kind {
+            Kind::Thick => of_one_group(&class, other, &mut report),
+            Kind::Thin { .. } => report.add(
+                format!(
+                    "a thin pool has at most one class, and {target:?} is that of device class {:?}",
+                    other.name
+                ),
+                "give this class a pool of its own, or use lvcreate-option-classes for volumes that differ only in their options",
             ),
-            "give this class a volume group or pool of its own, or use lvcreate-option-classes \
-             for volumes that differ only in their options",
-        );
+        }
     }
     stripes_once(&class, &mut report);
     class
+}
+
+/// Thick classes of one volume group share its free extents, and what a removed volume leaves there.
+fn of_one_group(class: &DeviceClass, other: &DeviceClass, report: &mut Report<'_>) {
+    for (key, same) in [
+        ("spare-gb", class.spare == other.spare),
+        ("zero", class.zero == other.zero),
+    ] {
+        if !same {
+            report.add(
+                format!(
+                    "thick classes of one volume group have the same {key}, and that of device class {:?} is another",
+                    other.name
+                ),
+                "write the same in both",
+            );
+        }
+    }
 }
 
 /// A Kubernetes name part, since the class is part of annotation keys.
