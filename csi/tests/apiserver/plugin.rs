@@ -116,6 +116,13 @@ async fn persistent(server: &Server, name: &str, id: &str, phase: &str) {
         .unwrap();
 }
 
+/// A volume on `n1` that a claim has.
+async fn bound(server: &Server, name: &str, id: &str) {
+    let made = json!({"volumeID": id, "currentSize": "1Gi"});
+    volume(server, name, "n1", made).await;
+    persistent(server, name, id, "Bound").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_volumes_and_orphans_are_told() {
     let server = cluster().await;

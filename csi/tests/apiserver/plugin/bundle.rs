@@ -24,14 +24,7 @@ fn unpacked(file: &Path) -> BTreeMap<String, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_has_what_is_ours_says_what_it_lacks_and_keeps_secrets() {
     let server = cluster().await;
-    volume(
-        &server,
-        "lv-1",
-        "n1",
-        json!({"volumeID": "id-1", "currentSize": "1Gi"}),
-    )
-    .await;
-    persistent(&server, "lv-1", "id-1", "Bound").await;
+    bound(&server, "lv-1", "id-1").await;
     claim(&server, "ours", json!("fast"), "1Gi").await;
     claim(&server, "theirs", json!("other"), "1Gi").await;
     let ours = json!({"app.kubernetes.io/name": "topolvm"});

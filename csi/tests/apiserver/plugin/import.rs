@@ -44,6 +44,13 @@ fn legacy(server: &Server) -> Api<kube::core::DynamicObject> {
     )
 }
 
+/// The LogicalVolume of an LV.
+async fn of(server: &Server, id: &str) -> Option<LogicalVolume> {
+    let all = server.volumes().list(&Default::default()).await.unwrap();
+    let mut all = all.items.into_iter();
+    all.find(|volume| volume.volume_id() == Some(id))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_of_the_older_group_get_objects_beside_their_own() {
     let (server, memory, ids) = bereft(Crd::Ours).await;
@@ -92,16 +99,7 @@ async fn volumes_of_the_older_group_get_objects_beside_their_own() {
     );
     let persistent: Api<PersistentVolume> = Api::all(server.client.clone());
     for (name, id) in ["old-1", "old-2"].iter().zip(&ids) {
-        let new = server
-            .volumes()
-            .list(&Default::default())
-            .await
-            .unwrap()
-            .items;
-        let new = new
-            .iter()
-            .find(|volume| volume.volume_id() == Some(id))
-            .unwrap();
+        let new = of(&server, id).await.unwrap();
         assert!(!new.is_given_up() && new.has_finalizer());
         let spec = persistent.get(&new.name_any()).await.unwrap().spec.unwrap();
         assert_eq!(spec.csi.unwrap().driver, "topolvm.io");
@@ -131,17 +129,7 @@ async fn volumes_of_the_older_group_get_objects_beside_their_own() {
     api.delete("old-1", &Default::default()).await.unwrap();
     assert_eq!(memory.names(), all);
     // Ours is a volume like any other.
-    let new = server
-        .volumes()
-        .list(&Default::default())
-        .await
-        .unwrap()
-        .items;
-    let new = new
-        .iter()
-        .find(|volume| volume.volume_id() == Some(&ids[0]))
-        .unwrap()
-        .name_any();
+    let new = of(&server, &ids[0]).await.unwrap().name_any();
     server.delete(&new).await;
     gone(&server, &new).await;
     assert_eq!(memory.names(), [ids[1].clone()]);

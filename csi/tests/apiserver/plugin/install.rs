@@ -115,14 +115,7 @@ async fn install_shows_then_does_and_uninstall_leaves_the_volumes() {
     );
 
     // A pod uses a volume.
-    volume(
-        &server,
-        "lv-1",
-        "n1",
-        json!({"volumeID": "id-1", "currentSize": "1Gi"}),
-    )
-    .await;
-    persistent(&server, "lv-1", "id-1", "Bound").await;
+    bound(&server, "lv-1", "id-1").await;
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "db", "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "x"}],
             "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "claim-of-lv-1"}}]}});
