@@ -56,13 +56,14 @@ async fn sanity(config: &str, more: &[&str], expected: &Expected) {
     };
     let report = std::fs::read_to_string(report).unwrap_or_else(|_| panic!("{}", said()));
     let outcome = Outcome::of(&report).unwrap();
+    print!("{}", outcome.table(expected));
     if let Err(found) = outcome.check(expected) {
         panic!("{}\n{found}", said());
     }
     driver.stop();
     println!(
         "result: {} specs passed, {} are not for these volumes",
-        outcome.passed,
+        outcome.passed.len(),
         outcome.left.len()
     );
 }

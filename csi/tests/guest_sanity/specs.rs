@@ -1,6 +1,6 @@
 //! What csi-sanity is asked to run, and what has to come of it: every spec passes but those that stand here by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -149,14 +149,14 @@ const NO_THICK_COPIES: &[Left] = &[
     },
 ];
 
-/// The names, each once.
-fn names(left: &[Left]) -> BTreeSet<String> {
+/// The names, each once, and why each is left out.
+fn names(left: &[Left]) -> BTreeMap<String, &'static str> {
     let named = |left: &Left| {
         assert!(!left.why.is_empty(), "nothing is left out without a reason");
-        let about = left.about;
+        let (why, about) = (left.why, left.about);
         left.specs
             .iter()
-            .map(move |spec| format!("{about} {spec}"))
+            .map(move |spec| (format!("{about} {spec}"), why))
             .collect::<Vec<_>>()
     };
     left.iter().flat_map(named).collect()
@@ -165,7 +165,7 @@ fn names(left: &[Left]) -> BTreeSet<String> {
 /// What a run has to come to.
 pub(super) struct Expected {
     passed: usize,
-    left: BTreeSet<String>,
+    left: BTreeMap<String, &'static str>,
 }
 
 /// Of thin volumes everything passes that is offered.
@@ -192,7 +192,7 @@ pub(super) fn no_copies() -> String {
         };
         name.chars().map(literal).collect::<String>()
     };
-    let names: Vec<String> = names(NO_THICK_COPIES).iter().map(escaped).collect();
+    let names: Vec<String> = names(NO_THICK_COPIES).keys().map(escaped).collect();
     format!("--ginkgo.skip={}", names.join("|"))
 }
 
@@ -204,7 +204,8 @@ pub(super) fn report(path: &str) -> String {
 /// What came of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    pub(super) passed: usize,
+    /// Names of those that passed.
+    pub(super) passed: Vec<String>,
     /// Names of those that were not run.
     pub(super) left: BTreeSet<String>,
     failed: Vec<String>,
@@ -225,7 +226,7 @@ impl Outcome {
                 name.push(spec["LeafNodeText"].as_str()?);
                 let name = name.join(" ");
                 match (spec["State"].as_str()?, spec["LeafNodeType"].as_str()?) {
-                    ("passed", "It") => outcome.passed += 1,
+                    ("passed", "It") => outcome.passed.push(name),
                     ("passed", _) => {}
                     ("skipped" | "pending", _) => {
                         outcome.left.insert(name);
@@ -245,19 +246,29 @@ impl Outcome {
     /// # Errors
     /// The specs that failed, and those that are not run although they stand nowhere, or the other way round.
     pub(super) fn check(&self, expected: &Expected) -> Result<(), String> {
+        let should_be_left: BTreeSet<String> = expected.left.keys().cloned().collect();
         let found: Vec<String> = (self.failed.iter().cloned())
-            .chain((self.left.difference(&expected.left)).map(|name| format!("{name}: not run")))
-            .chain((expected.left.difference(&self.left)).map(|name| format!("{name}: was run")))
+            .chain((self.left.difference(&should_be_left)).map(|name| format!("{name}: not run")))
+            .chain((should_be_left.difference(&self.left)).map(|name| format!("{name}: was run")))
             .collect();
-        match found.is_empty() && self.passed == expected.passed {
+        match found.is_empty() && self.passed.len() == expected.passed {
             true => Ok(()),
             false => Err(format!(
                 "{} specs passed, and {} are to pass\n{}",
-                self.passed,
+                self.passed.len(),
                 expected.passed,
                 found.join("\n")
             )),
         }
+    }
+
+    /// Every spec by its name: what came of it, and why it was not run.
+    pub(super) fn table(&self, expected: &Expected) -> String {
+        let why = |name| expected.left.get(name).copied().unwrap_or("not known why");
+        let passed = self.passed.iter().map(|name| format!("passed   {name}\n"));
+        let left = (self.left.iter()).map(|name| format!("not run  {name}: {}\n", why(name)));
+        let failed = self.failed.iter().map(|said| format!("failed   {said}\n"));
+        failed.chain(left).chain(passed).collect()
     }
 }
 
