@@ -106,6 +106,8 @@ fn lv(found: &Found) -> Orphan {
     let stray = &found.stray;
     let claim = stray.tag(names::TAG_PVC);
     let claim = claim.map(|claim| format!(", made for {claim}"));
+    let snapshot = stray.tag(names::TAG_SNAPSHOT);
+    let snapshot = snapshot.map(|snapshot| format!(", VolumeSnapshot {snapshot}"));
     let pod = stray.tag(names::TAG_EPHEMERAL);
     let pod = pod.map(|pod| format!(", inline volume of pod {pod} that is not mounted"));
     Orphan {
@@ -117,7 +119,7 @@ fn lv(found: &Found) -> Orphan {
             "no LogicalVolume names it; group {} {}{}",
             stray.vg,
             stray.vg_uuid,
-            claim.or(pod).unwrap_or_default()
+            claim.or(snapshot).or(pod).unwrap_or_default()
         ),
     }
 }

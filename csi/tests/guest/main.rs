@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod classes;
 mod client;
 mod contents;
 #[path = "../../../disk-watcher/tests/guest/fake_lvm.rs"]

@@ -62,7 +62,9 @@ pub fn judge(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(LogicalV
     if let Some(user) = user(seen, users, volume) {
         bail!("{user}: its LV may be needed still");
     }
-    let claim = claim_of(volume).map(|claim| format!(", made for {claim}"));
+    let snapshot = volume.annotations().get(names::ANNOTATION_SNAPSHOT);
+    let made_for = claim_of(volume).or(snapshot.map(String::as_str));
+    let made_for = made_for.map(|made_for| format!(", made for {made_for}"));
     let row = Orphan {
         kind: "LogicalVolume",
         name: name.to_owned(),
@@ -71,7 +73,7 @@ pub fn judge(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(LogicalV
         why: format!(
             "would be deleted, and LV {} with its data: --yes; {why}{}",
             id(volume),
-            claim.unwrap_or_default()
+            made_for.unwrap_or_default()
         ),
     };
     Ok((volume.clone(), row))
@@ -235,6 +237,17 @@ mod tests {
             row.why,
             "would be deleted, and LV id-1 with its data: --yes; no PersistentVolume refers to it, made for ns/data"
         );
+    }
+
+    #[test]
+    fn a_snapshot_that_no_content_refers_to_says_whose_it_was() {
+        let mut seen = cluster("snapshot-1");
+        seen.volumes[0].spec.access_type = "ro".into();
+        seen.volumes[0].metadata.annotations =
+            Some([("basalt.storage/volume-snapshot".into(), "ns/before".into())].into());
+        let (_, row) = judge(&seen, &Users::default(), "snapshot-1").unwrap();
+        let end = "no VolumeSnapshotContent refers to it, made for ns/before";
+        assert!(row.why.ends_with(end), "{row:?}");
     }
 
     #[test]

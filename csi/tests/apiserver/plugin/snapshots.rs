@@ -44,6 +44,8 @@ async fn a_snapshot_whose_objects_were_lost_gets_them_back() {
 
     let _node = Running::with(&server.client, "n1", memory.clone());
     strays(&server, 1).await;
+    let (text, _) = run(&server, &["orphans"]);
+    assert!(text.contains("VolumeSnapshot default/before"), "{text}");
     let adopt = ["adopt", "--vg-uuid", VG_UUID, "--all", "--yes"];
     let (text, well) = run(&server, &adopt);
     assert!(
