@@ -38,6 +38,7 @@ test: check apiserver ## Lints, unit tests, guest tests and scenarios, each once
 	$(E2E) test
 
 test-all: check apiserver ## The same with every long variant; goes on where it was interrupted, results in docs/results
+	@./setup.sh arm64
 	$(CARGO) test -p e2e-qemu --test talos --test release --locked --quiet -- --ignored
 	$(E2E) test --all --record
 	$(E2E) test --all --release lvmd::guest::service::memory_stays_small
@@ -57,9 +58,15 @@ extension: setup ## Builds the system extension for Talos: target/extension
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
 	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
 
-release: setup ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it (docs/releases.md)
+release: setup ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it, ARM64=1 adds arm64 (docs/releases.md)
 	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher
+ifdef ARM64
+	@./setup.sh arm64
+	$(CARGO) run --locked --quiet -p basalt-extension -- cross --arch arm64 >target/cross.toml
+	$(CARGO) --config target/cross.toml build --release --locked --target aarch64-unknown-linux-gnu -p basalt-csi -p basalt-disk-watcher
+endif
 	$(CARGO) run --locked --quiet -p basalt-extension -- release $(VERSION) $(if $(REGISTRY),--registry $(REGISTRY)) \
+		$(if $(ARM64),--programs-arm64 target/aarch64-unknown-linux-gnu/release) \
 		$(if $(ASSETS),--assets $(ASSETS)) $(if $(SIGN),--sign $(SIGN))
 
 clean: ## Removes what was built; caches of trees too

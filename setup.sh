@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what building and testing need and is not there. Says so where it cannot.
+# Installs what building and testing need and is not there; `setup.sh arm64`: for arm64 too. Says so where it cannot.
 set -eu
 needs="mmdebstrap:mmdebstrap mksquashfs:squashfs-tools qemu-system-x86_64:qemu-system-x86 pkg-config:pkg-config cc:gcc lvm:lvm2 ip:iproute2 openssl:openssl e2fsck:e2fsprogs depmod:kmod skopeo:skopeo"
 missing=""
@@ -10,6 +10,11 @@ pkg-config --exists libudev 2>/dev/null || missing="$missing libudev-dev"
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
 command -v cargo >/dev/null 2>&1 || { echo "setup: cargo is missing: install rustup; rust-toolchain.toml names the version" >&2; exit 1; }
 command -v go >/dev/null 2>&1 || { echo "setup: go is missing: the tests build upstream's lvmd from its Go module" >&2; exit 1; }
+if [ "${1-}" = arm64 ]; then
+    command -v aarch64-linux-gnu-gcc >/dev/null 2>&1 || missing="$missing gcc-aarch64-linux-gnu"
+    [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || missing="$missing libc6-dev-arm64-cross"
+    rustup target add aarch64-unknown-linux-gnu >/dev/null 2>&1 || { echo "setup: rustup could not add aarch64-unknown-linux-gnu" >&2; exit 1; }
+fi
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "setup: installing$missing"

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
 use crate::closure::{Closure, ClosureError};
 use crate::layer::{self, LayerError};
 use crate::oci::{ImageSpec, Layout};
@@ -154,14 +155,19 @@ pub(crate) fn base(
     Ok(root)
 }
 
-/// Packs the root into an image.
+/// Packs the root, whose programs are for `arch`, into an image.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn layout(root: &Rootfs, reference: &str, version: &str) -> Result<Layout, ImageError> {
+pub fn layout(
+    root: &Rootfs,
+    arch: Arch,
+    reference: &str,
+    version: &str,
+) -> Result<Layout, ImageError> {
     let spec = ImageSpec {
         reference: reference.to_owned(),
-        architecture: "amd64",
+        architecture: arch.name(),
         entrypoint: vec!["/hypertopolvm".to_owned()],
         env: vec!["PATH=/usr/sbin:/usr/bin:/".to_owned()],
         labels: labels(

@@ -6,13 +6,16 @@
 //!   one `unshare mmdebstrap` and waits for it; it dies with the caller.
 //! - [`image`] is the node image: [`rootfs`] says what is where, [`closure`] finds what programs need, [`layer`]
 //!   packs it, [`oci`] lays it out.
+//! - [`arch`] names processors, [`cross`] is how programs are built for another one.
 //! - [`krew`] is the archive and the manifest of `kubectl topolvm`.
 //! - [`talos`] is the same for Talos: system extensions.
 //! - [`release`] is all of it under one version, with what it is made of, and pushes it.
 //! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
 //! - [`host`] is the one door to other programs.
 
+pub mod arch;
 pub mod closure;
+pub mod cross;
 pub mod host;
 pub mod image;
 pub mod krew;
@@ -26,5 +29,6 @@ pub mod rootfs;
 pub mod talos;
 pub mod tree;
 
+pub use arch::Arch;
 pub use recipe::Recipe;
 pub use tree::{Cache, TreeError};

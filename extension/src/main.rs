@@ -9,7 +9,7 @@ use extension::talos::patches::{self, Dialect, Topic};
 use extension::talos::validate::Target;
 use extension::talos::values::Values;
 use extension::talos::{build, container, range, talconfig, validate};
-use extension::{Cache, Recipe, image, krew, release};
+use extension::{Arch, Cache, Recipe, cross, image, krew, release};
 
 /// Builds what Basalt ships.
 #[derive(Debug, Parser)]
@@ -74,6 +74,18 @@ enum Action {
         /// Where the archive will be: https://..., ending in .tar.gz.
         #[arg(long)]
         uri: String,
+    },
+    /// Prints what cargo needs to build our programs for another processor (`cargo --config FILE build --target ...`).
+    Cross {
+        /// The processor.
+        #[arg(long, value_enum)]
+        arch: Arch,
+        /// The folder for what the linker needs.
+        #[arg(long, default_value = "target/cross")]
+        out: PathBuf,
+        /// Where built trees are kept.
+        #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
+        cache: PathBuf,
     },
     /// Gathers all of a release: images, extension, charts, plugin, what they are made of, checksums. Pushes it on request.
     Release(release::Options),
@@ -150,7 +162,7 @@ fn main() -> anyhow::Result<()> {
             let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node())?;
             let step = Step::start("packing the node image");
             let root = image::rootfs(&tree, &programs)?;
-            let layout = image::layout(&root, &reference, env!("CARGO_PKG_VERSION"))?;
+            let layout = image::layout(&root, Arch::Amd64, &reference, env!("CARGO_PKG_VERSION"))?;
             let archive = out.join("basalt-amd64.tar");
             layout.write_dir(&out.join("basalt-amd64"))?;
             layout.write_archive(&archive, image::EPOCH)?;
@@ -182,6 +194,11 @@ fn main() -> anyhow::Result<()> {
                 megabytes(archive.len())
             );
             println!("{}", out.join(plugin).display());
+        }
+        Action::Cross { arch, out, cache } => {
+            let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node_for(arch))?;
+            let out = std::path::absolute(out)?;
+            print!("{}", cross::config(arch, &tree, &out)?);
         }
         Action::Release(options) => {
             let step = Step::start("gathering the release");
@@ -307,7 +324,7 @@ fn extension_for_talos(
     let name = build::LVM_DISK_WATCHER;
     let step = Step::start(format!("packing the extension {name}"));
     let root = build::lvm_disk_watcher(tree, programs)?;
-    let packed = build::pack(&root, name, reference)?;
+    let packed = build::pack(&root, Arch::Amd64, name, reference)?;
     let stem = format!("{name}-amd64");
     let (tar, archive) = (
         out.join(format!("{stem}.tar")),

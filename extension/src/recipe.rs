@@ -5,6 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::arch::Arch;
+
 /// The Debian release everything comes from.
 pub const SUITE: &str = "trixie";
 
@@ -83,6 +85,8 @@ const KERNEL_SH: &str = include_str!("../recipe/kernel.sh");
 pub struct Recipe {
     /// What people call it; part of the name of its cached tree.
     pub name: &'static str,
+    /// What its programs run on; another one has another name.
+    pub arch: Arch,
     /// The Debian release.
     pub suite: &'static str,
     /// Package names; their dependencies follow.
@@ -99,10 +103,25 @@ impl Recipe {
     pub fn node() -> Self {
         Self {
             name: "node",
+            arch: Arch::Amd64,
             suite: SUITE,
             packages: NODE.to_vec(),
             list: PACKAGES_SH,
             finish: vec![BASE_SH, NODE_SH],
+        }
+    }
+
+    /// The tree that ships for `arch`.
+    #[must_use]
+    pub fn node_for(arch: Arch) -> Self {
+        let name = match arch {
+            Arch::Amd64 => "node",
+            Arch::Arm64 => "arm64-node",
+        };
+        Self {
+            name,
+            arch,
+            ..Self::node()
         }
     }
 

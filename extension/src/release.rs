@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 
 use crate::oci::{self, Layout};
-use crate::{Cache, Recipe, host, krew};
+use crate::{Arch, Cache, Recipe, host, krew};
 
 pub mod chart;
 pub mod crates;
@@ -42,6 +42,9 @@ pub struct Options {
     /// The folder with our own binaries.
     #[arg(long, default_value = "target/release")]
     pub programs: PathBuf,
+    /// The folder with our own binaries for arm64; without it the release has none.
+    #[arg(long)]
+    pub programs_arm64: Option<PathBuf>,
     /// The folder to write to; the release gets one of its own in it.
     #[arg(long, default_value = "target/releases")]
     pub out: PathBuf,
@@ -105,10 +108,19 @@ impl Release {
             programs,
             ..
         } = options;
-        let tree = Cache::new(std::path::absolute(&options.cache)?).tree(&Recipe::node())?;
+        let cache = Cache::new(std::path::absolute(&options.cache)?);
+        let mut sources = Vec::new();
+        for (arch, programs) in options.architectures() {
+            let tree = cache.tree(&Recipe::node_for(arch))?;
+            sources.push(image::From {
+                arch,
+                tree,
+                programs,
+            });
+        }
         let mut release = Self::default();
-        image::node(&mut release, &tree, options)?;
-        image::watcher(&mut release, &tree, options)?;
+        image::node(&mut release, &sources, options)?;
+        image::watcher(&mut release, &sources, options)?;
         for name in CHARTS {
             let dir = workspace.join("charts").join(name);
             let chart = chart::Chart::pack(&dir, version, &options.reference("basalt"))?;
@@ -209,6 +221,14 @@ impl Release {
 }
 
 impl Options {
+    /// What is built for, and where the programs are.
+    fn architectures(&self) -> Vec<(Arch, PathBuf)> {
+        let amd64 = (Arch::Amd64, self.programs.clone());
+        let arm64 = self.programs_arm64.iter();
+        let arm64 = arm64.map(|programs| (Arch::Arm64, programs.clone()));
+        [amd64].into_iter().chain(arm64).collect()
+    }
+
     /// What `name` is called where it will be pulled from.
     fn reference(&self, name: &str) -> String {
         match &self.registry {

@@ -223,6 +223,7 @@ fn mmdebstrap(recipe: &Recipe, mirror: &Mirror, list: &Path, root: &Path) -> Vec
         "--quiet".to_owned(),
         "--variant=extract".to_owned(),
         "--format=directory".to_owned(),
+        format!("--architectures={}", recipe.arch.name()),
         format!("--include={}", recipe.packages.join(",")),
         format!("--extract-hook=sh {} \"$1\"", list.display()),
         recipe.suite.to_owned(),

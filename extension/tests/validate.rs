@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use extension::Arch;
 use extension::image::EPOCH;
 use extension::layer::{self, Layer};
 use extension::oci::{ImageSpec, Layout};
@@ -90,7 +91,7 @@ fn a_tar_is_held_to_what_the_strictest_reader_takes() {
 #[test]
 fn what_is_packed_passes_as_tar_layout_and_archive() {
     let dir = tempfile::tempdir().unwrap();
-    let packed = build::pack(&sample(), "sample", "sample:1").unwrap();
+    let packed = build::pack(&sample(), Arch::Amd64, "sample", "sample:1").unwrap();
     let path = |name: &str| dir.path().join(name);
     fs::write(path("x.tar"), &packed.tar).unwrap();
     packed.layout.write_dir(&path("x")).unwrap();
@@ -108,7 +109,7 @@ fn what_is_packed_passes_as_tar_layout_and_archive() {
 fn a_changed_layout_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let layout = dir.path().join("x");
-    let packed = build::pack(&sample(), "sample", "sample:1").unwrap();
+    let packed = build::pack(&sample(), Arch::Amd64, "sample", "sample:1").unwrap();
     packed.layout.write_dir(&layout).unwrap();
     let blobs: Vec<PathBuf> = fs::read_dir(layout.join("blobs/sha256"))
         .unwrap()

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use extension::image::EPOCH;
 use extension::oci::{ImageSpec, Layout};
 use extension::rootfs::{Node, Rootfs, Source};
-use extension::{Cache, Recipe, image, layer};
+use extension::{Arch, Cache, Recipe, image, layer};
 use serde_json::{Value, json};
 
 use super::binaries::Binaries;
@@ -108,7 +108,10 @@ pub(super) fn write(
     }
 
     let root = image::rootfs(&cache.tree(&Recipe::node())?, programs)?;
-    keep("basalt", &image::layout(&root, BASALT, "0.0.0")?)?;
+    keep(
+        "basalt",
+        &image::layout(&root, Arch::Amd64, BASALT, "0.0.0")?,
+    )?;
     Ok(archives)
 }
 
@@ -125,7 +128,7 @@ pub(super) fn write_other(
     let tree = Cache::of_workspace(workspace).tree(&Recipe::node())?;
     let root = image::rootfs(&tree, programs)?;
     let path = dir.join("other.tar");
-    image::layout(&root, reference, "0.0.0")?.write_archive(&path, EPOCH)?;
+    image::layout(&root, Arch::Amd64, reference, "0.0.0")?.write_archive(&path, EPOCH)?;
     Ok(path)
 }
 

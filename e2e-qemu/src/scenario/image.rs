@@ -1,7 +1,7 @@
 //! The node image does its work in a guest, from its own root and nothing else.
 
 use anyhow::{Context as _, ensure};
-use extension::{Cache, Recipe, image, layer};
+use extension::{Arch, Cache, Recipe, image, layer};
 
 use super::Context;
 use crate::guest::Guest;
@@ -14,7 +14,7 @@ pub(super) fn works(context: &Context) -> anyhow::Result<()> {
     let programs = context.workspace.join("target/debug");
     let pack = || -> anyhow::Result<_> {
         let root = image::rootfs(&tree, &programs)?;
-        Ok(image::layout(&root, "basalt:test", "0.0.0")?)
+        Ok(image::layout(&root, Arch::Amd64, "basalt:test", "0.0.0")?)
     };
     let layout = pack()?;
     ensure!(layout == pack()?, "two builds differ");

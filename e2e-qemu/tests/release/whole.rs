@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use e2e_qemu::host;
 use extension::release::{self, Options, Release};
+use extension::talos::finding::Rule;
 use extension::talos::validate::{self, Target};
+use extension::{Arch, Cache, Recipe, cross};
 use serde_json::Value;
 
 use crate::registry::{Registry, workspace};
@@ -25,6 +27,7 @@ fn options(registry: &str, out: &Path) -> Options {
         sign: None,
         workspace: workspace().to_owned(),
         programs,
+        programs_arm64: None,
         out: out.to_owned(),
         cache: workspace().join(".cache/tree"),
     }
@@ -143,4 +146,66 @@ fn another_version_than_the_programs_say_is_refused_before_anything_is_made() {
         "{error}"
     );
     assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+}
+
+/// Our programs for arm64, as `make release ARM64=1` builds them, but for the profile.
+fn arm64_programs() -> PathBuf {
+    let cache = Cache::of_workspace(workspace());
+    let tree = cache.tree(&Recipe::node_for(Arch::Arm64)).unwrap();
+    let target = workspace().join("target");
+    let config = cross::config(Arch::Arm64, &tree, &target.join("cross")).unwrap();
+    let file = target.join("cross.toml");
+    std::fs::write(&file, config).unwrap();
+    let mut cargo = host::command("cargo");
+    cargo.current_dir(workspace()).arg("--config").arg(file);
+    cargo.args([
+        "build",
+        "--quiet",
+        "--locked",
+        "--target",
+        Arch::Arm64.target(),
+    ]);
+    cargo.args([
+        "--package",
+        "basalt-csi",
+        "--package",
+        "basalt-disk-watcher",
+    ]);
+    host::capture(&mut cargo).unwrap();
+    target.join(Arch::Arm64.target()).join("debug")
+}
+
+#[test]
+#[ignore = "minutes: builds everything for arm64; needs Debian's cross compiler and Rust's target for it"]
+fn a_release_for_two_processors_has_an_image_and_an_extension_for_each() {
+    let out = tempfile::tempdir().unwrap();
+    let mut options = options("registry.example/x", out.path());
+    options.programs_arm64 = Some(arm64_programs());
+    let release = Release::gather(&options).unwrap();
+    release.write(out.path().join("all").as_path()).unwrap();
+    let file = |name: String| out.path().join("all").join(name);
+
+    let rules = |path: &Path, arch: Arch| {
+        let target = Target {
+            architecture: arch.name().to_owned(),
+            talos: [1, 13, 9],
+        };
+        let findings = validate::path(path, &target).unwrap();
+        findings.into_iter().map(|finding| finding.rule)
+    };
+    let layout = file(format!("lvm-disk-watcher-{VERSION}.oci.tar"));
+    for (arch, other) in [(Arch::Amd64, Arch::Arm64), (Arch::Arm64, Arch::Amd64)] {
+        assert_eq!(rules(&layout, arch).count(), 0);
+        let flat = file(format!("lvm-disk-watcher-{VERSION}-{}.tar", arch.name()));
+        assert_eq!(rules(&flat, arch).count(), 0);
+        assert!(rules(&flat, other).any(|rule| rule == Rule::Machine));
+        let document = file(format!("basalt-{VERSION}-{}.spdx.json", arch.name()));
+        let text = std::fs::read_to_string(document).unwrap();
+        let of = |arch: Arch| text.contains(&format!("?arch={}&distro", arch.name()));
+        assert!(of(arch) && !of(other), "{arch:?}");
+    }
+    // Programs for another processor than the tree's find no loader in it.
+    options.programs_arm64 = Some(options.programs.clone());
+    let error = Release::gather(&options).unwrap_err().to_string();
+    assert!(error.starts_with("/lib64 is not in"), "{error}");
 }

@@ -86,6 +86,7 @@ fn a_tag_makes_the_release_that_people_make_by_hand() {
             "REGISTRY=registry.example/x",
             "ASSETS=https://files.example/v1.2.3",
             "SIGN=extension/sign-with-cosign.sh",
+            "ARM64=1",
         ]
     );
     let makefile = workspace().join("Makefile");
@@ -96,8 +97,9 @@ fn a_tag_makes_the_release_that_people_make_by_hand() {
     };
     let all = dry(&called("Release", "make", &env)).replace("\\\n", "");
     let words: Vec<&str> = all.split_whitespace().collect();
-    let from = words.iter().position(|word| *word == "--").unwrap();
-    let expected = "-- release 1.2.3 --registry registry.example/x --assets https://files.example/v1.2.3 \
+    let from = words.iter().rposition(|word| *word == "--").unwrap();
+    let expected = "-- release 1.2.3 --registry registry.example/x \
+                    --programs-arm64 target/aarch64-unknown-linux-gnu/release --assets https://files.example/v1.2.3 \
                     --sign extension/sign-with-cosign.sh";
     assert_eq!(words[from..].join(" "), expected);
     // Without what is optional.

@@ -1,78 +1,106 @@
-//! The images of a release, each with what it is made of.
+//! The images of a release, each for all architectures, with what it is made of.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::crates::{self, Linked};
-use super::sbom::{self, Subject};
+use super::sbom::{self, Package, Subject};
 use super::{Options, Pushed, Release, debian};
+use crate::arch::Arch;
 use crate::image::{self, EPOCH};
 use crate::oci::Layout;
 use crate::rootfs::Rootfs;
 use crate::talos::CONTAINERS;
 use crate::talos::build::{self, LVM_DISK_WATCHER};
 
-/// What is built for so far: Go's name, Rust's.
-const ARCHITECTURE: (&str, &str) = ("amd64", "x86_64-unknown-linux-gnu");
-
-/// Adds the node image.
-pub(super) fn node(release: &mut Release, tree: &Path, options: &Options) -> Result<()> {
-    let name = "basalt";
-    let root = image::rootfs(tree, &options.programs)?;
-    let reference = format!("{}:{}", options.reference(name), options.version);
-    let image = image::layout(&root, &reference, &options.version)?;
-    let crates = &["basalt-csi", "basalt-disk-watcher"];
-    let sbom = made_of(&options.workspace, (&root, Path::new("")), crates)?;
-    release.image(name, options, &image, &sbom)
+/// What the images for one architecture are made from.
+#[derive(Debug)]
+pub(super) struct From {
+    pub(super) arch: Arch,
+    /// Debian's part.
+    pub(super) tree: PathBuf,
+    /// The folder with our own.
+    pub(super) programs: PathBuf,
 }
 
-/// Adds the extension, and its flat tar.
-pub(super) fn watcher(release: &mut Release, tree: &Path, options: &Options) -> Result<()> {
-    let name = LVM_DISK_WATCHER;
-    let root = build::lvm_disk_watcher(tree, &options.programs)?;
+/// An image for one architecture, and what it is made of.
+struct Image {
+    arch: Arch,
+    layout: Layout,
+    made_of: Vec<Package>,
+}
+
+/// Adds the node image.
+pub(super) fn node(release: &mut Release, sources: &[From], options: &Options) -> Result<()> {
+    let name = "basalt";
     let reference = format!("{}:{}", options.reference(name), options.version);
-    let packed = build::pack(&root, name, &reference)?;
+    let crates = &["basalt-csi", "basalt-disk-watcher"];
+    let mut images = Vec::new();
+    for from in sources {
+        let root = image::rootfs(&from.tree, &from.programs)?;
+        images.push(Image {
+            arch: from.arch,
+            layout: image::layout(&root, from.arch, &reference, &options.version)?,
+            made_of: made_of(options, from.arch, (&root, Path::new("")), crates)?,
+        });
+    }
+    release.image(name, options, &images)
+}
+
+/// Adds the extension, and its flat tars.
+pub(super) fn watcher(release: &mut Release, sources: &[From], options: &Options) -> Result<()> {
+    let name = LVM_DISK_WATCHER;
+    let reference = format!("{}:{}", options.reference(name), options.version);
     let at = Path::new("rootfs").join(CONTAINERS).join(name);
-    let sbom = made_of(&options.workspace, (&root, &at), &["basalt-disk-watcher"])?;
-    let flat = format!("{name}-{}-{}.tar", options.version, ARCHITECTURE.0);
-    release.files.insert(flat, packed.tar);
-    release.image(name, options, &packed.layout, &sbom)
+    let mut images = Vec::new();
+    for from in sources {
+        let root = build::lvm_disk_watcher(&from.tree, &from.programs)?;
+        let packed = build::pack(&root, from.arch, name, &reference)?;
+        let flat = format!("{name}-{}-{}.tar", options.version, from.arch.name());
+        release.files.insert(flat, packed.tar);
+        images.push(Image {
+            arch: from.arch,
+            layout: packed.layout,
+            made_of: made_of(options, from.arch, (&root, &at), &["basalt-disk-watcher"])?,
+        });
+    }
+    release.image(name, options, &images)
 }
 
 /// The packages of a closure, which is in the root at a place, and the crates of our programs in it.
 fn made_of(
-    workspace: &Path,
+    options: &Options,
+    arch: Arch,
     (root, at): (&Rootfs, &Path),
     crates: &[&str],
-) -> Result<Vec<sbom::Package>> {
-    let target = ARCHITECTURE.1;
+) -> Result<Vec<Package>> {
+    let target = arch.target();
     let linked = Linked { crates, target };
     let mut all = debian::packages(root, at)?;
-    all.extend(crates::packages(workspace, linked)?);
+    all.extend(crates::packages(&options.workspace, linked)?);
     Ok(all)
 }
 
 impl Release {
-    /// Adds an image: its archive, its bill of materials, and its name in the registry.
-    fn image(
-        &mut self,
-        name: &str,
-        options: &Options,
-        image: &Layout,
-        made_of: &[sbom::Package],
-    ) -> Result<()> {
+    /// Adds an image: its archive, its bills of materials, and its name in the registry.
+    fn image(&mut self, name: &str, options: &Options, images: &[Image]) -> Result<()> {
         let version = &options.version;
+        for image in images {
+            let architecture = image.arch.name();
+            let subject = Subject {
+                name,
+                version,
+                architecture,
+                digest: &image.layout.digest,
+            };
+            let file = format!("{name}-{version}-{architecture}.spdx.json");
+            let document = sbom::document(subject, &image.made_of);
+            self.files.insert(file, document);
+        }
+        let layouts: Vec<Layout> = images.iter().map(|image| image.layout.clone()).collect();
         let reference = format!("{}:{version}", options.reference(name));
-        let layout = Layout::join(std::slice::from_ref(image), &reference);
-        let subject = Subject {
-            name,
-            version,
-            architecture: ARCHITECTURE.0,
-            digest: &image.digest,
-        };
-        let file = format!("{name}-{version}-{}.spdx.json", ARCHITECTURE.0);
-        self.files.insert(file, sbom::document(subject, made_of));
+        let layout = Layout::join(&layouts, &reference);
         let file = format!("{name}-{version}.oci.tar");
         self.files.insert(file, layout.archive(EPOCH)?);
         let name = name.to_owned();

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{CONTAINERS, SERVICES};
+use crate::arch::Arch;
 use crate::image::{self, EPOCH, ImageError, labels};
 use crate::layer;
 use crate::oci::{ImageSpec, Layout};
@@ -78,14 +79,19 @@ pub struct Packed {
     pub tar: Vec<u8>,
 }
 
-/// Packs an extension; the image gets `reference` as its name.
+/// Packs an extension, whose programs are for `arch`; the image gets `reference` as its name.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn pack(extension: &Rootfs, name: &str, reference: &str) -> Result<Packed, ImageError> {
+pub fn pack(
+    extension: &Rootfs,
+    arch: Arch,
+    name: &str,
+    reference: &str,
+) -> Result<Packed, ImageError> {
     let spec = ImageSpec {
         reference: reference.to_owned(),
-        architecture: "amd64",
+        architecture: arch.name(),
         entrypoint: Vec::new(),
         env: Vec::new(),
         labels: labels(
