@@ -118,6 +118,9 @@ impl Pods<'_> {
         })?;
         self.context
             .result(format!("snapshot ready after {:.1} s", took.as_secs_f32()));
+        let noted = r"jsonpath={.items[*].metadata.annotations.basalt\.storage/volume-snapshot}";
+        let noted = self.kubectl(&["get", "logicalvolumes", "-o", noted])?;
+        ensure!(noted == "default/then", "it is said to be of {noted:?}");
         self.exec("writer", "echo later >/xfs/later; sync")?;
         let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "then"});
         let clone = json!({"kind": "PersistentVolumeClaim", "name": "xfs"});
