@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use sha2::{Digest, Sha256};
 
 use crate::image::EPOCH;
 use crate::layer;
+use crate::oci;
 use crate::rootfs::{Node, Rootfs, Source};
 
 /// The program, as it is called on the PATH.
@@ -46,20 +46,17 @@ pub fn manifest(version: &str, uri: &str, archive: &[u8]) -> anyhow::Result<Stri
         "{uri} has to be written without spaces and quotes"
     );
     ensure!(uri.ends_with(".tar.gz"), "{uri}: krew unpacks .tar.gz");
-    let sum: String = Sha256::digest(archive)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     Ok(include_str!("../krew.yaml")
         .replace("VERSION", version)
         .replace("URI", uri)
-        .replace("SHA256", &sum))
+        .replace("SHA256", &oci::sha256(archive)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::Value;
+    use sha2::{Digest, Sha256};
     use std::io::Read;
 
     const URI: &str = "https://registry.example/v0.1.0/kubectl-topolvm-linux-amd64.tar.gz";

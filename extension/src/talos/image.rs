@@ -4,10 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::contents::Contents;
 use super::finding::{Finding, Rule};
+use crate::oci::digest;
 
 /// An image that is checked.
 struct Image<'a> {
@@ -107,12 +107,4 @@ impl Image<'_> {
         }
         Some(bytes)
     }
-}
-
-fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect();
-    format!("sha256:{hex}")
 }
