@@ -2,6 +2,8 @@
 CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
+# Programs that ship: where they were built is not in them.
+SHIP   = build --release --locked --config 'build.rustflags=["--remap-path-prefix=$(CURDIR)=/basalt", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
 
 .PHONY: help setup build demo check apiserver test test-all cluster bench advisories image extension release clean
 
@@ -50,16 +52,16 @@ bench: build ## Measures beside peers: table here, numbers in target/bench; ONLY
 	@$(E2E) bench $(if $(ONLY),--only $(ONLY))
 
 image: setup ## Builds the node image: target/image
-	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher
+	$(CARGO) $(SHIP) -p basalt-csi -p basalt-disk-watcher
 	$(CARGO) run --locked --quiet -p basalt-extension -- image
 
 extension: setup ## Builds the system extension for Talos: target/extension
-	$(CARGO) build --release --locked -p basalt-disk-watcher
+	$(CARGO) $(SHIP) -p basalt-disk-watcher
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
 	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
 
 release: setup ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it, ARM64=1 adds arm64 (docs/releases.md)
-	$(CARGO) build --release --locked -p basalt-csi -p basalt-disk-watcher
+	$(CARGO) $(SHIP) -p basalt-csi -p basalt-disk-watcher
 ifdef ARM64
 	@./setup.sh arm64
 	$(CARGO) run --locked --quiet -p basalt-extension -- cross --arch arm64 >target/cross.toml
