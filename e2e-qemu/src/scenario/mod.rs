@@ -121,6 +121,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::kinds::each,
         ),
         Scenario::slow(
+            "cluster_copies_thick_volumes_by_snapshots_uml",
+            cluster::copied::keep_their_data,
+        ),
+        Scenario::slow(
             "cluster_adopts_volumes_whose_objects_were_lost_uml",
             cluster::adopted::after_loss,
         ),

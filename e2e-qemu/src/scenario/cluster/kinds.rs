@@ -235,7 +235,7 @@ fn is_block(name: &str) -> bool {
 }
 
 /// Where a pod has the data.
-fn place(name: &str) -> String {
+pub(super) fn place(name: &str) -> String {
     if is_block(name) {
         format!("/dev/{name}")
     } else {
