@@ -92,7 +92,10 @@ fn a_tag_makes_the_release_that_people_make_by_hand() {
     let makefile = workspace().join("Makefile");
     let dry = |words: &[String]| {
         let mut make = host::command("make");
-        make.arg("-n").arg("-f").arg(&makefile).args(words);
+        make.args(["-n", "--no-print-directory", "-f"]);
+        make.arg(&makefile).args(words);
+        // `make test` is not to be heard here.
+        make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
         String::from_utf8(host::capture(&mut make).unwrap()).unwrap()
     };
     let all = dry(&called("Release", "make", &env)).replace("\\\n", "");
