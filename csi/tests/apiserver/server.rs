@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config, ResourceExt};
@@ -169,12 +169,14 @@ impl Server {
         this
     }
 
+    /// Waits until it answers and has made the namespace `default`, which it does in its own time.
     async fn ready(&mut self) {
         let (api, etcd, client) = (&mut self.api, &mut self.etcd, &self.client);
         eventually("the API server is ready", async || {
             assert_eq!(etcd.try_wait().unwrap(), None, "etcd has ended");
             assert_eq!(api.try_wait().unwrap(), None, "it has ended");
-            client.apiserver_version().await.ok()
+            let namespaces: Api<Namespace> = Api::all(client.clone());
+            namespaces.get("default").await.ok()
         })
         .await;
     }
