@@ -155,6 +155,19 @@ impl KubeStore {
         }
     }
 
+    /// Whether the node is in the cluster. Waits until the watch told of all nodes once: a controller that has just
+    /// begun must not take one for gone, nor leave a volume to a node that is.
+    async fn has_node(&self, node: &str) -> Result<bool, Error> {
+        let filled = self.nodes.until(deadline::rest(LIMIT), |_| {
+            self.nodes.is_filled().then_some(())
+        });
+        filled.await.map_err(|ended| match ended {
+            Ended::Late => Error::Aborted("which nodes there are is not known yet".into()),
+            Ended::Stopped => stopped(),
+        })?;
+        Ok(self.nodes.store().get(&ObjectRef::new(node)).is_some())
+    }
+
     /// Why there is no answer yet, with what the node said last. What is under way is Aborted (CSI, "Operation pending for
     /// volume").
     fn not_yet(&self, ended: Ended, key: &ObjectRef<LogicalVolume>) -> Error {
@@ -175,7 +188,7 @@ impl KubeStore {
                 key.name,
                 said.unwrap_or_default()
             )),
-            Ended::Stopped => Error::Unavailable("this controller ends; ask the next one".into()),
+            Ended::Stopped => stopped(),
         }
     }
 
@@ -232,6 +245,10 @@ impl KubeStore {
             "LogicalVolume {name} changes all the time; ask again"
         )))
     }
+}
+
+fn stopped() -> Error {
+    Error::Unavailable("this controller ends; ask the next one".into())
 }
 
 /// What the caller is told of what a node could not make. A volume that is no copy may be made elsewhere: it is
@@ -328,8 +345,7 @@ impl Store for KubeStore {
             let why = format!("volume {} is made meanwhile; ask again", held.name);
             return Err(Error::Aborted(why));
         }
-        let node = &object.spec.node_name;
-        if self.nodes.is_filled() && self.nodes.store().get(&ObjectRef::new(node)).is_none() {
+        if !self.has_node(&object.spec.node_name).await? {
             // Nobody else does: and no pod ever had what may be on that node's disks.
             let patch = json!({"metadata": {
                 "resourceVersion": object.resource_version(),
@@ -407,9 +423,7 @@ impl Store for KubeStore {
             Err(error) => return Err(error.into()),
         }
         let node = &held.node;
-        if !object.finalizers().is_empty()
-            && self.nodes.store().get(&ObjectRef::new(node)).is_none()
-        {
+        if !object.finalizers().is_empty() && !self.has_node(node).await? {
             return Err(Error::Precondition(format!(
                 "node {node} is not in the cluster, so nobody removes volume {}; if it is gone for good, take the \
                  finalizers of LogicalVolume {name} away",
