@@ -2,10 +2,12 @@
 CARGO ?= cargo
 E2E    = target/debug/e2e-qemu
 DENY   = .cache/cargo-deny/bin/cargo-deny
-# Programs that ship: where they were built is not in them.
-SHIP   = build --release --locked --config 'build.rustflags=["--remap-path-prefix=$(CURDIR)=/basalt", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
+# Programs that ship: where they were built is not in them. The flags are joined with those of cross.toml, which
+# `build.rustflags` would give way to; cargo forgets a --config before `build` when there is one behind it.
+SHIP   = build --release --locked -p basalt-csi -p basalt-disk-watcher \
+	--config 'target."cfg(all())".rustflags=["--remap-path-prefix=$(CURDIR)=/basalt", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
 
-.PHONY: help setup build demo check apiserver test test-all cluster bench advisories image extension release clean
+.PHONY: help setup build demo check apiserver test test-all cluster bench advisories programs image extension release clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -51,21 +53,21 @@ cluster: build ## Brings up a real Kubernetes with a node in a guest, and keeps 
 bench: build ## Measures beside peers: table here, numbers in target/bench; ONLY=lvmd for one part
 	@$(E2E) bench $(if $(ONLY),--only $(ONLY))
 
-image: setup ## Builds the node image: target/image
-	$(CARGO) $(SHIP) -p basalt-csi -p basalt-disk-watcher
+programs: setup ## Builds the programs that ship: target/release
+	$(CARGO) $(SHIP)
+
+image: programs ## Builds the node image: target/image
 	$(CARGO) run --locked --quiet -p basalt-extension -- image
 
-extension: setup ## Builds the system extension for Talos: target/extension
-	$(CARGO) $(SHIP) -p basalt-disk-watcher
+extension: programs ## Builds the system extension for Talos: target/extension
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
 	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
 
-release: setup ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it, ARM64=1 adds arm64 (docs/releases.md)
-	$(CARGO) $(SHIP) -p basalt-csi -p basalt-disk-watcher
+release: programs ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it, ARM64=1 adds arm64 (docs/releases.md)
 ifdef ARM64
 	@./setup.sh arm64
 	$(CARGO) run --locked --quiet -p basalt-extension -- cross --arch arm64 >target/cross.toml
-	$(CARGO) --config target/cross.toml build --release --locked --target aarch64-unknown-linux-gnu -p basalt-csi -p basalt-disk-watcher
+	$(CARGO) $(SHIP) --config target/cross.toml --target aarch64-unknown-linux-gnu
 endif
 	$(CARGO) run --locked --quiet -p basalt-extension -- release $(VERSION) $(if $(REGISTRY),--registry $(REGISTRY)) \
 		$(if $(ARM64),--programs-arm64 target/aarch64-unknown-linux-gnu/release) \

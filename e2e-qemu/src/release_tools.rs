@@ -1,5 +1,9 @@
-//! Programs that the tests of releases hold them to: a registry, and a judge of GitHub's workflows.
+//! What the tests of releases make them with, and hold them to.
 
+use std::path::Path;
+use std::process::Command;
+
+use crate::host;
 use crate::peer::Module;
 
 /// CNCF's registry: what most registries are made from.
@@ -33,3 +37,21 @@ pub const ACTIONLINT: Module = Module {
     upstream: "github.com/rhysd/actionlint",
     ..REGISTRY
 };
+
+/// `make` in `dir` as a person calls it there: not as part of the make or cargo that may run us, with their variables.
+#[must_use]
+pub fn make(dir: &Path) -> Command {
+    let mut make = host::command("make");
+    for theirs in [
+        "CARGO",
+        "CARGO_TARGET_DIR",
+        "MAKEFLAGS",
+        "MAKELEVEL",
+        "MFLAGS",
+        "RUSTUP_TOOLCHAIN",
+    ] {
+        make.env_remove(theirs);
+    }
+    make.current_dir(dir);
+    make
+}

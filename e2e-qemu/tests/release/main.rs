@@ -4,5 +4,6 @@
 
 mod pushed;
 mod registry;
+mod twice;
 mod whole;
 mod workflow;

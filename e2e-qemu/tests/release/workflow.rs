@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use e2e_qemu::host;
-use e2e_qemu::release_tools::ACTIONLINT;
+use e2e_qemu::release_tools::{ACTIONLINT, make};
 use serde_json::Value;
 
 use crate::registry::{build, workspace};
@@ -89,16 +89,21 @@ fn a_tag_makes_the_release_that_people_make_by_hand() {
             "ARM64=1",
         ]
     );
-    let makefile = workspace().join("Makefile");
     let dry = |words: &[String]| {
-        let mut make = host::command("make");
-        make.args(["-n", "--no-print-directory", "-f"]);
-        make.arg(&makefile).args(words);
-        // `make test` is not to be heard here.
-        make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+        let mut make = make(workspace());
+        make.args(["-n", "--no-print-directory"]).args(words);
         String::from_utf8(host::capture(&mut make).unwrap()).unwrap()
     };
     let all = dry(&called("Release", "make", &env)).replace("\\\n", "");
+    let builds = all.lines().filter(|line| line.contains("build --release"));
+    let builds: Vec<_> = builds.collect();
+    assert_eq!(builds.len(), 2, "amd64 and arm64: {all}");
+    for build in builds {
+        // cargo forgets a --config that stands before `build`.
+        assert!(build.starts_with("cargo build"), "{build}");
+        let hidden = build.matches("--remap-path-prefix=").count();
+        assert_eq!(hidden, 2, "{build}");
+    }
     let words: Vec<&str> = all.split_whitespace().collect();
     let from = words.iter().rposition(|word| *word == "--").unwrap();
     let expected = "-- release 1.2.3 --registry registry.example/x \
