@@ -1,4 +1,4 @@
-# Makes a guest fit for a kubelet: DISK, NAME, ADDRESS, PODS (a CIDR), GATEWAY, DIR (the cluster's folder), PAUSE.
+# Makes a guest fit for a kubelet: DISK, NAME, ADDRESS, PODS (a CIDR), GATEWAY, DIR (the cluster's folder), PAUSE, REGISTRY.
 # What a node keeps over a reboot is on its first disk, as on Talos' EPHEMERAL partition.
 set -eu
 [ -n "$(blkid -p -o value -s TYPE "$DISK" || true)" ] || mkfs.ext4 -q "$DISK"
@@ -35,6 +35,8 @@ state = "/run/containerd"
 disabled_plugins = ["io.containerd.nri.v1.nri"]
 [plugins."io.containerd.cri.v1.images".pinned_images]
   sandbox = "$PAUSE"
+[plugins."io.containerd.cri.v1.images".registry]
+  config_path = "/run/certs.d"
 [plugins."io.containerd.cri.v1.runtime"]
   disable_apparmor = true
   [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
@@ -46,6 +48,9 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
     bin_dirs = ["/usr/lib/cni"]
     conf_dir = "/run/cni"
 C
+# What this machine's loopback would have, the gateway has.
+mkdir -p "/run/certs.d/$REGISTRY"
+echo "[host.\"http://$GATEWAY:${REGISTRY##*:}\"]" >"/run/certs.d/$REGISTRY/hosts.toml"
 cat >/run/kubelet.yaml <<C
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

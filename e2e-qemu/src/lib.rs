@@ -44,6 +44,7 @@ mod process;
 pub mod protocol;
 mod qemu;
 mod qmp;
+pub mod registry;
 pub mod release_tools;
 pub mod scenario;
 mod scratch;

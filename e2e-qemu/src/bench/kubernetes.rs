@@ -55,7 +55,7 @@ pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
         fs::remove_dir_all(&dir)?;
     }
     let (rows, raw) = cluster::within(|| {
-        let mut cluster = Cluster::start_with(workspace, &programs, binaries, &dir)?;
+        let mut cluster = Cluster::start_with(workspace, Some(&programs), binaries, &dir)?;
         let measured = beside(workspace, &mut cluster, &crds, rounds);
         // etcd's files and images are many and big.
         for folder in ["etcd", "upstream"] {

@@ -1,4 +1,4 @@
-//! The images of a cluster: ours, the CSI sidecars, and a small one for pods. Nothing comes from a registry.
+//! The images of a cluster that nodes import: ours, the CSI sidecars, and a small one for pods.
 
 use std::path::{Path, PathBuf};
 
@@ -60,22 +60,28 @@ pub fn chart_value(sidecars: bool) -> Value {
     let (repository, tag) = BASALT.rsplit_once(':').unwrap_or((BASALT, "latest"));
     let mut image = json!({"repository": repository, "reference": tag, "pullPolicy": "Never"});
     if sidecars {
-        image["csi"] = json!({
-            "csiProvisioner": sidecar("csi-provisioner"),
-            "csiResizer": sidecar("csi-resizer"),
-            "csiSnapshotter": sidecar("csi-snapshotter"),
-        });
+        image["csi"] = chart_sidecars();
     }
     image
 }
 
-/// Writes the archives that nodes import into `dir`, with our own programs from `programs`; their paths.
+/// What topolvm's chart gets as `image.csi`.
+#[must_use]
+pub fn chart_sidecars() -> Value {
+    json!({
+        "csiProvisioner": sidecar("csi-provisioner"),
+        "csiResizer": sidecar("csi-resizer"),
+        "csiSnapshotter": sidecar("csi-snapshotter"),
+    })
+}
+
+/// Writes the archives that nodes import into `dir`; their paths. Ours is among them with the programs from `programs`.
 ///
 /// # Errors
 /// A tree or program is missing, or `dir` cannot be written.
 pub(super) fn write(
     workspace: &Path,
-    programs: &Path,
+    programs: Option<&Path>,
     binaries: &Binaries,
     dir: &Path,
 ) -> Result<Vec<PathBuf>> {
@@ -107,11 +113,11 @@ pub(super) fn write(
         keep(name, &pack(&sidecar(name), &[&entry], PATH, &root)?)?;
     }
 
-    let root = image::rootfs(&cache.tree(&Recipe::node())?, programs)?;
-    keep(
-        "basalt",
-        &image::layout(&root, Arch::Amd64, BASALT, "0.0.0")?,
-    )?;
+    if let Some(programs) = programs {
+        let root = image::rootfs(&cache.tree(&Recipe::node())?, programs)?;
+        let layout = image::layout(&root, Arch::Amd64, BASALT, "0.0.0")?;
+        keep("basalt", &layout)?;
+    }
     Ok(archives)
 }
 

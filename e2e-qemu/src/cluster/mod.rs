@@ -1,4 +1,5 @@
-//! Real Kubernetes: a control plane on this machine, kubelets in guests, no registry.
+//! Real Kubernetes: a control plane on this machine, kubelets in guests. Nodes import their images; ours they can also
+//! pull from a registry of this machine ([`REGISTRY`]).
 //!
 //! A cluster lives in a network namespace of the thread that made it ([`within`]) and in one folder; both go with it.
 
@@ -27,6 +28,7 @@ pub use binaries::Minor;
 pub use control::Control;
 use extension::progress::Step;
 use extension::{Cache, Recipe};
+pub use network::REGISTRY;
 pub use node::Node;
 pub use wait::until;
 
@@ -79,16 +81,16 @@ impl Cluster {
     /// A program cannot be built or started.
     pub fn start(workspace: &Path, binaries: Binaries, dir: &Path) -> Result<Self> {
         let programs = workspace.join("target/debug");
-        Self::start_with(workspace, &programs, binaries, dir)
+        Self::start_with(workspace, Some(&programs), binaries, dir)
     }
 
-    /// The same with our own programs from another folder.
+    /// The same with our own programs from another folder; without one, nodes have no image of ours.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(
         workspace: &Path,
-        programs: &Path,
+        programs: Option<&Path>,
         binaries: Binaries,
         dir: &Path,
     ) -> Result<Self> {

@@ -18,6 +18,8 @@ pub(super) const CONTROL: &str = "10.77.0.1";
 pub(super) const SERVICE: &str = "10.96.0.1";
 /// All Services.
 pub(super) const SERVICES: &str = "10.96.0.0/16";
+/// What a release that is pushed here calls its registry. Nodes, whose loopback is another one, look for it at [`CONTROL`].
+pub const REGISTRY: &str = "127.0.0.1:5000";
 /// How many nodes there is room for.
 pub(super) const NODES: u8 = 3;
 

@@ -140,6 +140,7 @@ impl Node {
             .env("ADDRESS", network::address(self.number))
             .env("PODS", network::pods(self.number))
             .env("GATEWAY", network::CONTROL)
+            .env("REGISTRY", network::REGISTRY)
             .env("DIR", self.dir.display().to_string())
             .env("PAUSE", images::PAUSE)
             .timeout(SOON);

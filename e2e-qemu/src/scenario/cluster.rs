@@ -12,8 +12,10 @@ pub(super) mod objects;
 mod owned;
 pub(super) mod path;
 pub(super) mod placement;
+pub(super) mod released;
 pub(super) mod sanity;
 pub(super) mod slips;
+mod source;
 mod theirs;
 pub(super) mod trouble;
 pub(super) mod twins;
@@ -22,6 +24,7 @@ pub(super) mod volumes;
 pub(super) mod wire;
 mod workloads;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -90,10 +93,21 @@ fn in_cluster_of(
     minor: Minor,
     work: impl FnOnce(&mut Cluster) -> Result<()> + Send,
 ) -> Result<()> {
+    let programs = context.workspace.join("target/debug");
+    in_cluster_with(context, minor, Some(&programs), work)
+}
+
+/// The same with these programs in our image; without any, nodes do not have it.
+fn in_cluster_with(
+    context: &Context,
+    minor: Minor,
+    programs: Option<&Path>,
+    work: impl FnOnce(&mut Cluster) -> Result<()> + Send,
+) -> Result<()> {
     let dir = context.empty_artifacts()?;
     let binaries = cluster::prepare(&context.workspace, minor)?;
     cluster::within(|| {
-        let mut cluster = Cluster::start(&context.workspace, binaries, &dir)?;
+        let mut cluster = Cluster::start_with(&context.workspace, programs, binaries, &dir)?;
         let done = work(&mut cluster).inspect_err(|_| diagnose(&cluster));
         // etcd's files and images are many and big, and say nothing that the logs do not.
         for entry in std::fs::read_dir(&dir)?.flatten() {

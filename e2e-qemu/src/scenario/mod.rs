@@ -141,6 +141,10 @@ pub fn all() -> Vec<Scenario> {
             |c| cluster::path::guide(c, Minor::Newest, cluster::path::Chosen::Path),
         ),
         Scenario::slow(
+            "cluster_keeps_a_pods_data_with_the_image_and_charts_of_a_release_from_a_registry_uml",
+            cluster::released::pulled,
+        ),
+        Scenario::slow(
             "cluster_of_kubernetes_1_34_keeps_a_pods_data_from_bare_disk_over_a_power_cut_uml",
             |c| cluster::path::guide(c, Minor::Older, cluster::path::Chosen::Path),
         ),

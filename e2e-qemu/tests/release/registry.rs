@@ -1,14 +1,11 @@
-//! A registry on loopback, and what is asked of it.
+//! What the tests hold a release to.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::LazyLock;
 
 use e2e_qemu::cluster::binaries::HELM;
-use e2e_qemu::host;
 use e2e_qemu::peer::Module;
-use e2e_qemu::release_tools::REGISTRY;
+use e2e_qemu::{host, registry};
 
 /// The folder with all crates and charts.
 pub(crate) fn workspace() -> &'static Path {
@@ -30,52 +27,23 @@ pub(crate) fn helm() -> &'static Path {
     &BUILT
 }
 
-/// It ends, and what it has is gone, with this value.
+/// A registry on loopback, and what is asked of it.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    child: Child,
     /// HOST:PORT.
     pub(crate) address: String,
-    _store: tempfile::TempDir,
+    _running: registry::Registry,
 }
 
 impl Registry {
     /// Starts an empty one.
     pub(crate) fn start() -> Self {
-        static BUILT: LazyLock<PathBuf> = LazyLock::new(|| build(&REGISTRY, "registry"));
-        let store = tempfile::tempdir().unwrap();
-        let config = store.path().join("config.yml");
-        let text = format!(
-            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {}/store}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
-            store.path().display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = host::command(&*BUILT);
-        // Its traces would go to a collector that nobody has.
-        command
-            .arg("serve")
-            .arg(&config)
-            .env("OTEL_TRACES_EXPORTER", "none");
-        // On stdout is a line for each request.
-        let mut child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| {
-                let line = line.unwrap();
-                let rest = line.split_once("listening on ")?.1.to_owned();
-                Some(rest.split('"').next()?.to_owned())
-            })
-            .expect("the registry says where it listens");
-        // What it says later is read too, or it would wait for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
+        let cache = workspace().join(".cache");
+        registry::Registry::prepare(&cache).unwrap();
+        let running = registry::Registry::start(&cache, "127.0.0.1:0").unwrap();
         Self {
-            child,
-            address,
-            _store: store,
+            address: running.address().to_owned(),
+            _running: running,
         }
     }
 
@@ -115,12 +83,5 @@ impl Registry {
             .arg(format!("oci://{}/{name}", self.address))
             .args(["--version", version]);
         String::from_utf8(host::capture(&mut command).unwrap()).unwrap()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

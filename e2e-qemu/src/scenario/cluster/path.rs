@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::super::charts::GUIDE;
+use super::source::Source;
 use super::workloads::{NAMESPACE, ready};
 use super::{Context, TOPOLVM, in_cluster_of, runs_again_after_power_cut};
 use crate::attached::Attached;
@@ -32,60 +33,66 @@ pub(in super::super) enum Chosen {
 /// power, and the pod finds its data without anybody's help.
 pub(in super::super) fn guide(context: &Context, minor: Minor, chosen: Chosen) -> Result<()> {
     in_cluster_of(context, minor, |cluster| {
-        let version = cluster.control.kubectl(&["version"])?;
-        let version = version.lines().find(|line| line.starts_with("Server"));
-        context.result(format!("Kubernetes, {}", version.unwrap_or("no version")));
-        // disk-config wants disks that say who they are, and a user-mode kernel has none that survive its end.
-        let backend = match chosen {
-            Chosen::DiskConfig => Backend::Qemu,
-            Chosen::NodeLabel | Chosen::Path => Backend::Uml,
-        };
-        let node = cluster.node(1, context.spec(backend, "n1"))?;
-        plug(context, cluster, &node, chosen)?;
-        let control = &cluster.control;
-        cluster.helm_install("topolvm", NAMESPACE, &[GUIDE], &installed_here())?;
-        cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
-        let started = Instant::now();
-        cluster.apply(POD)?;
-        let bound = "--for=jsonpath={.status.phase}=Bound";
-        control.kubectl(&["wait", bound, "pvc/data", "--timeout=120s"])?;
-        let bound = started.elapsed();
-        ready(cluster, "writer")?;
-        context.result(format!(
-            "claim bound {:.1} s, pod ready {:.1} s after both were made",
-            bound.as_secs_f32(),
-            started.elapsed().as_secs_f32()
-        ));
-        let written = || control.kubectl(&["exec", "writer", "--", "sha256sum", "/data/file"]);
-        let sum = written()?;
-        let (node, took) = runs_again_after_power_cut(cluster, node, "writer")?;
-        cluster::until("the pod can be asked", POOL, || Ok(written().is_ok()))?;
-        ensure!(
-            written()? == sum,
-            "the data is {} and was {sum}",
-            written()?
-        );
-        context.result(format!(
-            "power cut of {}: the pod ran again after {:.1} s with the same sha256",
-            node.name(),
-            took.as_secs_f32()
-        ));
-        control.kubectl(&["delete", "pod/writer", "pvc/data", "--timeout=120s"])?;
-        let left = Command::shell("lvm lvs --noheadings -o lv_name topolvm_vg");
-        cluster::until("the volume is gone", POOL, || {
-            Ok(node.guest().check(left.clone())? == "topolvm_thin")
-        })?;
-        Ok(())
+        from_disk_to_data(context, cluster, &Source::imported(context), chosen)
     })
+}
+
+/// The same in this cluster, which has no node yet.
+pub(super) fn from_disk_to_data(
+    context: &Context,
+    cluster: &Cluster,
+    source: &Source,
+    chosen: Chosen,
+) -> Result<()> {
+    let version = cluster.control.kubectl(&["version"])?;
+    let version = version.lines().find(|line| line.starts_with("Server"));
+    context.result(format!("Kubernetes, {}", version.unwrap_or("no version")));
+    // disk-config wants disks that say who they are, and a user-mode kernel has none that survive its end.
+    let backend = match chosen {
+        Chosen::DiskConfig => Backend::Qemu,
+        Chosen::NodeLabel | Chosen::Path => Backend::Uml,
+    };
+    let node = cluster.node(1, context.spec(backend, "n1"))?;
+    plug(context, cluster, &node, source, chosen)?;
+    let control = &cluster.control;
+    source.install(cluster, "topolvm", NAMESPACE, &[GUIDE], installed_here())?;
+    cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
+    let started = Instant::now();
+    cluster.apply(POD)?;
+    let bound = "--for=jsonpath={.status.phase}=Bound";
+    control.kubectl(&["wait", bound, "pvc/data", "--timeout=120s"])?;
+    let bound = started.elapsed();
+    ready(cluster, "writer")?;
+    context.result(format!(
+        "claim bound {:.1} s, pod ready {:.1} s after both were made",
+        bound.as_secs_f32(),
+        started.elapsed().as_secs_f32()
+    ));
+    let written = || control.kubectl(&["exec", "writer", "--", "sha256sum", "/data/file"]);
+    let sum = written()?;
+    let (node, took) = runs_again_after_power_cut(cluster, node, "writer")?;
+    cluster::until("the pod can be asked", POOL, || Ok(written().is_ok()))?;
+    ensure!(
+        written()? == sum,
+        "the data is {} and was {sum}",
+        written()?
+    );
+    context.result(format!(
+        "power cut of {}: the pod ran again after {:.1} s with the same sha256",
+        node.name(),
+        took.as_secs_f32()
+    ));
+    control.kubectl(&["delete", "pod/writer", "pvc/data", "--timeout=120s"])?;
+    let left = Command::shell("lvm lvs --noheadings -o lv_name topolvm_vg");
+    cluster::until("the volume is gone", POOL, || {
+        Ok(node.guest().check(left.clone())? == "topolvm_thin")
+    })?;
+    Ok(())
 }
 
 /// What this cluster needs on top of the guide's values.
 fn installed_here() -> Value {
-    json!({
-        "image": images::chart_value(true),
-        "controller": {"replicaCount": 1},
-        "snapshot": {"enabled": false},
-    })
+    json!({"controller": {"replicaCount": 1}, "snapshot": {"enabled": false}})
 }
 
 /// It writes when it finds nothing, and never over what is there.
@@ -120,7 +127,13 @@ spec:
 "#;
 
 /// Installs the watcher, plugs the disk, waits for the pool.
-fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Result<()> {
+fn plug(
+    context: &Context,
+    cluster: &Cluster,
+    node: &Node,
+    source: &Source,
+    chosen: Chosen,
+) -> Result<()> {
     let name = node.name();
     let label = || {
         let label = ["label", "node", &name, "basalt.test/storage=yes"];
@@ -129,7 +142,8 @@ fn plug(context: &Context, cluster: &Cluster, node: &Node, chosen: Chosen) -> Re
     if !matches!(chosen, Chosen::NodeLabel) {
         label()?;
     }
-    cluster.helm_install("disk-watcher", WATCHER, &[], &values(&name, chosen))?;
+    let values = values(&name, chosen);
+    source.install(cluster, "disk-watcher", WATCHER, &[], values)?;
     cluster.rolled_out(WATCHER, &["daemonset/disk-watcher"])?;
     // Sparse; the guide keeps 10 GiB of the pool free. disk-config has all of it read first.
     let (size, limit) = match chosen {
