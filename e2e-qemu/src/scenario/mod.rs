@@ -17,8 +17,8 @@ mod onboarding;
 mod pod;
 mod power;
 mod reboots;
-mod service;
 mod sockets;
+mod talos;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -108,7 +108,26 @@ pub fn all() -> Vec<Scenario> {
             pod::works(c, pod::RunLock::OwnTmpfs, None)
         }),
         Scenario::short("a_private_lock_directory_is_refused_uml", pod::refuses),
-        Scenario::short("talos_extension_service_takes_a_disk_uml", service::works),
+        Scenario::short(
+            "talos_extension_service_takes_a_disk_uml",
+            talos::takes_a_disk,
+        ),
+        Scenario::short(
+            "talos_extension_service_checks_a_pool_before_it_is_active_uml",
+            talos::checks_a_pool,
+        ),
+        Scenario::short(
+            "talos_extension_service_extends_a_pool_that_fills_uml",
+            talos::extends_a_pool,
+        ),
+        Scenario::short(
+            "talos_extension_service_refuses_a_private_lock_directory_uml",
+            talos::refuses,
+        ),
+        Scenario::slow(
+            "talos_extension_service_lives_from_disk_to_full_pool_qemu",
+            talos::whole_life,
+        ),
         Scenario::slow(
             "cluster_runs_a_pod_again_after_a_power_cut_uml",
             cluster::node,

@@ -24,14 +24,27 @@ pub struct Service {
     pub environment: Vec<String>,
     /// What is mounted into it.
     pub mounts: Vec<Mount>,
-    /// Whether its root can be written to.
-    pub writeable_rootfs: bool,
-    /// Whether a mount that it makes is seen outside.
-    pub rootfs_propagation: String,
+    /// Where its container is not containerd's default.
+    pub security: Security,
     /// Names of Talos' services that it waits for.
     pub after: Vec<String>,
     /// Whether it waits for an ExtensionServiceConfig.
     pub configured: bool,
+}
+
+/// What a service may do in its container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// Whether its /sys can be written to.
+    pub writeable_sysfs: bool,
+    /// Whether its root can be written to.
+    pub writeable_rootfs: bool,
+    /// Whether a mount that it makes is seen outside.
+    pub rootfs_propagation: String,
+    /// What is hidden from it, in place of containerd's list; an empty list hides nothing.
+    pub masked_paths: Option<Vec<String>>,
+    /// What it cannot write to, in place of containerd's list.
+    pub readonly_paths: Option<Vec<String>>,
 }
 
 /// A mount, as the OCI runtime specification has it.
@@ -103,22 +116,30 @@ fn container(reader: &mut Reader, top: &Node, service: &mut Service) {
         let at = format!("container.mounts[{n}]");
         service.mounts.push(mount(reader, &at, item));
     }
-    let security = reader.child(
-        &node,
-        "security",
-        &[
-            "writeableSysfs",
-            "maskedPaths",
-            "readonlyPaths",
-            "writeableRootfs",
-            "rootfsPropagation",
-        ],
-    );
-    reader.flag(&security, "writeableSysfs");
-    reader.texts(&security, "maskedPaths");
-    reader.texts(&security, "readonlyPaths");
-    service.writeable_rootfs = reader.flag(&security, "writeableRootfs");
-    service.rootfs_propagation = reader.text(&security, "rootfsPropagation");
+    service.security = security(reader, &node);
+}
+
+fn security(reader: &mut Reader, container: &Node) -> Security {
+    let keys = [
+        "writeableSysfs",
+        "maskedPaths",
+        "readonlyPaths",
+        "writeableRootfs",
+        "rootfsPropagation",
+    ];
+    let node = reader.child(container, "security", &keys);
+    let mut given = |key| {
+        let paths = reader.texts(&node, key);
+        (!node.get(key).is_null()).then_some(paths)
+    };
+    let (masked_paths, readonly_paths) = (given("maskedPaths"), given("readonlyPaths"));
+    Security {
+        writeable_sysfs: reader.flag(&node, "writeableSysfs"),
+        writeable_rootfs: reader.flag(&node, "writeableRootfs"),
+        rootfs_propagation: reader.text(&node, "rootfsPropagation"),
+        masked_paths,
+        readonly_paths,
+    }
 }
 
 fn mount(reader: &mut Reader, at: &str, item: &Value) -> Mount {
@@ -221,7 +242,7 @@ mod tests {
         let yaml = "name: x\nrestart: never\ndepends: [{service: udevd}, {configuration: true}]\n\
             container:\n  entrypoint: /x\n  args: [run]\n  environment: [A=b]\n  \
             mounts: [{source: /dev, destination: /dev, type: bind, options: [rbind, rw]}]\n  \
-            security: {writeableRootfs: true, rootfsPropagation: shared}\n";
+            security: {writeableRootfs: true, rootfsPropagation: shared, maskedPaths: []}\n";
         let mut findings = Vec::new();
         let service = read("x.yaml", yaml.as_bytes(), &mut findings).unwrap();
         assert_eq!(findings, []);
@@ -237,8 +258,12 @@ mod tests {
             args: vec!["run".into()],
             environment: vec!["A=b".into()],
             mounts: vec![mount],
-            writeable_rootfs: true,
-            rootfs_propagation: "shared".into(),
+            security: Security {
+                writeable_rootfs: true,
+                rootfs_propagation: "shared".into(),
+                masked_paths: Some(Vec::new()),
+                ..Security::default()
+            },
             after: vec!["udevd".into()],
             configured: true,
         };
