@@ -6,8 +6,11 @@ mod group;
 mod grow;
 pub mod leave;
 mod leftover;
+pub mod mirrors;
+pub mod moving;
 pub mod readable;
 mod rewrite;
+pub mod same;
 pub mod wipe;
 mod wreck;
 

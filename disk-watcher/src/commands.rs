@@ -77,6 +77,15 @@ pub fn activate(
     }
 }
 
+/// The same, in a group where a pvmove is `moving` extents: without a process of lvm's beside it that would end the move at
+/// once when the mirror is in sync, whatever could not be copied. lvchange(8), `--poll`.
+pub fn unpolled(mut call: LvmCall, moving: bool) -> LvmCall {
+    if moving {
+        call.args.extend(["--poll", "n"].map(str::to_owned));
+    }
+    call
+}
+
 /// Deactivates what nobody has open in the class's group. (vgchange does nothing when one
 /// volume is open.)
 pub fn deactivate(class: &DiskClass, disks: &[PathBuf]) -> LvmCall {
@@ -108,12 +117,15 @@ pub fn pvresize(there: &[PathBuf], disk: &Path) -> LvmCall {
 
 /// What is where on the PV on `disk`: first extent, how many, whose.
 pub fn pv_segments(there: &[PathBuf], disk: &Path) -> LvmCall {
-    let fields = "pvseg_start,pvseg_size,lv_name";
+    let fields = "pvseg_start,pvseg_size,vg_extent_size,lv_name";
     let disk = disk.to_string_lossy();
     let args = [
         "pvs",
         "--segments",
         "--noheadings",
+        "--units",
+        "b",
+        "--nosuffix",
         "--separator",
         ":",
         "-o",
@@ -126,14 +138,18 @@ pub fn pv_segments(there: &[PathBuf], disk: &Path) -> LvmCall {
     }
 }
 
-/// Moves these extents of the PV on `disk` to the PVs on `to`; lvm stays until it is done.
+/// How long lvm does not look at a pvmove by itself, in seconds; it is asked to leave long before. With a `+` it does not
+/// look at once either.
+const LOOK: &str = "3600";
+
+/// Begins to move these extents of the PV on `disk` to the PVs on `to`.
 pub fn pvmove(
     there: &[PathBuf],
     disk: &Path,
     (first, last): (u64, u64),
     to: &[PathBuf],
 ) -> LvmCall {
-    let mut args = vec!["pvmove".to_owned(), "-i".to_owned(), "1".to_owned()];
+    let mut args = vec!["pvmove".to_owned(), "-i".to_owned(), format!("+{LOOK}")];
     args.push(format!("{}:{first}-{last}", disk.display()));
     args.extend(to.iter().map(|d| d.to_string_lossy().into_owned()));
     LvmCall {
@@ -142,16 +158,27 @@ pub fn pvmove(
     }
 }
 
-/// Stays with a pvmove that was left behind until it is done; or takes it back.
-pub fn pvmove_left(there: &[PathBuf], abort: bool) -> LvmCall {
-    let args = if abort {
-        vec!["pvmove", "--abort"]
-    } else {
-        vec!["pvmove", "-i", "1"]
+/// What is done with a pvmove that was begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// The kernel is to go on with it.
+    Resume,
+    /// lvm is to look at it, which ends it, or begins its next part.
+    Look,
+    /// It is taken back.
+    Abort,
+}
+
+/// See [`Begun`].
+pub fn pvmove_begun(there: &[PathBuf], what: Begun) -> LvmCall {
+    let args = match what {
+        Begun::Resume => vec!["pvmove".to_owned(), "-i".to_owned(), format!("+{LOOK}")],
+        Begun::Look => vec!["pvmove".to_owned(), "-i".to_owned(), LOOK.to_owned()],
+        Begun::Abort => vec!["pvmove".to_owned(), "--abort".to_owned()],
     };
     LvmCall {
         devices: there.to_vec(),
-        args: args.into_iter().map(str::to_owned).collect(),
+        args,
     }
 }
 

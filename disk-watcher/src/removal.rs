@@ -260,29 +260,34 @@ pub struct Segment {
     pub start: u64,
     /// How many.
     pub length: u64,
+    /// How large an extent of the group is, in bytes.
+    pub extent: u64,
     /// Whether an LV has it.
     pub used: bool,
 }
 
-/// Reads what `lvm pvs --segments -o pvseg_start,pvseg_size,lv_name --separator :` prints.
-/// `None` when a line is not understood.
+/// Reads what `lvm pvs --segments -o pvseg_start,pvseg_size,vg_extent_size,lv_name --separator : --units b --nosuffix`
+/// prints. `None` when a line is not understood.
 pub fn segments(text: &str) -> Option<Vec<Segment>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .map(|line| {
             let mut words = line.split(':');
-            let (start, length, lv) = (words.next()?, words.next()?, words.next()?);
+            let (start, length) = (words.next()?, words.next()?);
+            let (extent, lv) = (words.next()?, words.next()?);
             Some(Segment {
                 start: start.parse().ok()?,
                 length: length.parse().ok()?,
+                extent: extent.parse().ok()?,
                 used: !lv.trim().is_empty(),
             })
         })
         .collect()
 }
 
-/// The first used extents, at most `most`: where the next piece begins and ends.
-pub fn piece(segments: &[Segment], most: u64) -> Option<(u64, u64)> {
+/// The first used extents, at most `most`: where the next piece begins and ends, and how large an extent is, in bytes.
+pub fn piece(segments: &[Segment], most: u64) -> Option<((u64, u64), u64)> {
     let first = segments.iter().find(|s| s.used && s.length > 0)?;
-    Some((first.start, first.start + first.length.min(most.max(1)) - 1))
+    let last = first.start + first.length.min(most.max(1)) - 1;
+    Some(((first.start, last), first.extent))
 }

@@ -119,7 +119,7 @@ pub async fn piece<R: Runner + Clone>(
     let text = out.map_err(|e| failed(chain(&e)))?.stdout;
     let segments = removal::segments(&String::from_utf8_lossy(&text))
         .ok_or_else(|| failed("what lvm says of the disk is not understood".into()))?;
-    let Some(piece) = removal::piece(&segments, most) else {
+    let Some((piece, size)) = removal::piece(&segments, most) else {
         return Ok(None);
     };
     let call = commands::pvmove(devices, disk, piece, to);
@@ -129,7 +129,7 @@ pub async fn piece<R: Runner + Clone>(
     let extents = Extents {
         disk: disk.to_owned(),
         run: piece,
-        size: class.volume_group.extent_size.0,
+        size,
     };
     cmd.map(|cmd| Some((extents, cmd)))
         .map_err(|e| failed(chain(&e)))

@@ -6,16 +6,18 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use lvmd::cmd::{Cmd, Runner};
+use lvmd::cmd::{Cmd, CmdError, Runner};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::enforce::Step;
 use super::found::{found, is_disk_of, is_lost};
 use super::{Judged, Watcher};
+use crate::apply::leave;
+use crate::apply::mirrors::Group;
+use crate::apply::moving::Move;
 use crate::apply::readable::{Extents, readable};
-use crate::apply::{self, leave};
-use crate::commands;
+use crate::commands::{self, Begun};
 use crate::config::{Config, DiskClass, DiskRemovalRequest};
 use crate::journal::{Claim, Journal, Leaving, Stage};
 use crate::node;
@@ -31,7 +33,7 @@ const LARGEST: u64 = 4 << 30;
 const SHORT: Duration = Duration::from_millis(2500);
 /// A piece that took more is followed by a smaller one.
 const LONG: Duration = Duration::from_secs(10);
-/// How long lvm may stay with one piece before it is asked to leave it to the kernel.
+/// How long one piece is watched before it is left to the kernel and looked at anew.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// A pvmove under way.
@@ -203,17 +205,16 @@ impl<R: Runner + Clone> Watcher<R> {
                 leave::record(journal, claim, None).map_err(|e| node::chain(&e))?;
             }
             Next::Abort => {
-                let call = commands::pvmove_left(&devices, true);
-                let said = apply::run(&self.node, class, &call).await;
+                let said = self.move_of(class, claim, &devices)?.back().await;
                 let journal = self.journal.as_ref().ok_or("the journal vanished")?;
                 let after = leave::around(&self.node, journal, claim, |_| true).await?;
                 if after.is_none_or(|(group, ..)| group.moving) {
-                    let said = said.err().map(|e| e.to_string()).unwrap_or_default();
-                    return Err(format!("pvmove --abort did not end it: {said}"));
+                    let said = said.err().unwrap_or_default();
+                    return Err(format!("the pvmove is not taken back: {said}"));
                 }
             }
             Next::Resume => {
-                self.go_on_with_left(class, claim, used, &devices)?;
+                self.begin_piece(class, claim, used, &devices, None)?;
                 return Ok(Some(Step::Held(
                     "a pvmove that was left behind goes on".into(),
                 )));
@@ -234,8 +235,8 @@ impl<R: Runner + Clone> Watcher<R> {
                     .map_err(|e| node::chain(&e))?;
                 let why = moved(claim, used);
                 self.tell(request, claim, RequestState::Moving, why.clone());
-                if let Some((extents, cmd)) = piece {
-                    self.begin_piece(claim, used, Some(extents), cmd);
+                if piece.is_some() {
+                    self.begin_piece(class, claim, used, &devices, piece)?;
                 }
                 return Ok(Some(Step::Held(why)));
             }
@@ -269,16 +270,26 @@ impl<R: Runner + Clone> Watcher<R> {
         Ok(Some(Step::Done))
     }
 
-    /// Starts a pvmove, of extents that can be read; passes go on meanwhile, and leave its group alone.
-    fn begin_piece(&mut self, claim: &Claim, used: u64, extents: Option<Extents>, cmd: Cmd) {
-        let (runner, cmd) = (self.node.runner().clone(), cmd.limit(LIMIT));
+    /// Starts a pvmove, of extents that can be read, or goes on with one; passes go on meanwhile, and leave its group alone.
+    fn begin_piece(
+        &mut self,
+        class: &DiskClass,
+        claim: &Claim,
+        used: u64,
+        devices: &[PathBuf],
+        piece: Option<(Extents, Cmd)>,
+    ) -> Result<(), String> {
+        let one = self.move_of(class, claim, devices)?;
+        let (extents, begin) = match piece {
+            Some((extents, begin)) => (Some(extents), begin),
+            None => (None, self.begun(class, devices, Begun::Resume)?),
+        };
         let work = async move {
             if let Some(extents) = extents {
                 let read = tokio::task::spawn_blocking(move || readable(&extents)).await;
                 read.map_err(|e| e.to_string()).flatten()?;
             }
-            info!(command = %cmd, "running");
-            runner.run(cmd).await.map(drop).map_err(|e| e.to_string())
+            one.go(&begin, LIMIT).await
         };
         let task = tokio::spawn(async move {
             let begun = Instant::now();
@@ -286,6 +297,32 @@ impl<R: Runner + Clone> Watcher<R> {
         });
         let piece = Piece { task, used };
         self.moves.pieces.insert(claim.pv_uuid.clone(), piece);
+        Ok(())
+    }
+
+    fn move_of(
+        &self,
+        class: &DiskClass,
+        claim: &Claim,
+        devices: &[PathBuf],
+    ) -> Result<Move<R>, String> {
+        Ok(Move {
+            runner: self.node.runner().clone(),
+            patience: self.node.patience().clone(),
+            group: Group {
+                name: claim.volume_group.clone(),
+                uuid: claim.vg_uuid.clone().ok_or("its group has no UUID yet")?,
+            },
+            look: self.begun(class, devices, Begun::Look)?,
+            abort: self.begun(class, devices, Begun::Abort)?,
+        })
+    }
+
+    fn begun(&self, class: &DiskClass, devices: &[PathBuf], what: Begun) -> Result<Cmd, String> {
+        let call = commands::pvmove_begun(devices, what);
+        let vg = Some(class.volume_group.name.as_str());
+        let cmd = self.node.tool().call(vg, &call.devices, &call.args);
+        cmd.map_err(|e: CmdError| node::chain(&e))
     }
 
     /// Looks at what a pvmove that ended did.

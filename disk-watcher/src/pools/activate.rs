@@ -86,13 +86,11 @@ impl<R: Runner + Clone> Care<R> {
         let settings = self.check.settings(&class.name);
         self.check.prepare(&class.name);
         let devices = &seen.view.devices;
-        let pool = commands::activate(
-            class,
-            devices,
-            Some(&wanted.name),
-            threshold(wanted),
-            &settings,
-        );
+        let activate = |lv| {
+            let call = commands::activate(class, devices, lv, threshold(wanted), &settings);
+            commands::unpolled(call, seen.view.vg.is_moving())
+        };
+        let pool = activate(Some(&wanted.name));
         let limit = self.check.limit + LVMS_TIME;
         let said = self.tell(class, &pool, limit).await;
         let after = match self.look(class, wanted).await {
@@ -108,7 +106,7 @@ impl<R: Runner + Clone> Care<R> {
             }
         };
         // Its volumes, and what else is in the group.
-        let rest = commands::activate(class, devices, None, threshold(wanted), &settings);
+        let rest = activate(None);
         if let Err(why) = self.tell(class, &rest, limit).await {
             warn!(class = %class.name, %why, "not all volumes of the group are activated; lvmd activates those that are used");
         }

@@ -315,10 +315,10 @@ fn nothing_is_done_and_nothing_taken_back_while_nobody_knows_what_is_asked() {
 
 #[test]
 fn a_piece_is_the_beginning_of_what_is_used() {
-    let seen = segments("  0:4:\n  4:10:pool0_tdata\n  14:1:data \n").unwrap();
-    assert_eq!(piece(&seen, 3), Some((4, 6)));
-    assert_eq!(piece(&seen, 64), Some((4, 13)));
+    let seen = segments("  0:4:4096:\n  4:10:4096:pool0_tdata\n  14:1:4096:data \n").unwrap();
+    assert_eq!(piece(&seen, 3), Some(((4, 6), 4096)));
+    assert_eq!(piece(&seen, 64), Some(((4, 13), 4096)));
     assert_eq!(piece(&seen[..1], 3), None);
-    assert_eq!(segments("0:x:"), None);
-    assert_eq!(segments("0"), None);
+    assert_eq!(segments("0:x:4096:"), None);
+    assert_eq!(segments("0:1:4096"), None);
 }

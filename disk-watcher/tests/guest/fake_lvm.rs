@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::harness::run;
 
-const LVM: &str = "/usr/sbin/lvm";
+pub(crate) const LVM: &str = "/usr/sbin/lvm";
 
 /// An lvm of ours in the place of lvm, while it lives.
 pub(crate) struct Fake;

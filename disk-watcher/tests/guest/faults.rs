@@ -6,6 +6,7 @@ mod devices;
 mod host;
 mod lost;
 mod lvm;
+mod moving;
 mod names;
 mod race;
 mod raw_block;

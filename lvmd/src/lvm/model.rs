@@ -112,10 +112,15 @@ pub struct PoolFacts {
     pub error_when_full: bool,
 }
 
+/// What the device-mapper uuids of the LVs of a VG with this uuid begin with.
+pub fn dm_prefix(vg_uuid: &str) -> String {
+    format!("LVM-{}", vg_uuid.replace('-', ""))
+}
+
 impl Vg {
     /// What the device-mapper uuids of its LVs begin with.
     pub fn dm_prefix(&self) -> String {
-        format!("LVM-{}", self.uuid.replace('-', ""))
+        dm_prefix(&self.uuid)
     }
 
     /// Free space in bytes.

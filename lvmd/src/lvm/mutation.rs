@@ -309,12 +309,15 @@ impl Mutation {
                 add(&[&format!("{vg}/{name}")]);
             }
             Self::RewriteMetadata => add(&["--updatemetadata", vg]),
+            // No process of lvm's stays behind, that would end a pvmove whatever could not be copied.
             Self::Activate { name } => add(&[
                 "--config",
                 &config,
                 "-a",
                 "y",
                 "-K",
+                "--poll",
+                "n",
                 &format!("{vg}/{name}"),
             ]),
             Self::Deactivate { names } => {
@@ -324,7 +327,8 @@ impl Mutation {
                 }
             }
             Self::Refresh { name } => {
-                add(&["--config", &config, "--refresh", &format!("{vg}/{name}")])
+                let lv = format!("{vg}/{name}");
+                add(&["--config", &config, "--refresh", "--poll", "n", &lv]);
             }
             Self::CreatePool {
                 name,
@@ -490,7 +494,7 @@ mod tests {
             ),
             (
                 Mutation::Activate { name: name.clone() },
-                "lvchange --config activation/thin_pool_autoextend_threshold=70 -a y -K vg/v",
+                "lvchange --config activation/thin_pool_autoextend_threshold=70 -a y -K --poll n vg/v",
             ),
         ];
         for (mutation, expected) in cases {

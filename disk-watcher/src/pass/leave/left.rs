@@ -48,22 +48,8 @@ impl<R: Runner + Clone> Watcher<R> {
             let extent = class.volume_group.extent_size.0;
             self.end_piece(uuid, extent, used).await;
         } else if removal::is_left_behind(class.mode, claim.leaving, &group) {
-            self.go_on_with_left(class, claim, used, &devices)?;
+            self.begin_piece(class, claim, used, &devices, None)?;
         }
-        Ok(())
-    }
-
-    pub(super) fn go_on_with_left(
-        &mut self,
-        class: &DiskClass,
-        claim: &Claim,
-        used: u64,
-        devices: &[PathBuf],
-    ) -> Result<(), String> {
-        let call = commands::pvmove_left(devices, false);
-        let vg = Some(class.volume_group.name.as_str());
-        let cmd = self.node.tool().call(vg, &call.devices, &call.args);
-        self.begin_piece(claim, used, None, cmd.map_err(|e| node::chain(&e))?);
         Ok(())
     }
 
