@@ -86,6 +86,19 @@ pub fn unpolled(mut call: LvmCall, moving: bool) -> LvmCall {
     call
 }
 
+/// Activates what a thin pool's metadata lies on, with the metadata itself, which can only be read meanwhile (lvmthin(7),
+/// "Component activation").
+pub fn activate_metadata(class: &DiskClass, disks: &[PathBuf], pool: &str) -> LvmCall {
+    let what = format!("{}/{pool}_tmeta", class.volume_group.name);
+    let call = LvmCall {
+        devices: disks.to_vec(),
+        args: ["lvchange", "-y", "-a", "y", &what]
+            .map(str::to_owned)
+            .to_vec(),
+    };
+    unpolled(call, true)
+}
+
 /// Deactivates what nobody has open in the class's group. (vgchange does nothing when one
 /// volume is open.)
 pub fn deactivate(class: &DiskClass, disks: &[PathBuf]) -> LvmCall {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use lvmd::cmd::Runner;
@@ -86,10 +87,14 @@ impl<R: Runner + Clone> Care<R> {
         let settings = self.check.settings(&class.name);
         self.check.prepare(&class.name);
         let devices = &seen.view.devices;
+        let moving = seen.view.vg.is_moving();
         let activate = |lv| {
             let call = commands::activate(class, devices, lv, threshold(wanted), &settings);
-            commands::unpolled(call, seen.view.vg.is_moving())
+            commands::unpolled(call, moving)
         };
+        if moving {
+            self.activate_mirror(class, wanted, devices).await;
+        }
         let pool = activate(Some(&wanted.name));
         let limit = self.check.limit + LVMS_TIME;
         let said = self.tell(class, &pool, limit).await;
@@ -111,6 +116,16 @@ impl<R: Runner + Clone> Care<R> {
             warn!(class = %class.name, %why, "not all volumes of the group are activated; lvmd activates those that are used");
         }
         Ok(after)
+    }
+
+    /// Activates the mirror of a pvmove that the pool's metadata may lie on. lvm gives it its table only after it has read
+    /// the metadata, so it can neither activate such a pool after a boot nor, since nothing is active then, go on with the
+    /// move or take it back (measured with lvm2 2.03.31).
+    async fn activate_mirror(&self, class: &DiskClass, wanted: &ThinPool, devices: &[PathBuf]) {
+        let part = commands::activate_metadata(class, devices, &wanted.name);
+        if let Err(why) = self.tell(class, &part, LVMS_TIME).await {
+            warn!(class = %class.name, %why, "the metadata of the pool, which may be moving, is not activated");
+        }
     }
 
     /// Deactivates what nobody has open, where the class asks for it.

@@ -135,7 +135,10 @@ pub(super) fn leaves(context: &Context, cuts: u32) -> anyhow::Result<()> {
             guest.shell(format!("sleep {delay}"))?;
             guest.cut_power()?;
             guest = guest.reboot()?;
-            guest.shell("lvm vgchange -qq -ay fast; mkdir -p /run/j; mount /dev/ubde /run/j")?;
+            guest.shell(
+                // As the host does. Where the pool's metadata was moving lvm cannot, and the watcher has to.
+                "lvm vgchange -qq -ay fast || echo not activated; mkdir -p /run/j; mount /dev/ubde /run/j",
+            )?;
             watcher = start(context, &guest, &member.uuid)?;
         }
         requested(&guest, &watcher, "Done").with_context(|| format!("cut {cut}"))?;

@@ -127,6 +127,51 @@ fn a_pool_is_activated_after_a_boot_only_when_thin_check_says_in_time_that_it_is
     assert!(!is_active("fast/pool0"));
 }
 
+/// lvm alone cannot: it reads the metadata before the mirror of the pvmove has its table, and goes on with no move of what
+/// is not active.
+#[test]
+fn a_pool_whose_metadata_was_moving_when_the_power_went_is_activated() {
+    let mut stage = watched("activation: Watcher");
+    let volume = stage.volume("data", "24M");
+    let dd = format!("if=/dev/urandom of={volume} bs=1M count=24 oflag=direct status=none");
+    run("dd", &dd.split(' ').collect::<Vec<_>>());
+    let before = sum(&volume);
+    stage.stop();
+    let metadata = [
+        "lvs",
+        "-a",
+        "--noheadings",
+        "-o",
+        "devices",
+        "fast/pool0_tmeta",
+    ];
+    let on = run("lvm", &metadata);
+    let disk = on.split('(').next().unwrap();
+    // Begun, and never looked at.
+    let begun = format!("timeout -s KILL 3 lvm pvmove -i +3600 -n pool0_tmeta {disk}");
+    output("sh", &["-c", &begun]);
+    assert!(run("lvm", &metadata).starts_with("pvmove0"), "it moves");
+    boot(&stage);
+    output("lvm", &["pvmove", "--abort"]);
+    assert!(run("lvm", &metadata).starts_with("pvmove0"), "it stays");
+    let alone = output("lvm", &["lvchange", "-a", "y", "--poll", "n", "fast/pool0"]);
+    let why = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert!(why.contains("Input/output error"), "{why}");
+
+    stage.start_with(&[]);
+    stage.wait("active", |pool| pool["state"] == "Active");
+    wait_for(stage.dir.path(), "its volume is active", || {
+        is_active("fast/data")
+    });
+    run("udevadm", &["settle"]);
+    assert_eq!(sum(&volume), before);
+    let checked = ["table", "fast-pvmove0"];
+    assert!(run("dmsetup", &checked).contains("mirror"));
+    run("lvm", &["pvmove", "--abort"]);
+    assert_eq!(run("lvm", &metadata), on, "it is where it was");
+    assert_eq!(sum(&volume), before);
+}
+
 #[test]
 fn what_nobody_has_open_is_deactivated_at_the_end_where_that_is_asked_for() {
     let mut stage = watched("activation: Watcher, deactivateOnExit: true");
