@@ -155,15 +155,14 @@ pub fn pv_segments(there: &[PathBuf], disk: &Path) -> LvmCall {
 /// look at once either.
 const LOOK: &str = "3600";
 
-/// Begins to move these extents of the PV on `disk` to the PVs on `to`.
-pub fn pvmove(
-    there: &[PathBuf],
-    disk: &Path,
-    (first, last): (u64, u64),
-    to: &[PathBuf],
-) -> LvmCall {
+/// Begins to move these runs of extents of the PV on `disk` to the PVs on `to`.
+pub fn pvmove(there: &[PathBuf], disk: &Path, runs: &[(u64, u64)], to: &[PathBuf]) -> LvmCall {
     let mut args = vec!["pvmove".to_owned(), "-i".to_owned(), format!("+{LOOK}")];
-    args.push(format!("{}:{first}-{last}", disk.display()));
+    let mut from = disk.display().to_string();
+    for (first, last) in runs {
+        from.push_str(&format!(":{first}-{last}"));
+    }
+    args.push(from);
     args.extend(to.iter().map(|d| d.to_string_lossy().into_owned()));
     LvmCall {
         devices: there.to_vec(),

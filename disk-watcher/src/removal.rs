@@ -264,6 +264,8 @@ pub struct Segment {
     pub extent: u64,
     /// Whether an LV has it.
     pub used: bool,
+    /// Whether that is the group's room to repair a pool's metadata in, which is never active (lvmthin(7), "Spare metadata LV").
+    pub spare: bool,
 }
 
 /// Reads what `lvm pvs --segments -o pvseg_start,pvseg_size,vg_extent_size,lv_name --separator : --units b --nosuffix`
@@ -280,14 +282,23 @@ pub fn segments(text: &str) -> Option<Vec<Segment>> {
                 length: length.parse().ok()?,
                 extent: extent.parse().ok()?,
                 used: !lv.trim().is_empty(),
+                spare: lv.contains("_pmspare"),
             })
         })
         .collect()
 }
 
-/// The first used extents, at most `most`: where the next piece begins and ends, and how large an extent is, in bytes.
-pub fn piece(segments: &[Segment], most: u64) -> Option<((u64, u64), u64)> {
-    let first = segments.iter().find(|s| s.used && s.length > 0)?;
-    let last = first.start + first.length.min(most.max(1)) - 1;
-    Some(((first.start, last), first.extent))
+/// The first used extents, at most `most`: where the next piece begins and ends, and how large an extent is, in bytes. The
+/// spare moves beside something else, as long as there is something: nothing would activate it after a boot, and of what is
+/// not active lvm neither goes on with a move nor takes it back.
+pub fn piece(segments: &[Segment], most: u64) -> Option<(Vec<(u64, u64)>, u64)> {
+    let first = |spare: bool| {
+        let found = segments
+            .iter()
+            .find(|s| s.used && s.length > 0 && s.spare == spare);
+        found.map(|s| ((s.start, s.start + s.length.min(most.max(1)) - 1), s.extent))
+    };
+    let (runs, extents): (Vec<_>, Vec<_>) =
+        [first(true), first(false)].into_iter().flatten().unzip();
+    Some((runs, *extents.first()?))
 }

@@ -119,16 +119,16 @@ pub async fn piece<R: Runner + Clone>(
     let text = out.map_err(|e| failed(chain(&e)))?.stdout;
     let segments = removal::segments(&String::from_utf8_lossy(&text))
         .ok_or_else(|| failed("what lvm says of the disk is not understood".into()))?;
-    let Some((piece, size)) = removal::piece(&segments, most) else {
+    let Some((runs, size)) = removal::piece(&segments, most) else {
         return Ok(None);
     };
-    let call = commands::pvmove(devices, disk, piece, to);
+    let call = commands::pvmove(devices, disk, &runs, to);
     let cmd = node
         .tool()
         .call(Some(&class.volume_group.name), &call.devices, &call.args);
     let extents = Extents {
         disk: disk.to_owned(),
-        run: piece,
+        runs,
         size,
     };
     cmd.map(|cmd| Some((extents, cmd)))

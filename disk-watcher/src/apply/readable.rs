@@ -15,13 +15,13 @@ use crate::probe::aligned::DirectReader;
 /// How much is read at once, in bytes.
 const CHUNK: usize = 1 << 20;
 
-/// A run of extents of the PV on a disk.
+/// Runs of extents of the PV on a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extents {
     /// The PV's node in /dev.
     pub disk: PathBuf,
-    /// Its first and its last extent.
-    pub run: (u64, u64),
+    /// The first and the last extent of each.
+    pub runs: Vec<(u64, u64)>,
     /// The size of an extent in bytes.
     pub size: u64,
 }
@@ -35,15 +35,17 @@ pub fn readable(extents: &Extents) -> Result<(), String> {
     let fails = |why: String| format!("{}: {why}", disk.display());
     let label = read_label(disk).map_err(|e| fails(e.to_string()))?;
     let (label, _) = label.ok_or_else(|| fails("it has no label".into()))?;
-    let (first, last) = extents.run;
     let at = |extent: u64| label.data_start + extent * extents.size;
-    read(disk, at(first)..at(last + 1)).map_err(|(at, why)| {
-        fails(format!(
-            "it cannot be read at byte {at} ({why}), and pvmove would lose without a word what its volume has there; \
-             nothing of extents {first} to {last} is moved. Save what can be read of the volume, and restore the rest \
-             from a backup"
-        ))
-    })
+    for &(first, last) in &extents.runs {
+        read(disk, at(first)..at(last + 1)).map_err(|(at, why)| {
+            fails(format!(
+                "it cannot be read at byte {at} ({why}), and pvmove would lose without a word what its volume has there; \
+                 nothing of extents {first} to {last} is moved. Save what can be read of the volume, and restore the \
+                 rest from a backup"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// Gives the byte where it fails.

@@ -316,9 +316,18 @@ fn nothing_is_done_and_nothing_taken_back_while_nobody_knows_what_is_asked() {
 #[test]
 fn a_piece_is_the_beginning_of_what_is_used() {
     let seen = segments("  0:4:4096:\n  4:10:4096:pool0_tdata\n  14:1:4096:data \n").unwrap();
-    assert_eq!(piece(&seen, 3), Some(((4, 6), 4096)));
-    assert_eq!(piece(&seen, 64), Some(((4, 13), 4096)));
+    assert_eq!(piece(&seen, 3), Some((vec![(4, 6)], 4096)));
+    assert_eq!(piece(&seen, 64), Some((vec![(4, 13)], 4096)));
     assert_eq!(piece(&seen[..1], 3), None);
     assert_eq!(segments("0:x:4096:"), None);
     assert_eq!(segments("0:1:4096"), None);
+}
+
+#[test]
+fn the_spare_moves_beside_something_that_a_boot_activates() {
+    let text = "0:4:4096:data\n4:2:4096:[lvol0_pmspare]\n6:1:4096:[pool0_tmeta]\n";
+    let seen = segments(text).unwrap();
+    assert_eq!(piece(&seen, 1), Some((vec![(4, 4), (0, 0)], 4096)));
+    assert_eq!(piece(&seen, 64), Some((vec![(4, 5), (0, 3)], 4096)));
+    assert_eq!(piece(&seen[1..2], 64), Some((vec![(4, 5)], 4096)));
 }

@@ -140,7 +140,7 @@ impl Pair {
             look: lvm(commands::pvmove_begun(&there, Begun::Look)),
             abort: lvm(commands::pvmove_begun(&there, Begun::Abort)),
         };
-        let begin = commands::pvmove(&there, &there[0], (0, 3), &there[1..]);
+        let begin = commands::pvmove(&there, &there[0], &[(0, 3)], &there[1..]);
         (one, lvm(begin))
     }
 
