@@ -39,6 +39,25 @@ fn watched(extra: &str) -> Stage {
     Stage::of(class)
 }
 
+/// A volume that is full, and its sum.
+fn written(stage: &Stage) -> (String, String) {
+    let volume = stage.volume("data", "24M");
+    let dd = format!("if=/dev/urandom of={volume} bs=1M count=24 oflag=direct status=none");
+    run("dd", &dd.split(' ').collect::<Vec<_>>());
+    let sum = sum(&volume);
+    (volume, sum)
+}
+
+/// The watcher runs again, and the pool and that volume are active.
+fn comes_back(stage: &mut Stage) {
+    stage.start_with(&[]);
+    stage.wait("active", |pool| pool["state"] == "Active");
+    wait_for(stage.dir.path(), "its volume is active", || {
+        is_active("fast/data")
+    });
+    run("udevadm", &["settle"]);
+}
+
 /// Nothing is active, as after a boot.
 fn boot(stage: &Stage) {
     run("lvm", &["vgchange", "-q", "-an", "fast"]);
@@ -62,10 +81,7 @@ fn a_pool_is_activated_after_a_boot_only_when_thin_check_says_in_time_that_it_is
         &["vgs", "--noheadings", "-o", "autoactivation", "fast"],
     );
     assert_eq!(auto, "", "nobody else is to activate it");
-    let volume = stage.volume("data", "24M");
-    let dd = format!("if=/dev/urandom of={volume} bs=1M count=24 oflag=direct status=none");
-    run("dd", &dd.split(' ').collect::<Vec<_>>());
-    let before = sum(&volume);
+    let (volume, before) = written(&stage);
     stage.stop();
     boot(&stage);
     let scripts = tempfile::tempdir().unwrap();
@@ -108,12 +124,7 @@ fn a_pool_is_activated_after_a_boot_only_when_thin_check_says_in_time_that_it_is
         table,
     ];
     run("dmsetup", &half);
-    stage.start_with(&[]);
-    stage.wait("active", |pool| pool["state"] == "Active");
-    wait_for(stage.dir.path(), "its volume is active", || {
-        is_active("fast/data")
-    });
-    run("udevadm", &["settle"]);
+    comes_back(&mut stage);
     assert_eq!(sum(&volume), before);
     let log = stage.log();
     assert!(log.contains("its parts are removed"), "{log}");
@@ -132,10 +143,7 @@ fn a_pool_is_activated_after_a_boot_only_when_thin_check_says_in_time_that_it_is
 #[test]
 fn a_pool_whose_metadata_was_moving_when_the_power_went_is_activated() {
     let mut stage = watched("activation: Watcher");
-    let volume = stage.volume("data", "24M");
-    let dd = format!("if=/dev/urandom of={volume} bs=1M count=24 oflag=direct status=none");
-    run("dd", &dd.split(' ').collect::<Vec<_>>());
-    let before = sum(&volume);
+    let (volume, before) = written(&stage);
     stage.stop();
     let metadata = [
         "lvs",
@@ -158,12 +166,7 @@ fn a_pool_whose_metadata_was_moving_when_the_power_went_is_activated() {
     let why = String::from_utf8_lossy(&alone.stderr).into_owned();
     assert!(why.contains("Input/output error"), "{why}");
 
-    stage.start_with(&[]);
-    stage.wait("active", |pool| pool["state"] == "Active");
-    wait_for(stage.dir.path(), "its volume is active", || {
-        is_active("fast/data")
-    });
-    run("udevadm", &["settle"]);
+    comes_back(&mut stage);
     assert_eq!(sum(&volume), before);
     let checked = ["table", "fast-pvmove0"];
     assert!(run("dmsetup", &checked).contains("mirror"));
