@@ -90,13 +90,12 @@ pub fn unpolled(mut call: LvmCall, moving: bool) -> LvmCall {
 /// "Component activation").
 pub fn activate_metadata(class: &DiskClass, disks: &[PathBuf], pool: &str) -> LvmCall {
     let what = format!("{}/{pool}_tmeta", class.volume_group.name);
-    let call = LvmCall {
+    LvmCall {
         devices: disks.to_vec(),
-        args: ["lvchange", "-y", "-a", "y", &what]
+        args: ["lvchange", "-y", "-a", "y", "--poll", "n", &what]
             .map(str::to_owned)
             .to_vec(),
-    };
-    unpolled(call, true)
+    }
 }
 
 /// Deactivates what nobody has open in the class's group. (vgchange does nothing when one

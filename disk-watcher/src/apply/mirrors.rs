@@ -7,7 +7,7 @@
 use std::io;
 
 use lvmd::dm::{Control, Target};
-use lvmd::lvm::model::dm_prefix;
+use lvmd::lvm::model::{dm_name_prefix, dm_prefix};
 
 use super::same::Mirror;
 
@@ -45,8 +45,7 @@ pub enum Progress {
 /// When device-mapper cannot be asked, or says something that is not understood.
 pub fn progress(group: &Group) -> io::Result<Progress> {
     let control = Control::open()?;
-    // dm names have a `-` of a VG's name twice (lvm2 `dm_build_dm_name`).
-    let name = format!("{}-pvmove", group.name.replace('-', "--"));
+    let name = dm_name_prefix(&group.name) + "pvmove";
     let prefix = dm_prefix(&group.uuid);
     let mut mirrors = Vec::new();
     for device in control.list()? {

@@ -117,6 +117,11 @@ pub fn dm_prefix(vg_uuid: &str) -> String {
     format!("LVM-{}", vg_uuid.replace('-', ""))
 }
 
+/// What the device-mapper names of the LVs of a VG with this name begin with: its `-` are doubled (lvm2 `dm_build_dm_name`).
+pub fn dm_name_prefix(vg_name: &str) -> String {
+    format!("{}-", vg_name.replace('-', "--"))
+}
+
 impl Vg {
     /// What the device-mapper uuids of its LVs begin with.
     pub fn dm_prefix(&self) -> String {

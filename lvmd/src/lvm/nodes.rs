@@ -15,6 +15,7 @@ use std::path::Path;
 
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
+use super::model::dm_name_prefix;
 use crate::dm::{self, Listed};
 
 /// Makes `dir` what an lvm that changes `vg` may find as its `devices/dir`: a node for each
@@ -57,7 +58,7 @@ pub(super) fn refresh(dir: &Path, vg: &str) -> io::Result<()> {
 /// The number of each device whose name says that it is of `vg`. device-mapper's names are
 /// `<vg>-<lv>` with each dash in a part doubled, and no part begins with one.
 fn wanted<'a>(vg: &str, devices: &'a [Listed]) -> HashMap<&'a str, u64> {
-    let prefix = format!("{}-", vg.replace('-', "--"));
+    let prefix = dm_name_prefix(vg);
     devices
         .iter()
         .filter(|device| {

@@ -11,7 +11,7 @@
 use std::io;
 
 use crate::dm::{Control, Listed, Target};
-use crate::lvm::model::{Lv, Vg};
+use crate::lvm::model::{Lv, Vg, dm_name_prefix};
 use crate::lvm::vg_lock::VgLock;
 
 /// The uuids of such devices of the group, in the order in which they can be removed.
@@ -57,8 +57,7 @@ fn of_group<'a>(vg: &Vg, listed: &'a [Listed]) -> impl Iterator<Item = &'a str> 
 }
 
 fn strays(vg: &Vg, listed: &[Listed]) -> Vec<String> {
-    // dm names have a `-` of a VG's name twice (lvm2 `dm_build_dm_name`).
-    let name = format!("{}-pvmove", vg.name.replace('-', "--"));
+    let name = dm_name_prefix(&vg.name) + "pvmove";
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let named = listed
         .iter()
