@@ -59,7 +59,7 @@ programs: setup ## Builds the programs that ship: target/release
 image: programs ## Builds the node image: target/image
 	$(CARGO) run --locked --quiet -p basalt-extension -- image
 
-extension: programs ## Builds the system extension for Talos: target/extension
+extension: programs ## Builds the system extensions for Talos: target/extension
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
 	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
 

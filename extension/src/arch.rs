@@ -29,6 +29,15 @@ impl Arch {
         }
     }
 
+    /// As Rust calls it where a program is to need no library of where it runs.
+    #[must_use]
+    pub fn static_target(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-musl",
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+        }
+    }
+
     /// As GNU calls it: the folder of Debian's libraries, and how names of cross compilers begin.
     #[must_use]
     pub fn triplet(self) -> &'static str {

@@ -8,6 +8,7 @@
 //!   packs it, [`oci`] lays it out.
 //! - [`arch`] names processors, [`cross`] is how programs are built for another one.
 //! - [`krew`] is the archive and the manifest of `kubectl topolvm`.
+//! - [`thin_tools`] are Debian's thin tools as one static program.
 //! - [`talos`] is the same for Talos: system extensions.
 //! - [`release`] is all of it under one version, with what it is made of, and pushes it.
 //! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
@@ -27,6 +28,7 @@ pub mod recipe;
 pub mod release;
 pub mod rootfs;
 pub mod talos;
+pub mod thin_tools;
 pub mod tree;
 
 pub use arch::Arch;

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 use extension::progress::Step;
+use extension::rootfs::Rootfs;
 use extension::talos::patches::{self, Dialect, Topic};
 use extension::talos::validate::Target;
 use extension::talos::values::Values;
 use extension::talos::{build, container, range, talconfig, validate};
+use extension::thin_tools::ThinTools;
 use extension::{Arch, Cache, Recipe, cross, image, krew, release};
 
 /// Builds what Basalt ships.
@@ -48,7 +50,7 @@ enum Action {
         #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
         cache: PathBuf,
     },
-    /// Builds the system extension for Talos: a flat tar, an OCI layout in a folder, and the same as an archive.
+    /// Builds the system extensions for Talos: for each a flat tar, an OCI layout in a folder, and the same as an archive.
     Build {
         /// The folder with our own binaries.
         #[arg(long, default_value = "target/release")]
@@ -56,9 +58,6 @@ enum Action {
         /// The folder to write to.
         #[arg(long, default_value = "target/extension")]
         out: PathBuf,
-        /// The image's name, with a tag.
-        #[arg(long, default_value = concat!("lvm-disk-watcher:", env!("CARGO_PKG_VERSION")))]
-        reference: String,
         /// Where built trees are kept.
         #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
         cache: PathBuf,
@@ -173,11 +172,14 @@ fn main() -> anyhow::Result<()> {
         Action::Build {
             programs,
             out,
-            reference,
             cache,
         } => {
-            let tree = Cache::new(std::path::absolute(cache)?).tree(&Recipe::node())?;
-            extension_for_talos(&tree, &programs, &out, &reference)?;
+            let cache = Cache::new(std::path::absolute(cache)?);
+            let watcher = build::lvm_disk_watcher(&cache.tree(&Recipe::node())?, &programs)?;
+            extension_for_talos(build::LVM_DISK_WATCHER, &watcher, &out)?;
+            let tools = ThinTools::get(&cache, Arch::Amd64)?;
+            let tools = build::lvm_thin_tools(&tools)?;
+            extension_for_talos(build::LVM_THIN_TOOLS, &tools, &out)?;
         }
         Action::Krew { programs, out, uri } => {
             let archive = krew::archive(&programs, Path::new("."))?;
@@ -315,16 +317,10 @@ fn render_patches(
     Ok(())
 }
 
-fn extension_for_talos(
-    tree: &Path,
-    programs: &Path,
-    out: &Path,
-    reference: &str,
-) -> anyhow::Result<()> {
-    let name = build::LVM_DISK_WATCHER;
+fn extension_for_talos(name: &str, root: &Rootfs, out: &Path) -> anyhow::Result<()> {
     let step = Step::start(format!("packing the extension {name}"));
-    let root = build::lvm_disk_watcher(tree, programs)?;
-    let packed = build::pack(&root, Arch::Amd64, name, reference)?;
+    let reference = format!("{name}:{}", env!("CARGO_PKG_VERSION"));
+    let packed = build::pack(root, Arch::Amd64, name, &reference)?;
     let stem = format!("{name}-amd64");
     let (tar, archive) = (
         out.join(format!("{stem}.tar")),

@@ -74,6 +74,12 @@ impl Mirror {
     pub fn source_line(&self, suite: &str) -> String {
         format!("deb [signed-by={KEYRING}] {} {suite} main", self.uri)
     }
+
+    /// The same for the packages' sources.
+    #[must_use]
+    pub fn sources_line(&self, suite: &str) -> String {
+        format!("deb-src [signed-by={KEYRING}] {} {suite} main", self.uri)
+    }
 }
 
 /// `deb [options] URI suite component...`

@@ -121,6 +121,7 @@ impl Release {
         let mut release = Self::default();
         image::node(&mut release, &sources, options)?;
         image::watcher(&mut release, &sources, options)?;
+        image::thin_tools(&mut release, &cache, options)?;
         for name in CHARTS {
             let dir = workspace.join("charts").join(name);
             let chart = chart::Chart::pack(&dir, version, &options.reference("basalt"))?;

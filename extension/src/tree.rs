@@ -82,24 +82,39 @@ impl Cache {
     /// # Errors
     /// No mirror, no room, no `mmdebstrap`, or a package that the mirror does not have.
     pub fn tree(&self, recipe: &Recipe) -> Result<PathBuf, TreeError> {
-        if let Some(found) = self.lookup(recipe) {
-            return Ok(found);
+        let what = format!("the {} tree", recipe.name);
+        self.made(recipe.name, &recipe.key(), &what, |work| {
+            build(recipe, &Mirror::find(Path::new("/etc/apt"))?, work)
+        })
+    }
+
+    /// The folder `key`, which begins with `name` and a dash: found, or made now, or by someone else while we wait. `make`
+    /// gets a folder to work in, and returns the finished one in it.
+    pub(crate) fn made<E: From<TreeError>>(
+        &self,
+        name: &'static str,
+        key: &str,
+        what: &str,
+        make: impl FnOnce(&Path) -> Result<PathBuf, E>,
+    ) -> Result<PathBuf, E> {
+        let path = self.dir.join(key);
+        if path.is_dir() {
+            return Ok(path);
         }
         std::fs::create_dir_all(&self.dir).map_err(file_error("create", &self.dir))?;
-        let _lock = self.lock(recipe.name)?;
-        if let Some(found) = self.lookup(recipe) {
-            return Ok(found);
+        let _lock = self.lock(name)?;
+        if path.is_dir() {
+            return Ok(path);
         }
-        self.remove_leftovers(recipe.name);
-        let step = Step::start(format!("building the {} tree", recipe.name));
+        self.remove_leftovers(name);
+        let step = Step::start(format!("building {what}"));
         let work = tempfile::Builder::new()
-            .prefix(&format!("{BUILDING}{}-", recipe.name))
+            .prefix(&format!("{BUILDING}{name}-"))
             .tempdir_in(&self.dir)
             .map_err(file_error("create a folder in", &self.dir))?;
-        let root = build(recipe, &Mirror::find(Path::new("/etc/apt"))?, work.path())?;
-        let path = self.dir.join(recipe.key());
-        std::fs::rename(&root, &path).map_err(file_error("move into place", &path))?;
-        self.prune(recipe);
+        let made = make(work.path())?;
+        std::fs::rename(&made, &path).map_err(file_error("move into place", &path))?;
+        self.prune(name, &path);
         step.done();
         Ok(path)
     }
@@ -140,7 +155,7 @@ impl Cache {
             .write(true)
             .open(&path)
             .map_err(file_error("open", &path))?;
-        let step = Step::start(format!("waiting for another build of the {name} tree"));
+        let step = Step::start(format!("waiting for another build of {name}"));
         let lock = Flock::lock(file, FlockArg::LockExclusive)
             .map_err(|(_, errno)| file_error("lock", &path)(errno.into()))?;
         drop(step);
@@ -155,18 +170,17 @@ impl Cache {
         }
     }
 
-    /// Removes old trees of the recipe's name but for the newest few. Called with the lock held.
-    fn prune(&self, recipe: &Recipe) {
+    /// Removes old folders of this name but for `current` and the newest few. Called with the lock held.
+    fn prune(&self, name: &str, current: &Path) {
         let image_of = |path: &Path| path.with_extension("squashfs");
         let mut trees: Vec<(std::time::SystemTime, PathBuf)> = self
-            .entries(&format!("{}-", recipe.name))
+            .entries(&format!("{name}-"))
             .into_iter()
             .filter(|path| path.is_dir())
             .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
             .collect();
         trees.sort();
-        let current = self.dir.join(recipe.key());
-        trees.retain(|(_, path)| *path != current);
+        trees.retain(|(_, path)| path != current);
         let old = trees.len().saturating_sub(KEEP - 1);
         for (_, path) in &trees[..old] {
             remove(&image_of(path));
@@ -293,7 +307,7 @@ mod tests {
             .set_modified(old)
             .unwrap();
         std::fs::write(dir.path().join("node-2.squashfs"), "").unwrap();
-        cache.prune(&recipe);
+        cache.prune(recipe.name, &dir.path().join(recipe.key()));
         assert!(!dir.path().join("node-2.squashfs").exists());
         assert!(dir.path().join(recipe.key()).exists());
         assert!(dir.path().join("guest-1").exists());

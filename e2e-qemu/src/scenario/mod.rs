@@ -19,6 +19,7 @@ mod power;
 mod reboots;
 mod sockets;
 mod talos;
+mod thin_tools;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -245,6 +246,10 @@ pub fn all() -> Vec<Scenario> {
         Scenario::slow(
             "a_pool_works_again_after_a_reboot_in_each_of_its_states_uml",
             reboots::in_each_state,
+        ),
+        Scenario::slow(
+            "the_extensions_thin_tools_serve_lvm_uml",
+            thin_tools::serve_lvm,
         ),
         Scenario::slow(
             "disks_of_every_bus_are_known_by_their_ids_qemu",

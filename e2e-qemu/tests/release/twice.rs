@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 
 use e2e_qemu::host;
 use e2e_qemu::release_tools::make;
+use extension::rootfs::{Node, Rootfs};
+use extension::talos::build::lvm_thin_tools;
+use extension::thin_tools::ThinTools;
+use extension::{Arch, Cache};
 
 use crate::registry::workspace;
 
 /// What the image may have, and the extension, both packed, in bytes.
 const LIMIT: usize = 40_000_000;
-const ARCHIVES: [&str; 2] = [
+const ARCHIVES: [&str; 3] = [
     "image/basalt-amd64.tar",
     "extension/lvm-disk-watcher-amd64.oci.tar",
+    "extension/lvm-thin-tools-amd64.oci.tar",
 ];
 
 /// The files of image and extension, and the programs of ours in them.
@@ -77,5 +82,25 @@ fn image_and_extension_are_the_same_from_two_folders_and_not_above_40_mb() {
         let size = one[Path::new(archive)].len();
         println!("{archive}  {size} bytes");
         assert!(size <= LIMIT, "{archive} has {size} bytes");
+    }
+}
+
+#[test]
+#[ignore = "minutes: builds the thin tools twice from nothing, for each processor"]
+fn the_thin_tools_are_the_same_from_two_folders() {
+    let work = tempfile::tempdir_in(workspace().join("target")).unwrap();
+    let files = |folder: &str, arch: Arch| -> Vec<Vec<u8>> {
+        let cache = Cache::new(work.path().join(folder));
+        let root: Rootfs = lvm_thin_tools(&ThinTools::get(&cache, arch).unwrap()).unwrap();
+        let files = root.iter().filter_map(|(_, node)| match node {
+            Node::File { from, .. } => Some(from.read().unwrap()),
+            _ => None,
+        });
+        files.collect()
+    };
+    for arch in [Arch::Amd64, Arch::Arm64] {
+        let one = files("one", arch);
+        assert_eq!(one.len(), 5, "manifest, program, lvm.conf, COPYING, SOURCE");
+        assert!(one == files("deeper/and-of-another-length", arch));
     }
 }

@@ -102,11 +102,17 @@ fn a_release_is_the_same_twice_and_what_its_registry_helm_and_spdx_take() {
     assert!(rendered.contains(&format!("image: \"{name}/basalt:{VERSION}\"")));
 
     let extension = |end: &str| dir.join(format!("lvm-disk-watcher-{VERSION}{end}"));
+    let thin_tools = |end: &str| dir.join(format!("lvm-thin-tools-{VERSION}{end}"));
     let target = Target {
         architecture: "amd64".to_owned(),
         talos: [1, 13, 9],
     };
-    for path in [extension(".oci.tar"), extension("-amd64.tar")] {
+    for path in [
+        extension(".oci.tar"),
+        extension("-amd64.tar"),
+        thin_tools(".oci.tar"),
+        thin_tools("-amd64.tar"),
+    ] {
         let findings = validate::path(&path, &target).unwrap();
         assert!(findings.is_empty(), "{}: {findings:?}", path.display());
     }
@@ -124,6 +130,21 @@ fn a_release_is_the_same_twice_and_what_its_registry_helm_and_spdx_take() {
         let has = |document: &Path| names(document).iter().any(|one| one == only_node);
         assert!(has(&basalt) && !has(&watcher), "{only_node}");
     }
+    let tools = thin_tools("-amd64.spdx.json");
+    judged(&tools).unwrap();
+    for needed in ["thin-provisioning-tools", "roaring", "rust-std"] {
+        assert!(names(&tools).iter().any(|one| one == needed), "{needed}");
+    }
+    // Their licence asks for the source.
+    let source = |end: &str| {
+        let ends =
+            |file: &&String| file.starts_with("thin-provisioning-tools_") && file.ends_with(end);
+        again.files.keys().filter(ends).count()
+    };
+    assert_eq!(
+        [".dsc", ".orig.tar.xz", ".debian.tar.xz"].map(source),
+        [1, 1, 1]
+    );
     // The reader refuses what breaks a rule.
     let text = std::fs::read_to_string(&basalt).unwrap();
     let broken = out.path().join("broken.spdx.json");
@@ -193,12 +214,14 @@ fn a_release_for_two_processors_has_an_image_and_an_extension_for_each() {
         let findings = validate::path(path, &target).unwrap();
         findings.into_iter().map(|finding| finding.rule)
     };
-    let layout = file(format!("lvm-disk-watcher-{VERSION}.oci.tar"));
     for (arch, other) in [(Arch::Amd64, Arch::Arm64), (Arch::Arm64, Arch::Amd64)] {
-        assert_eq!(rules(&layout, arch).count(), 0);
-        let flat = file(format!("lvm-disk-watcher-{VERSION}-{}.tar", arch.name()));
-        assert_eq!(rules(&flat, arch).count(), 0);
-        assert!(rules(&flat, other).any(|rule| rule == Rule::Machine));
+        for name in ["lvm-disk-watcher", "lvm-thin-tools"] {
+            let layout = file(format!("{name}-{VERSION}.oci.tar"));
+            assert_eq!(rules(&layout, arch).count(), 0);
+            let flat = file(format!("{name}-{VERSION}-{}.tar", arch.name()));
+            assert_eq!(rules(&flat, arch).count(), 0);
+            assert!(rules(&flat, other).any(|rule| rule == Rule::Machine));
+        }
         let document = file(format!("basalt-{VERSION}-{}.spdx.json", arch.name()));
         let text = std::fs::read_to_string(document).unwrap();
         let of = |arch: Arch| text.contains(&format!("?arch={}&distro", arch.name()));

@@ -7,8 +7,10 @@ use anyhow::{Context, bail};
 
 use super::sbom::{Licence, Package};
 use crate::image::{COPYRIGHT, PACKAGES};
+use crate::oci;
 use crate::recipe::SUITE;
 use crate::rootfs::{Node, Rootfs, Source};
+use crate::thin_tools::{PACKAGE, ThinTools};
 
 /// The packages of the closure that is in `root` at `at`, in order of their names.
 ///
@@ -51,6 +53,32 @@ fn package(list: &str, name: &str, copyright: String) -> anyhow::Result<Package>
             escaped(name),
             escaped(version)
         ),
+    })
+}
+
+/// The source package that the thin tools were built from.
+///
+/// # Errors
+/// The folder in the cache is damaged.
+pub fn source_package(tools: &ThinTools) -> anyhow::Result<Package> {
+    let version = tools.version()?;
+    let copyright = Source::Path(tools.unpacked().join("debian/copyright"));
+    let archives = tools.archives()?;
+    let description = archives
+        .iter()
+        .find(|path| path.extension().is_some_and(|x| x == "dsc"));
+    let description = Source::Path(description.context("there is no .dsc")?.clone());
+    Ok(Package {
+        id: format!("deb-src-{PACKAGE}"),
+        name: PACKAGE.to_owned(),
+        supplier: Some("Organization: Debian"),
+        sha256: Some(oci::sha256(text(&description)?.as_bytes())),
+        licence: Licence::Text(text(&copyright)?),
+        purl: format!(
+            "pkg:deb/debian/{PACKAGE}@{}?arch=source&distro={SUITE}",
+            escaped(&version)
+        ),
+        version,
     })
 }
 

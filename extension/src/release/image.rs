@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::crates::{self, Linked};
 use super::sbom::{self, Package, Subject};
@@ -12,7 +12,9 @@ use crate::image::{self, EPOCH};
 use crate::oci::Layout;
 use crate::rootfs::Rootfs;
 use crate::talos::CONTAINERS;
-use crate::talos::build::{self, LVM_DISK_WATCHER};
+use crate::talos::build::{self, LVM_DISK_WATCHER, LVM_THIN_TOOLS};
+use crate::thin_tools::ThinTools;
+use crate::tree::Cache;
 
 /// What the images for one architecture are made from.
 #[derive(Debug)]
@@ -64,6 +66,37 @@ pub(super) fn watcher(release: &mut Release, sources: &[From], options: &Options
             layout: packed.layout,
             made_of: made_of(options, from.arch, (&root, &at), &["basalt-disk-watcher"])?,
         });
+    }
+    release.image(name, options, &images)
+}
+
+/// Adds the extension with the thin tools, its flat tars, and Debian's source package, which their licence asks for.
+pub(super) fn thin_tools(release: &mut Release, cache: &Cache, options: &Options) -> Result<()> {
+    let name = LVM_THIN_TOOLS;
+    let reference = format!("{}:{}", options.reference(name), options.version);
+    let mut images = Vec::new();
+    for (arch, _) in options.architectures() {
+        let tools = ThinTools::get(cache, arch)?;
+        let packed = build::pack(&build::lvm_thin_tools(&tools)?, arch, name, &reference)?;
+        let flat = format!("{name}-{}-{}.tar", options.version, arch.name());
+        release.files.insert(flat, packed.tar);
+        let linked = Linked {
+            crates: &["thinp"],
+            target: arch.static_target(),
+        };
+        let mut made_of = vec![debian::source_package(&tools)?];
+        made_of.extend(crates::packages(&tools.unpacked(), linked)?);
+        images.push(Image {
+            arch,
+            layout: packed.layout,
+            made_of,
+        });
+        for path in tools.archives()? {
+            let file = path.file_name().unwrap_or_default();
+            let bytes = std::fs::read(&path)
+                .with_context(|| format!("could not read {}", path.display()))?;
+            release.files.insert(file.display().to_string(), bytes);
+        }
     }
     release.image(name, options, &images)
 }

@@ -8,11 +8,23 @@ use crate::image::{self, EPOCH, ImageError, labels};
 use crate::layer;
 use crate::oci::{ImageSpec, Layout};
 use crate::rootfs::{Node, Rootfs, Source};
+use crate::thin_tools::{Places, ThinTools};
 
 /// The watcher's name: of the extension, of its service, and of the ExtensionServiceConfig that configures it.
 pub const LVM_DISK_WATCHER: &str = "lvm-disk-watcher";
 
+/// The thin tools for Talos' own lvm, without a service.
+pub const LVM_THIN_TOOLS: &str = "lvm-thin-tools";
+
+/// Where Talos takes files of an extension.
+const THIN_TOOLS: Places = Places {
+    programs: "/usr/local/sbin",
+    lvm: "/usr/local/etc/lvm-thin-tools",
+    texts: "/usr/local/share/lvm-thin-tools",
+};
+
 const MANIFEST: &str = include_str!("../../talos/lvm-disk-watcher.manifest.yaml");
+const THIN_TOOLS_MANIFEST: &str = include_str!("../../talos/lvm-thin-tools.manifest.yaml");
 /// The description of the watcher's service.
 pub const SERVICE: &str = include_str!("../../talos/lvm-disk-watcher.service.yaml");
 
@@ -41,10 +53,28 @@ pub fn lvm_disk_watcher(tree: &Path, programs: &Path) -> Result<Rootfs, ImageErr
     extension(LVM_DISK_WATCHER, manifest(), SERVICE, &service)
 }
 
+/// The extension that has nothing but the thin tools.
+///
+/// # Errors
+/// What the cache has of them is damaged.
+pub fn lvm_thin_tools(tools: &ThinTools) -> anyhow::Result<Rootfs> {
+    let mut root = Rootfs::default();
+    let from = Source::Bytes(thin_tools_manifest().into_bytes());
+    root.put(Path::new("manifest.yaml"), Node::File { mode: 0o644, from })?;
+    tools.put(&mut root, Path::new("rootfs"), THIN_TOOLS)?;
+    Ok(root)
+}
+
 /// The manifest of the watcher's extension.
 #[must_use]
 pub fn manifest() -> String {
     MANIFEST.replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+}
+
+/// The manifest of the thin tools' extension.
+#[must_use]
+pub fn thin_tools_manifest() -> String {
+    THIN_TOOLS_MANIFEST.replace("@VERSION@", env!("CARGO_PKG_VERSION"))
 }
 
 /// An extension with one service, whose root is `service`.
