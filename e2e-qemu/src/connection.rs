@@ -9,10 +9,16 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::frame;
-use crate::protocol::{Id, Status, Stream, ToGuest, ToHost};
+use crate::protocol::{Id, ON_THE_LINE, Status, Stream, ToGuest, ToHost};
+
+/// How much is written at once. Together with what the agent has taken and not told yet, it fits on the line.
+const PIECE: usize = 1024;
+
+/// How long the agent may take for that; it has nothing else to do.
+const TAKEN: Duration = Duration::from_mins(1);
 
 /// Why waiting ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +32,9 @@ pub(crate) enum NoAnswer {
 /// The line; shared by everyone who talks to the guest.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    writer: Mutex<UnixStream>,
+    line: UnixStream,
+    /// How many bytes were sent; held by who writes.
+    sent: Mutex<u64>,
     said: Mutex<Said>,
     changed: Condvar,
     next: AtomicU64,
@@ -39,6 +47,8 @@ pub(crate) struct Said {
     pub(crate) ready: Option<Result<(), String>>,
     pub(crate) programs: HashMap<Id, Program>,
     pub(crate) disks: HashMap<Id, String>,
+    /// How many bytes it has taken off the line, as far as it told.
+    taken: u64,
     closed: bool,
 }
 
@@ -71,7 +81,8 @@ impl Connection {
     pub(crate) fn open(line: UnixStream) -> std::io::Result<Arc<Self>> {
         let reader = line.try_clone()?;
         let this = Arc::new(Self {
-            writer: Mutex::new(line),
+            line,
+            sent: Mutex::default(),
             said: Mutex::default(),
             changed: Condvar::new(),
             next: AtomicU64::new(1),
@@ -86,12 +97,23 @@ impl Connection {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Sends a message, no faster than the agent reads.
     pub(crate) fn send(&self, message: &ToGuest, payload: &[u8]) -> Result<(), NoAnswer> {
         if self.said().closed {
             return Err(NoAnswer::Closed);
         }
-        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        frame::write(&mut *writer, message, payload).map_err(|_| NoAnswer::Closed)
+        let frame = frame::encode(message, payload).map_err(|_| NoAnswer::Closed)?;
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in frame.chunks(PIECE) {
+            let then = *sent + piece.len() as u64;
+            self.wait(Instant::now() + TAKEN, |said| {
+                (then <= said.taken + ON_THE_LINE).then_some(())
+            })?;
+            let written = (&self.line).write_all(piece);
+            written.map_err(|_| NoAnswer::Closed)?;
+            *sent = then;
+        }
+        Ok(())
     }
 
     /// Changes what is known, for example to announce a program before it is started.
@@ -126,8 +148,7 @@ impl Connection {
 
     /// Ends the reading thread; whoever still waits is told that the line is closed.
     pub(crate) fn close(&self) {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writer.shutdown(std::net::Shutdown::Both);
+        let _ = self.line.shutdown(std::net::Shutdown::Both);
     }
 
     fn listen(&self, line: UnixStream) {
@@ -151,6 +172,7 @@ impl Connection {
             ToHost::Hello { kernel } => said.kernel = Some(kernel),
             ToHost::Ready => said.ready = Some(Ok(())),
             ToHost::SetupFailed { error } => said.ready = Some(Err(error)),
+            ToHost::Took { bytes } => said.taken = bytes,
             ToHost::Disk { id, name } => drop(said.disks.insert(id, name)),
             ToHost::DiskGone { id } => drop(said.disks.insert(id, String::new())),
             ToHost::Started { id, pid } => said.programs.entry(id).or_default().pid = Some(pid),
@@ -194,7 +216,6 @@ fn pass_on(stream: Stream, payload: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn answers_reach_those_who_wait_and_the_end_does_too() {

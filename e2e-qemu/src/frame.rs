@@ -22,6 +22,14 @@ pub const CHUNK: usize = 32 << 10;
 /// # Errors
 /// The writer's own, or `InvalidInput` for a header or payload beyond 16 MiB.
 pub fn write<H: Serialize>(to: &mut impl Write, header: &H, payload: &[u8]) -> io::Result<()> {
+    to.write_all(&encode(header, payload)?)
+}
+
+/// One frame.
+///
+/// # Errors
+/// `InvalidInput` for a header or payload beyond 16 MiB.
+pub fn encode<H: Serialize>(header: &H, payload: &[u8]) -> io::Result<Vec<u8>> {
     let header = serde_json::to_vec(header)?;
     let mut frame = Vec::with_capacity(12 + header.len() + payload.len());
     frame.extend_from_slice(&MARK);
@@ -34,7 +42,7 @@ pub fn write<H: Serialize>(to: &mut impl Write, header: &H, payload: &[u8]) -> i
     }
     frame.extend_from_slice(&header);
     frame.extend_from_slice(payload);
-    to.write_all(&frame)
+    Ok(frame)
 }
 
 /// Reads one frame, skipping whatever is before its mark.

@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 /// Names one command or question; chosen by the host, never used twice in a guest's life.
 pub type Id = u64;
 
+/// How many bytes the host has on the line at most that the agent did not take off it. A user-mode kernel whose serial line
+/// has some 4000 to be read stops listening to it, and its `reactivate_fd` does not have it listen again.
+pub const ON_THE_LINE: u64 = 2048;
+
+/// The agent says [`ToHost::Took`] whenever it took so many bytes more off the line.
+pub const TOLD_EVERY: u64 = 512;
+
 /// From the host to the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -149,6 +156,11 @@ pub enum ToHost {
         id: Id,
         /// How.
         status: Status,
+    },
+    /// So much of what the host sent was taken off the line.
+    Took {
+        /// Since the agent runs.
+        bytes: u64,
     },
     /// The disk is there.
     Disk {

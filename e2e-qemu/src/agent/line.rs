@@ -1,7 +1,7 @@
 //! The agent's line to the host: a serial line of a user-mode kernel, or a virtio port of a virtual machine.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
 use super::watch::until;
 use crate::frame;
-use crate::protocol::ToHost;
+use crate::protocol::{TOLD_EVERY, ToHost};
 
 /// The line; clones share it.
 #[derive(Debug, Clone)]
@@ -39,9 +39,14 @@ impl Line {
     }
 
     /// A second handle, for the one thread that reads.
-    pub(super) fn reader(&self) -> io::Result<io::BufReader<File>> {
+    pub(super) fn reader(&self) -> io::Result<io::BufReader<Counted>> {
         let file = self.lock().try_clone()?;
-        Ok(io::BufReader::new(file))
+        Ok(io::BufReader::new(Counted {
+            file,
+            line: self.clone(),
+            taken: 0,
+            told: 0,
+        }))
     }
 
     pub(super) fn send(&self, message: &ToHost, payload: &[u8]) -> io::Result<()> {
@@ -50,5 +55,27 @@ impl Line {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, File> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The line as it is read: the host is told what was taken off it.
+#[derive(Debug)]
+pub(super) struct Counted {
+    file: File,
+    line: Line,
+    taken: u64,
+    told: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.taken += read as u64;
+        if self.taken - self.told >= TOLD_EVERY {
+            self.told = self.taken;
+            let bytes = self.taken;
+            self.line.send(&ToHost::Took { bytes }, b"")?;
+        }
+        Ok(read)
     }
 }

@@ -12,6 +12,7 @@ mod drain;
 mod growth;
 mod histories;
 mod image;
+mod input;
 mod lvm;
 mod onboarding;
 mod pod;
@@ -83,6 +84,8 @@ pub fn all() -> Vec<Scenario> {
         }),
         Scenario::slow("two_guests_at_once_qemu", |c| power::two_guests(c, Qemu)),
         Scenario::slow("time_limits_hold_qemu", |c| power::time_limits(c, Qemu)),
+        Scenario::slow("commands_read_much_qemu", |c| input::arrives(c, Qemu)),
+        Scenario::short("commands_read_much_uml", |c| input::arrives(c, Uml)),
         Scenario::short("time_limits_hold_uml", |c| power::time_limits(c, Uml)),
         Scenario::short("node_image_works_uml", image::works),
         Scenario::short("lvm_works_uml", |c| lvm::works(c, Uml)),
