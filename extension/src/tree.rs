@@ -237,6 +237,8 @@ fn mmdebstrap(recipe: &Recipe, mirror: &Mirror, list: &Path, root: &Path) -> Vec
         "--quiet".to_owned(),
         "--variant=extract".to_owned(),
         "--format=directory".to_owned(),
+        // A mirror that is busy or just being updated answers a little later.
+        "--aptopt=Acquire::Retries \"8\"".to_owned(),
         format!("--architectures={}", recipe.arch.name()),
         format!("--include={}", recipe.packages.join(",")),
         format!("--extract-hook=sh {} \"$1\"", list.display()),
