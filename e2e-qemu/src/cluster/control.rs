@@ -6,6 +6,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use super::binaries::Binaries;
 use super::network::{self, CONTROL, SERVICE, SERVICES};
@@ -108,7 +109,19 @@ impl Control {
 
     /// Kills the API server.
     pub fn stop_api_server(&mut self) {
-        self.daemons.retain(|daemon| daemon.name != "apiserver");
+        self.stop("apiserver");
+    }
+
+    /// Starts the scheduler anew with this `KubeSchedulerConfiguration`; the paths in it count from the control plane's folder.
+    ///
+    /// # Errors
+    /// The configuration cannot be written, or the program does not start.
+    pub fn restart_scheduler(&mut self, config: &Value) -> Result<()> {
+        self.stop("scheduler");
+        std::fs::write(self.dir.join("scheduler.json"), config.to_string())?;
+        let args = "--config=scheduler.json --authentication-kubeconfig=scheduler.conf \
+                    --authorization-kubeconfig=scheduler.conf";
+        self.add("scheduler", "kube-scheduler", &words(&[args]))
     }
 
     /// Runs kubectl as the cluster's administrator; what it wrote to stdout.
@@ -137,6 +150,10 @@ impl Control {
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.binaries.path(name)
+    }
+
+    fn stop(&mut self, name: &str) {
+        self.daemons.retain(|daemon| daemon.name != name);
     }
 
     fn add(&mut self, name: &'static str, program: &str, args: &[String]) -> Result<()> {

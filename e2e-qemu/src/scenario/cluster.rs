@@ -3,6 +3,7 @@
 pub(super) mod adopted;
 pub(super) mod away;
 pub(super) mod copied;
+pub(super) mod extender;
 pub(super) mod full;
 pub(super) mod installed;
 pub(super) mod kinds;

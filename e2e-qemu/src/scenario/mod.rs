@@ -208,6 +208,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::placement::two_nodes,
         ),
         Scenario::slow(
+            "cluster_schedules_pods_by_the_extender_and_the_webhook_uml",
+            cluster::extender::decides,
+        ),
+        Scenario::slow(
             "cluster_leaves_a_disk_alone_that_is_moved_to_another_node_uml",
             cluster::moved::stays_theirs,
         ),

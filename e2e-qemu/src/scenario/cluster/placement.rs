@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::workloads::{self, NAMESPACE, claim, exec, list, ready};
+use super::workloads::{
+    self, NAMESPACE, claim, exec, list, nodes_with_group, preferring, runs_on, said, thick_values,
+};
 use super::{Context, TOPOLVM, in_cluster};
-use crate::cluster::{self, Cluster, Node, images};
-use crate::command::Command;
-use crate::spec::{Backend, Disk};
+use crate::cluster::{self, Cluster, Node};
 
 /// What takes seconds on a machine with nothing else to do.
 const SOON: Duration = Duration::from_mins(3);
@@ -19,19 +19,10 @@ const SOON: Duration = Duration::from_mins(3);
 /// See the module.
 pub(in super::super) fn two_nodes(context: &Context) -> Result<()> {
     in_cluster(context, |cluster| {
-        let mut nodes = Vec::new();
-        for (number, gib) in [(1, 8), (2, 4)] {
-            let name = format!("n{number}");
-            let node = cluster.node(number, context.spec(Backend::Uml, &name))?;
-            let disk = node.guest().plug(Disk::new(gib << 30))?.path();
-            node.guest()
-                .check(Command::shell(format!("lvm vgcreate vg {disk}")))?;
-            nodes.push(node);
-        }
+        let nodes = nodes_with_group(context, cluster, [8, 4])?;
         cluster.helm_install("topolvm", NAMESPACE, &[], &values())?;
         cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
 
-        let nodes: [Node; 2] = nodes.try_into().map_err(|_| anyhow!("two were booted"))?;
         moves(context, cluster, &nodes)?;
         waits(context, cluster)?;
         only_what_is_wanted(cluster, &nodes)?;
@@ -53,11 +44,8 @@ fn moves(context: &Context, cluster: &Cluster, nodes: &[Node; 2]) -> Result<()> 
     let names = ["a", "b", "c"];
     let claims = names.map(|name| claim(name, "thick", "3Gi"));
     let pods = names.map(|name| {
-        let mut pod = workloads::pod(name, &format!("echo {name} >/{name}/x; sync"), &[name], &[]);
-        pod["spec"]["affinity"] = json!({"nodeAffinity": {
-            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": {
-                "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}}]}});
-        pod
+        let script = format!("echo {name} >/{name}/x; sync");
+        preferring(workloads::pod(name, &script, &[name], &[]), "n1")
     });
     cluster.apply(&list(&[claims, pods].concat()))?;
     let mut on_second = Vec::new();
@@ -152,17 +140,6 @@ fn only_what_is_wanted(cluster: &Cluster, nodes: &[Node; 2]) -> Result<()> {
     Ok(())
 }
 
-/// The messages of the Events about an object.
-fn said(cluster: &Cluster, kind: &str, name: &str, reason: &str) -> Result<String> {
-    let of = format!(
-        "--field-selector=involvedObject.kind={kind},involvedObject.name={name},reason={reason}"
-    );
-    let messages = "jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}";
-    cluster
-        .control
-        .kubectl(&["get", "events", &of, "-o", messages])
-}
-
 /// The controller that leads is killed with its node's word that it is gone; claims go on.
 fn fail_over(context: &Context, cluster: &Cluster) -> Result<()> {
     let control = &cluster.control;
@@ -200,25 +177,10 @@ fn fail_over(context: &Context, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The node that the pod runs on, once it is ready.
-fn runs_on(cluster: &Cluster, name: &str) -> Result<String> {
-    ready(cluster, name)?;
-    let node = "jsonpath={.spec.nodeName}";
-    cluster.control.kubectl(&["get", "pod", name, "-o", node])
-}
-
 fn values() -> Value {
-    json!({
-        "image": images::chart_value(true),
-        "controller": {"replicaCount": 2},
-        "snapshot": {"enabled": false},
-        "lvmd": {"managed": false, "deviceClasses": [
-            {"name": "thick", "volume-group": "vg", "default": true, "spare-gb": 0}]},
-        "node": {"lvmdEmbedded": true},
-        "storageClasses": [{"name": "thick", "storageClass": {"fsType": "ext4",
-            "volumeBindingMode": "WaitForFirstConsumer",
-            "additionalParameters": {"topolvm.io/device-class": "thick"}}}],
-    })
+    let mut values = thick_values();
+    values["controller"] = json!({"replicaCount": 2});
+    values
 }
 
 /// A pod and its claim.

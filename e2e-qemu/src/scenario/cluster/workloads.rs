@@ -3,10 +3,44 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, images};
+use super::Context;
+use crate::cluster::{Cluster, Node, images};
+use crate::command::Command;
+use crate::spec::{Backend, Disk};
 
 /// Where topolvm is installed, as in the guide.
 pub(super) const NAMESPACE: &str = "topolvm-system";
+
+/// Two nodes, `n1` and `n2`, each with a volume group `vg` on a disk of so many GiB.
+pub(super) fn nodes_with_group(
+    context: &Context,
+    cluster: &Cluster,
+    gib: [u64; 2],
+) -> Result<[Node; 2]> {
+    let node = |number: u8, gib: u64| {
+        let name = format!("n{number}");
+        let node = cluster.node(number, context.spec(Backend::Uml, &name))?;
+        let disk = node.guest().plug(Disk::new(gib << 30))?.path();
+        let make = Command::shell(format!("lvm vgcreate vg {disk}"));
+        node.guest().check(make)?;
+        anyhow::Ok(node)
+    };
+    Ok([node(1, gib[0])?, node(2, gib[1])?])
+}
+
+/// The chart's values for thick ext4 volumes of the group `vg`.
+pub(super) fn thick_values() -> Value {
+    json!({
+        "image": images::chart_value(true),
+        "snapshot": {"enabled": false},
+        "lvmd": {"managed": false, "deviceClasses": [
+            {"name": "thick", "volume-group": "vg", "default": true, "spare-gb": 0}]},
+        "node": {"lvmdEmbedded": true},
+        "storageClasses": [{"name": "thick", "storageClass": {"fsType": "ext4",
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "additionalParameters": {"topolvm.io/device-class": "thick"}}}],
+    })
+}
 
 /// A claim for a file system.
 pub(super) fn claim(name: &str, class: &str, size: &str) -> Value {
@@ -43,6 +77,14 @@ pub(super) fn pod(name: &str, script: &str, mounts: &[&str], devices: &[&str]) -
     })
 }
 
+/// The same pod, which would rather be on this node.
+pub(super) fn preferring(mut pod: Value, node: &str) -> Value {
+    pod["spec"]["affinity"] = json!({"nodeAffinity": {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "preference": {
+            "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}}]}});
+    pod
+}
+
 /// Manifests in one text.
 pub(super) fn list(items: &[Value]) -> String {
     let texts: Vec<_> = items.iter().map(Value::to_string).collect();
@@ -67,6 +109,24 @@ pub(super) fn ready(cluster: &Cluster, pod: &str) -> Result<()> {
     let pod = format!("pod/{pod}");
     let wait = ["wait", "--for=condition=Ready", &pod, "--timeout=180s"];
     cluster.control.kubectl(&wait).map(drop)
+}
+
+/// The node that a pod runs on, once it is ready.
+pub(super) fn runs_on(cluster: &Cluster, pod: &str) -> Result<String> {
+    ready(cluster, pod)?;
+    let node = "jsonpath={.spec.nodeName}";
+    cluster.control.kubectl(&["get", "pod", pod, "-o", node])
+}
+
+/// The messages of the Events about an object.
+pub(super) fn said(cluster: &Cluster, kind: &str, name: &str, reason: &str) -> Result<String> {
+    let of = format!(
+        "--field-selector=involvedObject.kind={kind},involvedObject.name={name},reason={reason}"
+    );
+    let messages = "jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}";
+    cluster
+        .control
+        .kubectl(&["get", "events", &of, "-o", messages])
 }
 
 /// Runs a script in a pod.
