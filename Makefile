@@ -7,7 +7,7 @@ DENY   = .cache/cargo-deny/bin/cargo-deny
 SHIP   = build --release --locked -p basalt-csi -p basalt-disk-watcher \
 	--config 'target."cfg(all())".rustflags=["--remap-path-prefix=$(CURDIR)=/basalt", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]'
 
-.PHONY: help setup build demo check apiserver test test-all cluster bench advisories programs image extension release clean
+.PHONY: help setup build demo check apiserver test test-all cluster bench advisories programs image extension sysext release clean
 
 help: ## Shows this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
@@ -62,6 +62,9 @@ image: programs ## Builds the node image: target/image
 extension: programs ## Builds the system extensions for Talos: target/extension
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
 	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
+
+sysext: setup ## Builds the thin tools for systems with systemd-sysext: target/sysext
+	$(CARGO) run --locked --quiet -p basalt-extension -- sysext
 
 release: programs ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it, ARM64=1 adds arm64 (docs/releases.md)
 ifdef ARM64

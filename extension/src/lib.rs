@@ -9,6 +9,7 @@
 //! - [`arch`] names processors, [`cross`] is how programs are built for another one.
 //! - [`krew`] is the archive and the manifest of `kubectl topolvm`.
 //! - [`thin_tools`] are Debian's thin tools as one static program.
+//! - [`sysext`] is for systems with systemd-sysext, packed by [`squashfs`].
 //! - [`talos`] is the same for Talos: system extensions.
 //! - [`release`] is all of it under one version, with what it is made of, and pushes it.
 //! - [`progress`] tells people what a long step does and how long it took, on a terminal only.
@@ -27,6 +28,8 @@ pub mod progress;
 pub mod recipe;
 pub mod release;
 pub mod rootfs;
+pub mod squashfs;
+pub mod sysext;
 pub mod talos;
 pub mod thin_tools;
 pub mod tree;

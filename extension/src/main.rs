@@ -11,7 +11,7 @@ use extension::talos::validate::Target;
 use extension::talos::values::Values;
 use extension::talos::{build, container, range, talconfig, validate};
 use extension::thin_tools::ThinTools;
-use extension::{Arch, Cache, Recipe, cross, image, krew, release};
+use extension::{Arch, Cache, Recipe, cross, image, krew, release, squashfs, sysext};
 
 /// Builds what Basalt ships.
 #[derive(Debug, Parser)]
@@ -58,6 +58,18 @@ enum Action {
         /// The folder to write to.
         #[arg(long, default_value = "target/extension")]
         out: PathBuf,
+        /// Where built trees are kept.
+        #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
+        cache: PathBuf,
+    },
+    /// Builds the extension for systems with systemd-sysext: an image.
+    Sysext {
+        /// The folder to write to.
+        #[arg(long, default_value = "target/sysext")]
+        out: PathBuf,
+        /// The processor.
+        #[arg(long, value_enum, default_value_t)]
+        arch: Arch,
         /// Where built trees are kept.
         #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
         cache: PathBuf,
@@ -178,8 +190,18 @@ fn main() -> anyhow::Result<()> {
             let watcher = build::lvm_disk_watcher(&cache.tree(&Recipe::node())?, &programs)?;
             extension_for_talos(build::LVM_DISK_WATCHER, &watcher, &out)?;
             let tools = ThinTools::get(&cache, Arch::Amd64)?;
-            let tools = build::lvm_thin_tools(&tools)?;
-            extension_for_talos(build::LVM_THIN_TOOLS, &tools, &out)?;
+            let root = build::lvm_thin_tools(&tools)?;
+            extension_for_talos(build::LVM_THIN_TOOLS, &root, &out)?;
+        }
+        Action::Sysext { out, arch, cache } => {
+            let tools = ThinTools::get(&Cache::new(std::path::absolute(cache)?), arch)?;
+            std::fs::create_dir_all(&out)
+                .with_context(|| format!("could not write to {}", out.display()))?;
+            // Under the name that systemd-sysext takes it by.
+            let image = out.join(format!("{}.raw", build::LVM_THIN_TOOLS));
+            squashfs::write(&sysext::lvm_thin_tools(&tools)?, "", &image, sysext::LEVEL)?;
+            let size = usize::try_from(image.metadata()?.len())?;
+            println!("{}  {:.1} MB", image.display(), megabytes(size));
         }
         Action::Krew { programs, out, uri } => {
             let archive = krew::archive(&programs, Path::new("."))?;

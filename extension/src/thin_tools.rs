@@ -82,6 +82,12 @@ impl ThinTools {
         Ok(Self { dir, arch })
     }
 
+    /// What they run on.
+    #[must_use]
+    pub fn arch(&self) -> Arch {
+        self.arch
+    }
+
     /// Debian's version, with its revision.
     ///
     /// # Errors

@@ -259,6 +259,10 @@ pub fn all() -> Vec<Scenario> {
             thin_tools::serve_lvm,
         ),
         Scenario::slow(
+            "systemd_sysext_merges_the_thin_tools_uml",
+            thin_tools::are_merged,
+        ),
+        Scenario::slow(
             "disks_of_every_bus_are_known_by_their_ids_qemu",
             buses::known_by_their_ids,
         ),

@@ -15,6 +15,7 @@ use crate::talos::CONTAINERS;
 use crate::talos::build::{self, LVM_DISK_WATCHER, LVM_THIN_TOOLS};
 use crate::thin_tools::ThinTools;
 use crate::tree::Cache;
+use crate::{squashfs, sysext};
 
 /// What the images for one architecture are made from.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ pub(super) fn watcher(release: &mut Release, sources: &[From], options: &Options
     release.image(name, options, &images)
 }
 
-/// Adds the extension with the thin tools, its flat tars, and Debian's source package, which their licence asks for.
+/// Adds the extension with the thin tools, its flat tars, the same for systemd-sysext, and Debian's source package, which their licence asks for.
 pub(super) fn thin_tools(release: &mut Release, cache: &Cache, options: &Options) -> Result<()> {
     let name = LVM_THIN_TOOLS;
     let reference = format!("{}:{}", options.reference(name), options.version);
@@ -80,6 +81,12 @@ pub(super) fn thin_tools(release: &mut Release, cache: &Cache, options: &Options
         let packed = build::pack(&build::lvm_thin_tools(&tools)?, arch, name, &reference)?;
         let flat = format!("{name}-{}-{}.tar", options.version, arch.name());
         release.files.insert(flat, packed.tar);
+        let work = tempfile::tempdir().context("no folder to pack an image in")?;
+        let raw = work.path().join("raw");
+        squashfs::write(&sysext::lvm_thin_tools(&tools)?, "", &raw, sysext::LEVEL)?;
+        let raw = std::fs::read(&raw).context("the image for systemd-sysext")?;
+        let file = format!("{name}-{}-{}.raw", options.version, arch.name());
+        release.files.insert(file, raw);
         let linked = Linked {
             crates: &["thinp"],
             target: arch.static_target(),

@@ -13,11 +13,10 @@ use anyhow::{Context as _, ensure};
 use extension::closure::Closure;
 use extension::rootfs::{Node as Entry, Rootfs, Source};
 use extension::talos::build;
-use extension::{Cache, Recipe, image, layer};
+use extension::{Cache, Recipe, squashfs};
 
 use crate::command::Command;
 use crate::guest::Guest;
-use crate::host;
 use crate::scenario::Context;
 use crate::spec::{Backend, Disk};
 
@@ -192,29 +191,10 @@ pub(super) fn extension(context: &Context) -> anyhow::Result<Rootfs> {
 /// Makes the node's image and the extension's.
 fn pack(context: &Context, dir: &Path) -> anyhow::Result<()> {
     let tree = Cache::of_workspace(&context.workspace).tree(&Recipe::guest())?;
-    squash(&root(&tree)?, dir, "node", "")?;
-    squash(&extension(context)?, dir, "extension", "rootfs")
-}
-
-/// What Talos' imager does to an extension: `folder` of it as `name`.sqsh.
-fn squash(root: &Rootfs, dir: &Path, name: &str, folder: &str) -> anyhow::Result<()> {
-    let tar = dir.join(format!("{name}.tar"));
-    let tree = dir.join(name);
-    layer::write_tar(root, image::EPOCH, &mut std::fs::File::create(&tar)?)?;
-    std::fs::create_dir(&tree)?;
-    let mut unpack = host::command("tar");
-    unpack.arg("-C").arg(&tree).arg("-xf").arg(&tar);
-    host::capture(host::die_with_caller(&mut unpack))?;
-    let mut squash = host::command("mksquashfs");
-    squash
-        .arg(tree.join(folder))
-        .arg(dir.join(format!("{name}.sqsh")))
-        .args(["-all-root", "-noappend", "-no-progress", "-quiet"])
-        // Talos takes level 18.
-        .args(["-comp", "zstd", "-Xcompression-level", "1"]);
-    host::capture(host::die_with_caller(&mut squash))?;
-    std::fs::remove_file(&tar)?;
-    Ok(std::fs::remove_dir_all(&tree)?)
+    // As Talos' imager does, but for the level, which is 18 there.
+    let image = |name: &str| dir.join(format!("{name}.sqsh"));
+    squashfs::write(&root(&tree)?, "", &image("node"), 1)?;
+    squashfs::write(&extension(context)?, "rootfs", &image("extension"), 1)
 }
 
 /// The node's root without an extension.
