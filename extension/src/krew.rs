@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
+use crate::arch::Arch;
 use crate::image::EPOCH;
 use crate::layer;
 use crate::oci;
@@ -15,6 +16,10 @@ use crate::rootfs::{Node, Rootfs, Source};
 const PROGRAM: &str = "kubectl-topolvm";
 /// What the plugin is called in krew, and after `kubectl`.
 pub const PLUGIN: &str = "topolvm";
+
+const MANIFEST: &str = include_str!("../krew.yaml");
+/// What follows is there for each platform.
+const PLATFORMS: &str = "  platforms:\n";
 
 /// The archive: the program and the licence.
 ///
@@ -32,11 +37,39 @@ pub fn archive(programs: &Path, workspace: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(layer::pack(&root, EPOCH)?.blob)
 }
 
-/// The manifest of an archive that is found at `uri`.
+/// An archive, and where it will be.
+#[derive(Debug, Clone, Copy)]
+pub struct Platform<'a> {
+    /// What its program runs on.
+    pub arch: Arch,
+    /// https://..., ending in .tar.gz.
+    pub uri: &'a str,
+    /// Its bytes.
+    pub archive: &'a [u8],
+}
+
+/// The manifest of these archives.
 ///
 /// # Errors
-/// The address is none that krew takes.
-pub fn manifest(version: &str, uri: &str, archive: &[u8]) -> anyhow::Result<String> {
+/// An address is none that krew takes.
+pub fn manifest(version: &str, platforms: &[Platform]) -> anyhow::Result<String> {
+    let (head, platform) = MANIFEST
+        .split_once(PLATFORMS)
+        .context("the manifest has no platforms")?;
+    let mut text = head.replace("VERSION", version) + PLATFORMS;
+    for one in platforms {
+        checked(one.uri)?;
+        let entry = platform
+            .replace("ARCH", one.arch.name())
+            .replace("URI", one.uri)
+            .replace("SHA256", &oci::sha256(one.archive));
+        text.push_str(&entry);
+    }
+    Ok(text)
+}
+
+/// Whether krew takes the address.
+fn checked(uri: &str) -> anyhow::Result<()> {
     let host = uri
         .strip_prefix("https://")
         .context("the address has to begin with https://")?;
@@ -46,10 +79,7 @@ pub fn manifest(version: &str, uri: &str, archive: &[u8]) -> anyhow::Result<Stri
         "{uri} has to be written without spaces and quotes"
     );
     ensure!(uri.ends_with(".tar.gz"), "{uri}: krew unpacks .tar.gz");
-    Ok(include_str!("../krew.yaml")
-        .replace("VERSION", version)
-        .replace("URI", uri)
-        .replace("SHA256", &oci::sha256(archive)))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -59,7 +89,20 @@ mod tests {
     use sha2::{Digest, Sha256};
     use std::io::Read;
 
-    const URI: &str = "https://registry.example/v0.1.0/kubectl-topolvm-linux-amd64.tar.gz";
+    const URIS: [(Arch, &str); 2] = [
+        (
+            Arch::Amd64,
+            "https://registry.example/v0.1.0/kubectl-topolvm-linux-amd64.tar.gz",
+        ),
+        (
+            Arch::Arm64,
+            "https://registry.example/v0.1.0/kubectl-topolvm-linux-arm64.tar.gz",
+        ),
+    ];
+
+    fn platforms(archive: &[u8]) -> [Platform<'_>; 2] {
+        URIS.map(|(arch, uri)| Platform { arch, uri, archive })
+    }
 
     fn packed() -> Vec<u8> {
         let dir = tempfile::tempdir().unwrap();
@@ -93,7 +136,7 @@ mod tests {
     #[test]
     fn the_manifest_is_what_krew_takes() {
         let archive = packed();
-        let text = manifest("0.1.0", URI, &archive).unwrap();
+        let text = manifest("0.1.0", &platforms(&archive)).unwrap();
         let plugin: Value = serde_saphyr::from_str(&text).unwrap();
         keys(&plugin, &["apiVersion", "kind", "metadata", "spec"]);
         assert_eq!(
@@ -128,8 +171,9 @@ mod tests {
         );
         assert!(!spec["description"].as_str().unwrap().is_empty());
         let platforms = spec["platforms"].as_array().unwrap();
-        assert_eq!(platforms.len(), 1, "what is built: no others");
-        for platform in platforms {
+        assert_eq!(platforms.len(), URIS.len(), "what is built: no others");
+        for (platform, (arch, uri)) in platforms.iter().zip(URIS) {
+            assert_eq!(platform["selector"]["matchLabels"]["arch"], arch.name());
             let there = keys(
                 platform,
                 &["uri", "sha256", "selector", "files", "bin", "license"],
@@ -147,7 +191,7 @@ mod tests {
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             assert_eq!(platform["sha256"], sum.as_str());
-            assert_eq!(platform["uri"], URI);
+            assert_eq!(platform["uri"], uri);
             let files = platform["files"].as_array().unwrap();
             let packed = unpacked(&archive);
             for file in files {
@@ -184,7 +228,11 @@ mod tests {
             "https://a/b.zip",
             "https://a/\"b.tar.gz",
         ] {
-            assert!(manifest("0.1.0", bad, b"").is_err(), "{bad}");
+            let bad = Platform {
+                uri: bad,
+                ..platforms(b"")[0]
+            };
+            assert!(manifest("0.1.0", &[bad]).is_err(), "{bad:?}");
         }
     }
 }

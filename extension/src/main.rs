@@ -205,7 +205,12 @@ fn main() -> anyhow::Result<()> {
         }
         Action::Krew { programs, out, uri } => {
             let archive = krew::archive(&programs, Path::new("."))?;
-            let manifest = krew::manifest(env!("CARGO_PKG_VERSION"), &uri, &archive)?;
+            let platform = krew::Platform {
+                arch: Arch::Amd64,
+                uri: &uri,
+                archive: &archive,
+            };
+            let manifest = krew::manifest(env!("CARGO_PKG_VERSION"), &[platform])?;
             let name = uri.rsplit('/').next().unwrap_or_default();
             let plugin = format!("{}.yaml", krew::PLUGIN);
             std::fs::create_dir_all(&out)

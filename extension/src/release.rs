@@ -103,10 +103,7 @@ impl Release {
     /// A program, a chart or the tree is not there.
     pub fn gather(options: &Options) -> anyhow::Result<Self> {
         let Options {
-            version,
-            workspace,
-            programs,
-            ..
+            version, workspace, ..
         } = options;
         let cache = Cache::new(std::path::absolute(&options.cache)?);
         let mut sources = Vec::new();
@@ -131,15 +128,7 @@ impl Release {
             let file = format!("{}-{version}.tgz", chart.name);
             release.files.insert(file, chart.archive);
         }
-        let plugin = format!("kubectl-topolvm-{version}-linux-amd64.tar.gz");
-        let archive = krew::archive(programs, workspace)?;
-        if let Some(assets) = &options.assets {
-            let uri = format!("{}/{plugin}", assets.trim_end_matches('/'));
-            let manifest = krew::manifest(version, &uri, &archive)?;
-            let name = format!("{}.yaml", krew::PLUGIN);
-            release.files.insert(name, manifest.into_bytes());
-        }
-        release.files.insert(plugin, archive);
+        release.plugin(options)?;
         let digests = release.digests(options);
         release
             .files
@@ -149,6 +138,36 @@ impl Release {
             .files
             .insert("checksums.txt".to_owned(), sums.into_bytes());
         Ok(release)
+    }
+
+    /// Adds kubectl's plugin for each processor, and their manifest where somebody said where they will be.
+    fn plugin(&mut self, options: &Options) -> anyhow::Result<()> {
+        let version = &options.version;
+        let mut archives = Vec::new();
+        for (arch, programs) in options.architectures() {
+            let name = format!("kubectl-topolvm-{version}-linux-{}.tar.gz", arch.name());
+            archives.push((arch, name, krew::archive(&programs, &options.workspace)?));
+        }
+        if let Some(assets) = &options.assets {
+            let assets = assets.trim_end_matches('/');
+            let uris = archives
+                .iter()
+                .map(|(_, name, _)| format!("{assets}/{name}"));
+            let uris: Vec<String> = uris.collect();
+            let platforms = archives.iter().zip(&uris);
+            let platforms = platforms.map(|((arch, _, archive), uri)| krew::Platform {
+                arch: *arch,
+                uri,
+                archive,
+            });
+            let manifest = krew::manifest(version, &platforms.collect::<Vec<_>>())?;
+            let name = format!("{}.yaml", krew::PLUGIN);
+            self.files.insert(name, manifest.into_bytes());
+        }
+        let archives = archives.into_iter();
+        self.files
+            .extend(archives.map(|(_, name, archive)| (name, archive)));
+        Ok(())
     }
 
     /// `NAME:VERSION@sha256:...` of each that has a name in the registry.

@@ -216,7 +216,11 @@ fn a_release_for_two_processors_has_an_image_and_an_extension_for_each() {
         let findings = validate::path(path, &target).unwrap();
         findings.into_iter().map(|finding| finding.rule)
     };
+    let manifest = std::fs::read_to_string(file("topolvm.yaml".to_owned())).unwrap();
     for (arch, other) in [(Arch::Amd64, Arch::Arm64), (Arch::Arm64, Arch::Amd64)] {
+        let plugin = format!("kubectl-topolvm-{VERSION}-linux-{}.tar.gz", arch.name());
+        assert!(manifest.contains(&plugin), "{manifest}");
+        assert!(file(plugin).exists());
         for name in ["lvm-disk-watcher", "lvm-thin-tools"] {
             let layout = file(format!("{name}-{VERSION}.oci.tar"));
             assert_eq!(rules(&layout, arch).count(), 0);
