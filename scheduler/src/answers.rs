@@ -1,13 +1,13 @@
 //! From a question to its answer.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
 
 use crate::filter::{Misfit, fits, wanted};
 use crate::nodes::{Known, Nodes};
+use crate::scan::Malformed;
 use crate::score::{Divisors, node_score};
-use crate::wire::{self, FilterAnswer, HostPriority, Metadata, NodeList, Pod, Question};
+use crate::wire::{FilterAnswer, HostPriority, Metadata, Node, NodeList, Question};
 
 /// Why a question is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,26 +26,27 @@ impl<'a> Question<'a> {
     /// # Errors
     /// It is none.
     pub fn read(body: &'a [u8]) -> Result<Self, Refusal> {
-        serde_json::from_slice(body)
-            .map_err(|error| Refusal::Bad(format!("the body is no question: {error}")))
+        let bad = |why: String| Refusal::Bad(format!("the body is no question: {why}"));
+        let text = std::str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
+        Self::of(text).map_err(|error| bad(error.to_string()))
     }
 }
 
 /// A question's nodes, in the form they came in.
 enum Candidates<'a> {
     Whole(NodeList<'a>),
-    Named(Vec<String>, Known),
+    Named(Vec<Cow<'a, str>>, Known),
 }
 
 /// A question with everything an answer needs.
 fn complete<'a>(
     question: Question<'a>,
     nodes: Option<&Nodes>,
-) -> Result<(Pod, Candidates<'a>), Refusal> {
+) -> Result<(Metadata<'a>, Candidates<'a>), Refusal> {
     let bad = |words: &str| Refusal::Bad(words.to_owned());
     let pod = question.pod.ok_or_else(|| bad("the question has no pod"))?;
     let candidates =
-        match (question.nodes, question.nodenames) {
+        match (question.nodes, question.names) {
             (Some(nodes), _) => Candidates::Whole(nodes),
             (None, Some(names)) => {
                 let nodes = nodes.ok_or_else(|| {
@@ -60,25 +61,32 @@ fn complete<'a>(
     Ok((pod, candidates))
 }
 
-fn metadata(raw: &RawValue) -> Result<Metadata, Refusal> {
-    wire::metadata(raw).map_err(|error| Refusal::Bad(format!("a node cannot be read: {error}")))
+fn metadata<'n, 'a>(node: &'n Node<'a>) -> Result<&'n Metadata<'a>, Refusal> {
+    let bad = |error: &Malformed| Refusal::Bad(format!("a node cannot be read: {error}"));
+    node.metadata.as_ref().map_err(bad)
+}
+
+/// The answer to a filter question.
+#[derive(Debug)]
+pub struct Filtered<'a> {
+    /// The nodes that fit, in the form they came in, where the question had them whole.
+    pub nodes: Option<NodeList<'a>>,
+    /// The rest of it.
+    pub rest: FilterAnswer<'a>,
 }
 
 /// The nodes that fit, in the form they came in, and why the others do not.
 ///
 /// # Errors
 /// The question cannot be answered.
-pub fn filter<'a>(
-    question: Question<'a>,
-    nodes: Option<&Nodes>,
-) -> Result<FilterAnswer<'a>, Refusal> {
+pub fn filter<'a>(question: Question<'a>, nodes: Option<&Nodes>) -> Result<Filtered<'a>, Refusal> {
     let (pod, candidates) = complete(question, nodes)?;
-    let wanted = wanted(&pod.metadata);
+    let wanted = wanted(&pod);
     let mut failed_nodes = BTreeMap::new();
-    let mut fit = |name: &str, result: Result<(), Misfit>| match result {
+    let mut fit = |name: &Cow<'a, str>, result: Result<(), Misfit>| match result {
         Ok(()) => true,
         Err(misfit) => {
-            failed_nodes.insert(name.to_owned(), misfit.to_string());
+            failed_nodes.insert(name.clone(), misfit);
             false
         }
     };
@@ -87,10 +95,10 @@ pub fn filter<'a>(
         Candidates::Whole(list) if wanted.is_empty() => nodes = Some(list),
         Candidates::Whole(list) => {
             let mut items = Vec::new();
-            for raw in list.items.unwrap_or_default() {
-                let node = metadata(raw)?;
-                if fit(&node.name, fits(&node, &wanted)) {
-                    items.push(raw);
+            for node in list.items.unwrap_or_default() {
+                let metadata = metadata(&node)?;
+                if fit(&metadata.name, fits(metadata, &wanted)) {
+                    items.push(node);
                 }
             }
             nodes = Some(NodeList {
@@ -98,26 +106,22 @@ pub fn filter<'a>(
                 items: Some(items),
             });
         }
-        Candidates::Named(names, known) => {
-            let fits = |name: &String| match known.get(name) {
+        Candidates::Named(mut names, known) => {
+            let fits = |name: &str| match known.get(name) {
                 _ if wanted.is_empty() => Ok(()),
                 Some(node) => fits(node, &wanted),
                 None => Err(Misfit::Unknown),
             };
-            node_names = Some(
-                names
-                    .into_iter()
-                    .filter(|name| fit(name, fits(name)))
-                    .collect(),
-            );
+            names.retain(|name| fit(name, fits(name)));
+            node_names = Some(names);
         }
     }
-    Ok(FilterAnswer {
-        nodes,
+    let rest = FilterAnswer {
         node_names,
         failed_nodes,
         error: String::new(),
-    })
+    };
+    Ok(Filtered { nodes, rest })
 }
 
 /// How well each node fits. `None`, written as `null`, when the pod wants nothing:
@@ -125,30 +129,32 @@ pub fn filter<'a>(
 ///
 /// # Errors
 /// The question cannot be answered.
-pub fn score(
-    question: Question<'_>,
+pub fn score<'a>(
+    question: Question<'a>,
     divisors: &Divisors,
     nodes: Option<&Nodes>,
-) -> Result<Option<Vec<HostPriority>>, Refusal> {
+) -> Result<Option<Vec<HostPriority<'a>>>, Refusal> {
     let (pod, candidates) = complete(question, nodes)?;
-    if pod.metadata.capacities().next().is_none() {
+    if pod.capacities().next().is_none() {
         return Ok(None);
     }
-    let score = |host: String, node: &Metadata| HostPriority {
-        host,
-        score: node_score(node, &pod.metadata, divisors).unwrap_or(0),
-    };
+    let score = |node: &Metadata<'_>| node_score(node, &pod, divisors).unwrap_or(0);
     let priorities: Result<Vec<_>, _> = match candidates {
         Candidates::Whole(list) => {
             let items = list.items.unwrap_or_default().into_iter();
-            let scored = items.map(|raw| metadata(raw).map(|node| score(node.name.clone(), &node)));
+            let scored = items.map(|node| {
+                let metadata = metadata(&node)?;
+                let score = score(metadata);
+                let host = metadata.name.clone();
+                Ok(HostPriority { host, score })
+            });
             scored.collect()
         }
         Candidates::Named(names, known) => {
             let nothing = Metadata::default();
-            let scored = names.into_iter().map(|name| {
-                let node = known.get(&name).unwrap_or(&nothing);
-                Ok(score(name, node))
+            let scored = names.into_iter().map(|host| {
+                let score = score(known.get(&*host).unwrap_or(&nothing));
+                Ok(HostPriority { host, score })
             });
             scored.collect()
         }

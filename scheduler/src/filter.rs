@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use crate::wire::Metadata;
 
 /// Bytes a pod wants, by device class.
@@ -30,8 +32,14 @@ impl fmt::Display for Misfit {
     }
 }
 
+impl Serialize for Misfit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// What a pod wants. What is no number is passed over.
-pub fn wanted(pod: &Metadata) -> Wanted {
+pub fn wanted(pod: &Metadata<'_>) -> Wanted {
     pod.capacities()
         .filter_map(|(class, bytes)| Some((class.to_owned(), bytes.parse().ok()?)))
         .collect()
@@ -41,7 +49,7 @@ pub fn wanted(pod: &Metadata) -> Wanted {
 ///
 /// # Errors
 /// The reason of the first class that does not fit.
-pub fn fits(node: &Metadata, wanted: &Wanted) -> Result<(), Misfit> {
+pub fn fits(node: &Metadata<'_>, wanted: &Wanted) -> Result<(), Misfit> {
     for (class, bytes) in wanted {
         let text = node.capacity(class).ok_or(Misfit::Unknown)?;
         let free: u64 = text
@@ -61,17 +69,22 @@ mod tests {
 
     const GIB: i64 = 1 << 30;
 
-    fn annotated(capacities: &[(&str, &str)]) -> Metadata {
-        let entry = |(class, text): &(&str, &str)| {
-            (format!("capacity.topolvm.io/{class}"), (*text).to_owned())
-        };
-        Metadata {
-            name: String::new(),
-            annotations: Some(capacities.iter().map(entry).collect()),
-        }
+    fn annotated(capacities: &[(&str, &str)]) -> Metadata<'static> {
+        with(
+            capacities
+                .iter()
+                .map(|(class, text)| (format!("capacity.topolvm.io/{class}"), *text)),
+        )
     }
 
-    fn node(gib: [i64; 3]) -> Metadata {
+    fn with<'a>(annotations: impl Iterator<Item = (String, &'a str)>) -> Metadata<'static> {
+        Metadata::new(
+            "",
+            annotations.map(|(key, text)| (key.into(), text.to_owned().into())),
+        )
+    }
+
+    fn node(gib: [i64; 3]) -> Metadata<'static> {
         let text = gib.map(|g| (g * GIB).to_string());
         annotated(&[("dc1", &text[0]), ("dc2", &text[1]), ("dc3", &text[2])])
     }
@@ -121,13 +134,19 @@ mod tests {
 
     #[test]
     fn a_pods_wish_is_read_from_its_annotations() {
-        let mut pod = annotated(&[("dc1", "5368709120"), ("dc2", "many"), ("", "7")]);
-        let other = |key: &str| (key.to_owned(), "1".to_owned());
-        let annotations = pod.annotations.as_mut().unwrap();
-        annotations.extend([
-            other("capacity.topolvm.io"),
-            other("capacity.topolvm.iox/a"),
-        ]);
+        let pod = with(
+            [
+                ("capacity.topolvm.io/dc1", "many"),
+                ("capacity.topolvm.io/dc2", "1"),
+                ("capacity.topolvm.io/dc1", "5368709120"),
+                ("capacity.topolvm.io/dc2", "many"),
+                ("capacity.topolvm.io/", "7"),
+                ("capacity.topolvm.io", "1"),
+                ("capacity.topolvm.iox/a", "1"),
+            ]
+            .into_iter()
+            .map(|(key, text)| (key.to_owned(), text)),
+        );
         let expected = Wanted::from([(String::new(), 7), ("dc1".to_owned(), 5 * GIB)]);
         assert_eq!(wanted(&pod), expected);
         assert_eq!(wanted(&Metadata::default()), Wanted::new());

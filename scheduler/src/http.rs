@@ -1,26 +1,28 @@
 //! The extender's HTTP interface: `/predicate`, `/prioritize`, `/status`, `/metrics`.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
+use futures::stream;
 use lvmd::metrics::Page;
 use prometheus_client::registry::Registry;
-use serde::Serialize;
 use tracing::{debug, info, warn};
 
-use crate::answers::{Refusal, filter, score};
+use crate::answers::Refusal;
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::score::Divisors;
-use crate::wire::{FilterAnswer, Question};
+use crate::wire::FilterAnswer;
+use crate::written::{Pieces, filtered, scored};
 
 /// The largest question, in bytes: 10,000 whole nodes with the fifty images that a kubelet
 /// reports at most. Upstream stops at 10 MiB, and then no pod with a volume is scheduled
@@ -40,7 +42,6 @@ fn routes(extender: Arc<Extender>) -> Router {
         .route("/prioritize", any(prioritize))
         .route("/status", any(status))
         .route("/metrics", any(metrics))
-        .layer(DefaultBodyLimit::max(MAX_QUESTION))
         .layer(middleware::from_fn(watch))
         .with_state(extender)
 }
@@ -65,17 +66,22 @@ async fn watch(request: Request, next: Next) -> Response {
     response
 }
 
-async fn predicate(State(extender): State<Arc<Extender>>, body: Bytes) -> Response {
+async fn predicate(State(extender): State<Arc<Extender>>, request: Request) -> Response {
+    let body = match body::read(request, MAX_QUESTION).await {
+        Ok(body) => body,
+        Err(refused) => return refused.into_response(),
+    };
     let asked = extender.timed("predicate");
-    let result = Question::read(&body).and_then(|question| filter(question, extender.nodes()));
-    asked.answered(result)
+    asked.answered(filtered(body, extender.nodes()))
 }
 
-async fn prioritize(State(extender): State<Arc<Extender>>, body: Bytes) -> Response {
+async fn prioritize(State(extender): State<Arc<Extender>>, request: Request) -> Response {
+    let body = match body::read(request, MAX_QUESTION).await {
+        Ok(body) => body,
+        Err(refused) => return refused.into_response(),
+    };
     let asked = extender.timed("prioritize");
-    let result = Question::read(&body)
-        .and_then(|question| score(question, &extender.divisors, extender.nodes()));
-    asked.answered(result)
+    asked.answered(scored(&body, &extender.divisors, extender.nodes()))
 }
 
 async fn status(State(extender): State<Arc<Extender>>) -> Response {
@@ -139,7 +145,7 @@ struct Timed<'a> {
 }
 
 impl Timed<'_> {
-    fn answered(self, result: Result<impl Serialize, Refusal>) -> Response {
+    fn answered(self, result: Result<Pieces, Refusal>) -> Response {
         let response = answer(result);
         let took = self.since.elapsed();
         self.metrics
@@ -149,15 +155,16 @@ impl Timed<'_> {
 }
 
 /// 200 with the answer, or 400 or 503 with the reason in the answer's `error`.
-fn answer(result: Result<impl Serialize, Refusal>) -> Response {
-    let written = result.and_then(|answer| {
-        serde_json::to_vec(&answer)
-            .map_err(|error| Refusal::Bad(format!("the answer cannot be written: {error}")))
-    });
-    match written {
-        Ok(body) => {
-            let json = HeaderValue::from_static("application/json");
-            (HeaderMap::from_iter([(CONTENT_TYPE, json)]), body).into_response()
+fn answer(result: Result<Pieces, Refusal>) -> Response {
+    match result {
+        Ok(pieces) => {
+            let length = pieces.iter().map(Bytes::len).sum::<usize>();
+            let pieces = pieces.into_iter().map(Ok::<_, Infallible>);
+            let headers = HeaderMap::from_iter([
+                (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+                (CONTENT_LENGTH, HeaderValue::from(length)),
+            ]);
+            (headers, Body::from_stream(stream::iter(pieces))).into_response()
         }
         Err(refusal) => {
             warn!(error = %refusal, "question refused");
@@ -174,5 +181,6 @@ fn answer(result: Result<impl Serialize, Refusal>) -> Response {
     }
 }
 
+mod body;
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@
 //! whole, and then nothing else is looked at and no state kept; or, where it is told that
 //! the extender is `nodeCacheCapable`, their names, and then `nodes` watches them.
 //!
-//! `filter` and `score` decide, `wire` is what crosses the connection, `answers` and `http`
-//! connect them, `config` and `args` are what a person writes.
+//! `filter` and `score` decide, `scan` goes through JSON, `wire` is what crosses the connection,
+//! `answers`, `written` and `http` connect them, `config` and `args` are what a person writes.
 
 pub mod answers;
 pub mod args;
@@ -18,7 +18,9 @@ pub mod filter;
 pub mod http;
 pub mod metrics;
 pub mod nodes;
+pub mod scan;
 pub mod score;
 pub mod wire;
+pub mod written;
 
 pub use args::{Cli, run};

@@ -1,6 +1,7 @@
 //! What nodes say of their capacity, watched, for questions that only name them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::StreamExt;
@@ -16,7 +17,7 @@ use tracing::{info, warn};
 use crate::wire::Metadata;
 
 /// The nodes by name, with the annotations that matter here.
-pub type Known = Arc<HashMap<String, Metadata>>;
+pub type Known = Arc<HashMap<String, Metadata<'static>>>;
 
 /// See the module. Clones know the same.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +36,7 @@ impl Nodes {
     }
 
     #[cfg(test)]
-    pub(crate) fn of(nodes: HashMap<String, Metadata>) -> Self {
+    pub(crate) fn of(nodes: HashMap<String, Metadata<'static>>) -> Self {
         Self {
             known: Arc::new(RwLock::new(Some(Arc::new(nodes)))),
         }
@@ -61,7 +62,11 @@ impl Nodes {
     }
 
     /// Takes an event; a list becomes known as a whole.
-    fn take(&self, event: Event<PartialObjectMeta<Node>>, listing: &mut HashMap<String, Metadata>) {
+    fn take(
+        &self,
+        event: Event<PartialObjectMeta<Node>>,
+        listing: &mut HashMap<String, Metadata<'static>>,
+    ) {
         match event {
             Event::Init => listing.clear(),
             Event::InitApply(node) => {
@@ -96,19 +101,14 @@ impl Nodes {
     }
 }
 
-fn capacities(node: &PartialObjectMeta<Node>) -> (String, Metadata) {
+fn capacities(node: &PartialObjectMeta<Node>) -> (String, Metadata<'static>) {
     let ours = node
         .annotations()
         .iter()
-        .filter(|(key, _)| key.starts_with(CAPACITY_PREFIX));
-    let annotations: BTreeMap<_, _> = ours
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+        .filter(|(key, _)| key.starts_with(CAPACITY_PREFIX))
+        .map(|(key, value)| (Cow::Owned(key.clone()), Cow::Owned(value.clone())));
     let name = node.name_any();
-    let metadata = Metadata {
-        name: name.clone(),
-        annotations: Some(annotations),
-    };
+    let metadata = Metadata::new(name.clone(), ours);
     (name, metadata)
 }
 
@@ -142,14 +142,7 @@ mod tests {
         nodes.take(Event::InitApply(node("b", "2")), &mut listing);
         nodes.take(Event::InitDone, &mut listing);
         assert_eq!(dc1("b").as_deref(), Some("2"));
-        assert_eq!(
-            nodes.known().unwrap()["a"]
-                .annotations
-                .as_ref()
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(nodes.known().unwrap()["a"].capacities().count(), 1);
         nodes.take(Event::Apply(node("a", "7")), &mut listing);
         nodes.take(Event::Delete(node("b", "2")), &mut listing);
         assert_eq!(dc1("a").as_deref(), Some("7"));

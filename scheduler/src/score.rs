@@ -39,7 +39,7 @@ pub fn class_score(bytes: u64, divisor: f64) -> u8 {
 
 /// The score of a node: that of the scarcest class the pod wants and the node has.
 /// `None` when the pod wants nothing.
-pub fn node_score(node: &Metadata, pod: &Metadata, divisors: &Divisors) -> Option<u8> {
+pub fn node_score(node: &Metadata<'_>, pod: &Metadata<'_>, divisors: &Divisors) -> Option<u8> {
     pod.capacities().next()?;
     let scores = pod.capacities().filter_map(|(class, _)| {
         // What is no number counts as nothing.
@@ -71,16 +71,15 @@ mod tests {
 
     #[test]
     fn upstreams_table_of_node_scores() {
-        let annotated = |capacities: &[(&str, u64)], extra: Option<(&str, &str)>| Metadata {
-            name: String::new(),
-            annotations: Some(
-                capacities
-                    .iter()
-                    .map(|(class, bytes)| (*class, bytes.to_string()))
-                    .chain(extra.map(|(class, text)| (class, text.to_owned())))
-                    .map(|(class, text)| (format!("capacity.topolvm.io/{class}"), text))
-                    .collect(),
-            ),
+        let annotated = |capacities: &[(&str, u64)], extra: Option<(&str, &str)>| {
+            let texts = capacities
+                .iter()
+                .map(|(class, bytes)| (*class, bytes.to_string()));
+            let extra = extra.map(|(class, text)| (class, text.to_owned()));
+            let annotation = |(class, text): (&str, String)| {
+                (format!("capacity.topolvm.io/{class}").into(), text.into())
+            };
+            Metadata::new("", texts.chain(extra).map(annotation))
         };
         let divisors = Divisors {
             default: 2.0,

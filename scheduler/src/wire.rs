@@ -4,125 +4,209 @@
 //! takes either case; older ones wrote `nodes`. Both are read. Nodes are passed through
 //! as the bytes they came as: only their name and annotations are looked at.
 
+mod nodes;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use lvmd::names::DRIVER;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer as _, Serialize};
-use serde_json::value::RawValue;
+use lvmd::names::CAPACITY_PREFIX;
+use serde::Serialize;
+
+use crate::filter::Misfit;
+use crate::scan::{Malformed, Scanner, Text};
+pub use nodes::Node;
+
+/// The most nodes of a question. Each takes some memory beside its text, of which it may have nearly none.
+const MOST: usize = 1 << 20;
+const TOO_MANY: &str = "more than 1048576 nodes";
 
 /// A question: a pod, and the nodes it may go to.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Question<'a> {
-    /// The pod.
-    #[serde(alias = "Pod")]
-    pub pod: Option<Pod>,
+    /// The pod's metadata.
+    pub pod: Option<Metadata<'a>>,
     /// The candidates, whole; there when the extender is not `nodeCacheCapable`.
-    #[serde(borrow, alias = "Nodes")]
     pub nodes: Option<NodeList<'a>>,
     /// The candidates by name; there when it is.
-    #[serde(alias = "NodeNames", alias = "nodeNames")]
-    pub nodenames: Option<Vec<String>>,
+    pub names: Option<Vec<Cow<'a, str>>>,
 }
 
-/// What is looked at of a pod.
-#[derive(Debug, Default, Deserialize)]
-pub struct Pod {
-    /// Its metadata.
-    #[serde(default)]
-    pub metadata: Metadata,
+impl<'a> Question<'a> {
+    /// Reads a question. All of it is gone through.
+    ///
+    /// # Errors
+    /// It is no JSON, or none of the expected form.
+    pub fn of(text: &'a str) -> Result<Self, Malformed> {
+        let scanner = &mut Scanner::new(text);
+        let (mut pod, mut nodes, mut names) = (None, None, None);
+        scanner.object(|scanner, key| match &*key.read()? {
+            "pod" | "Pod" => once(scanner, &mut pod, |s| optional(s, read_pod)),
+            "nodes" | "Nodes" => once(scanner, &mut nodes, |s| optional(s, NodeList::read)),
+            "nodenames" | "NodeNames" | "nodeNames" => {
+                once(scanner, &mut names, |s| optional(s, read_names))
+            }
+            _ => scanner.value(),
+        })?;
+        scanner.end()?;
+        Ok(Self {
+            pod: pod.flatten(),
+            nodes: nodes.flatten(),
+            names: names.flatten(),
+        })
+    }
+}
+
+/// Reads a field that may be there once.
+fn once<'a, T>(
+    scanner: &mut Scanner<'a>,
+    field: &mut Option<T>,
+    read: impl FnOnce(&mut Scanner<'a>) -> Result<T, Malformed>,
+) -> Result<(), Malformed> {
+    if field.is_some() {
+        return Err(scanner.wrong("a field that was there before"));
+    }
+    *field = Some(read(scanner)?);
+    Ok(())
+}
+
+/// Reads what may be `null`.
+fn optional<'a, T>(
+    scanner: &mut Scanner<'a>,
+    read: impl FnOnce(&mut Scanner<'a>) -> Result<T, Malformed>,
+) -> Result<Option<T>, Malformed> {
+    match scanner.null()? {
+        true => Ok(None),
+        false => read(scanner).map(Some),
+    }
+}
+
+fn read_pod<'a>(scanner: &mut Scanner<'a>) -> Result<Metadata<'a>, Malformed> {
+    let mut metadata = None;
+    scanner.object(|scanner, key| match &*key.read()? {
+        "metadata" => once(scanner, &mut metadata, Metadata::read),
+        _ => scanner.value(),
+    })?;
+    Ok(metadata.unwrap_or_default())
+}
+
+fn read_names<'a>(scanner: &mut Scanner<'a>) -> Result<Vec<Cow<'a, str>>, Malformed> {
+    let mut names = Vec::new();
+    scanner.array(|scanner| {
+        if names.len() == MOST {
+            return Err(scanner.wrong(TOO_MANY));
+        }
+        names.push(scanner.string().and_then(Text::read)?);
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 /// What is looked at of a pod's or a node's metadata.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Metadata {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata<'a> {
     /// The name.
-    #[serde(default)]
-    pub name: String,
-    /// The annotations.
-    #[serde(default)]
-    pub annotations: Option<BTreeMap<String, String>>,
+    pub name: Cow<'a, str>,
+    /// The annotations `capacity.topolvm.io/<class>`, by class, each once.
+    capacities: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-impl Metadata {
-    /// The annotations `capacity.topolvm.io/<class>`, by class, as written.
+impl<'a> Metadata<'a> {
+    /// With a name and annotations. Of those with the same key the last counts, of those
+    /// that say nothing of capacity none.
+    pub fn new(
+        name: impl Into<Cow<'a, str>>,
+        annotations: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Self {
+        let capacities = annotations.into_iter().filter_map(|(key, value)| {
+            let class = match key {
+                Cow::Borrowed(key) => Cow::Borrowed(key.strip_prefix(CAPACITY_PREFIX)?),
+                Cow::Owned(key) => Cow::Owned(key.strip_prefix(CAPACITY_PREFIX)?.to_owned()),
+            };
+            Some((class, value))
+        });
+        let mut capacities: Vec<_> = capacities.collect();
+        capacities.reverse();
+        capacities.sort_by(|a, b| a.0.cmp(&b.0));
+        capacities.dedup_by(|later, kept| later.0 == kept.0);
+        let name = name.into();
+        Self { name, capacities }
+    }
+
+    /// Reads the metadata of a pod or a node.
+    fn read(scanner: &mut Scanner<'a>) -> Result<Self, Malformed> {
+        let (mut name, mut annotations) = (None, None);
+        scanner.object(|scanner, key| match &*key.read()? {
+            "name" => once(scanner, &mut name, |s| s.string().and_then(Text::read)),
+            "annotations" => once(scanner, &mut annotations, |s| optional(s, read_annotations)),
+            _ => scanner.value(),
+        })?;
+        let annotations = annotations.flatten().unwrap_or_default();
+        Ok(Self::new(name.unwrap_or_default(), annotations))
+    }
+
+    /// What is said of each class, as written.
     pub fn capacities(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.annotations
+        self.capacities
             .iter()
-            .flatten()
-            .filter_map(|(key, value)| {
-                let rest = key.strip_prefix("capacity.")?.strip_prefix(DRIVER)?;
-                Some((rest.strip_prefix('/')?, value.as_str()))
-            })
+            .map(|(class, text)| (&**class, &**text))
     }
 
     /// What this node has of `class`, as written.
     pub fn capacity(&self, class: &str) -> Option<&str> {
-        self.capacities().find(|(c, _)| *c == class).map(|(_, v)| v)
+        self.capacities()
+            .find(|(c, _)| *c == class)
+            .map(|(_, text)| text)
     }
+}
+
+/// Annotations, of which only those of capacity are kept.
+type Annotations<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn read_annotations<'a>(scanner: &mut Scanner<'a>) -> Result<Annotations<'a>, Malformed> {
+    let mut annotations = Vec::new();
+    scanner.object(|scanner, key| {
+        let (key, value) = (key.read()?, scanner.string()?.read()?);
+        if key.starts_with(CAPACITY_PREFIX) {
+            annotations.push((key, value));
+        }
+        Ok(())
+    })?;
+    Ok(annotations)
 }
 
 /// A list of nodes, each as it came.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default)]
 pub struct NodeList<'a> {
     /// The list's own metadata.
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<&'a RawValue>,
+    pub metadata: Option<&'a str>,
     /// The nodes. Go writes an empty list as `null`.
-    #[serde(borrow, default)]
-    pub items: Option<Vec<&'a RawValue>>,
+    pub items: Option<Vec<Node<'a>>>,
 }
 
-/// A node's metadata, read out of `raw`, which is whole JSON. Reading ends behind it: what
-/// follows, nearly all of a node, was gone through when the list was read.
-///
-/// # Errors
-/// It is no object, or its metadata is none of the expected form.
-pub fn metadata(raw: &RawValue) -> serde_json::Result<Metadata> {
-    let mut found = None;
-    let read = serde_json::Deserializer::from_str(raw.get()).deserialize_map(UpTo(&mut found));
-    match found {
-        Some(metadata) => Ok(metadata),
-        None => read.map(|()| Metadata::default()),
+impl<'a> NodeList<'a> {
+    fn read(scanner: &mut Scanner<'a>) -> Result<Self, Malformed> {
+        let (mut metadata, mut items) = (None, None);
+        scanner.object(|scanner, key| match &*key.read()? {
+            "metadata" => once(scanner, &mut metadata, |s| s.span(Scanner::value)),
+            "items" => once(scanner, &mut items, |s| optional(s, nodes::read)),
+            _ => scanner.value(),
+        })?;
+        Ok(Self {
+            metadata: metadata.filter(|metadata| *metadata != "null"),
+            items: items.flatten(),
+        })
     }
 }
 
-/// Goes through an object's fields up to `metadata`.
-struct UpTo<'m>(&'m mut Option<Metadata>);
-
-impl<'de> Visitor<'de> for UpTo<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a node")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        while let Some(field) = fields.next_key::<Cow<'de, str>>()? {
-            if field == "metadata" {
-                *self.0 = Some(fields.next_value()?);
-                break;
-            }
-            fields.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-}
-
-/// The answer to a filter question.
+/// What of the answer to a filter question is not nodes.
 #[derive(Debug, Default, Serialize)]
 pub struct FilterAnswer<'a> {
-    /// The nodes that fit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nodes: Option<NodeList<'a>>,
-    /// Their names, where the question had names.
+    /// The names of the nodes that fit, where the question had names.
     #[serde(rename = "nodenames", skip_serializing_if = "Option::is_none")]
-    pub node_names: Option<Vec<String>>,
+    pub node_names: Option<Vec<Cow<'a, str>>>,
     /// Why the others do not.
     #[serde(rename = "failedNodes", skip_serializing_if = "BTreeMap::is_empty")]
-    pub failed_nodes: BTreeMap<String, String>,
+    pub failed_nodes: BTreeMap<Cow<'a, str>, Misfit>,
     /// What was wrong with the question.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
@@ -130,9 +214,12 @@ pub struct FilterAnswer<'a> {
 
 /// How well a node fits.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct HostPriority {
+pub struct HostPriority<'a> {
     /// The node's name.
-    pub host: String,
+    pub host: Cow<'a, str>,
     /// 0 to 10, more is better.
     pub score: u8,
 }
+
+#[cfg(test)]
+mod tests;

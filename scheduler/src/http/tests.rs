@@ -170,13 +170,9 @@ async fn ten_thousand_nodes_are_answered_in_time_and_more_than_the_limit_is_refu
 fn known(count: usize) -> Nodes {
     let nodes = (0..count).map(|at| {
         let bytes = (at as u64 % 8) << 30;
-        let annotations =
-            BTreeMap::from([("capacity.topolvm.io/dc1".to_owned(), bytes.to_string())]);
+        let annotation = ("capacity.topolvm.io/dc1".into(), bytes.to_string().into());
         let name = format!("n{at}");
-        let metadata = Metadata {
-            name: name.clone(),
-            annotations: Some(annotations),
-        };
+        let metadata = Metadata::new(name.clone(), [annotation]);
         (name, metadata)
     });
     Nodes::of(nodes.collect::<HashMap<_, _>>())
