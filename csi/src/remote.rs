@@ -18,7 +18,9 @@ use lvmd::metrics::{ClassSample, Metrics};
 use lvmd::proto::activation_client::ActivationClient;
 use lvmd::proto::lv_service_client::LvServiceClient;
 use lvmd::proto::vg_service_client::VgServiceClient;
-use lvmd::proto::{Empty, GetLvListRequest, LogicalVolume, WatchItem, WatchResponse};
+use lvmd::proto::{
+    Empty, GetLvListRequest, GetLvListResponse, LogicalVolume, WatchItem, WatchResponse,
+};
 use lvmd::runtime::http::{Check, Health};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -139,12 +141,11 @@ impl Remote {
     }
 
     /// The volumes of a class.
-    async fn list(&self, class: &str) -> Result<Vec<LogicalVolume>, Status> {
+    async fn list(&self, class: &str) -> Result<GetLvListResponse, Status> {
         let request = GetLvListRequest {
             device_class: class.to_owned(),
         };
-        let listed = within(self.limits.look, self.vg().get_lv_list(request)).await?;
-        Ok(listed.volumes)
+        within(self.limits.look, self.vg().get_lv_list(request)).await
     }
 
     /// The volume of this name with its class; `None` when it is shown to be in none.
@@ -158,10 +159,17 @@ impl Remote {
         for item in &told.items {
             let class = &item.device_class;
             match self.list(class).await {
-                Ok(all) => {
-                    if let Some(volume) = all.into_iter().find(|volume| volume.name == name) {
+                Ok(GetLvListResponse {
+                    volumes,
+                    unseen: not,
+                }) => {
+                    if let Some(volume) = volumes.into_iter().find(|volume| volume.name == name) {
                         return Ok(Some((item.clone(), volume)));
                     }
+                    let not = not.first();
+                    unseen = not
+                        .map(|why| format!("device class {class}: {why}"))
+                        .or(unseen);
                 }
                 Err(status) => {
                     unseen = Some(format!("device class {class}: {}", status.message()));

@@ -53,11 +53,12 @@ impl<R: Runner + Clone> LocalStore<R> {
     }
 
     /// The volumes of a class, and the copies that are not whole yet.
-    async fn of_class(&self, class: &str) -> Result<Vec<Held>, Error> {
+    async fn of_class(&self, class: &str) -> Result<Listing, Error> {
         // What becomes whole in between is then seen twice, and not missed.
         let pending = self.volumes.pending(class).await?;
         let found = self.volumes.list(class).await?;
         let mut held: Vec<Held> = found
+            .volumes
             .into_iter()
             .filter_map(|volume| self.made(class, volume))
             .collect();
@@ -71,7 +72,10 @@ impl<R: Runner + Clone> LocalStore<R> {
                 });
             }
         }
-        Ok(held)
+        Ok(Listing {
+            held,
+            unseen: found.unseen.into_iter().next(),
+        })
     }
 }
 
@@ -104,10 +108,11 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
         let is_it = |held: &Held| held.kind == kind && held.id == id;
         match all.held.into_iter().find(is_it) {
             Some(held) => Ok(Some(held)),
-            // It may be where nobody can look: not to be called gone.
-            None => all
-                .unseen
-                .map_or(Ok(None), |why| Err(Error::Unavailable(why))),
+            // It may be where nobody can look, or where no class is any more: not to be called gone.
+            None => match all.unseen {
+                Some(why) => Err(Error::Unavailable(why)),
+                None => Ok(self.volumes.find(id).await.map(|_| None)?),
+            },
         }
     }
 
@@ -144,9 +149,14 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
         for class in self.volumes.config().classes.iter() {
             match self.of_class(&class.name).await {
                 // One that was made when its group had one class is in all that it has now.
-                Ok(held) => listing
-                    .held
-                    .extend(held.into_iter().filter(|held| ids.insert(held.id.clone()))),
+                Ok(found) => {
+                    let held = found.held.into_iter();
+                    let new = held.filter(|held| ids.insert(held.id.clone()));
+                    listing.held.extend(new);
+                    if let Some(why) = found.unseen {
+                        listing.unseen = Some(format!("device class {}: {why}", class.name));
+                    }
+                }
                 // One group that is away does not hide what is in the others.
                 Err(error) => {
                     listing.unseen = Some(format!("device class {}: {error}", class.name))

@@ -198,7 +198,7 @@ mod tests {
     fn class(extra: &str) -> DeviceClass {
         let text = format!("device-classes:\n- name: a\n  volume-group: vg\n{extra}");
         let config = Config::parse(&text, std::path::Path::new("test")).unwrap();
-        config.classes.get("a").unwrap().as_ref().clone()
+        config.classes.members().next().unwrap().as_ref().clone()
     }
 
     fn layout(extra: &str) -> Layout {

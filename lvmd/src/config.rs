@@ -1,4 +1,4 @@
-//! lvmd.yaml: upstream's file, every key and every rule, and three keys of our own.
+//! lvmd.yaml: upstream's file, every key and every rule, and keys of our own.
 //!
 //! One reader for both ways lvmd runs: as a daemon, and embedded in the CSI node
 //! (which does not look at `socket-name`). Whether the volume groups exist is not a
@@ -19,7 +19,7 @@
 //!     lvcreate-options: ["--type=raid10", "-m1"]
 //!     zero: zero                        # own key: zero | none
 //!   - name: thin
-//!     volume-group: vg1
+//!     volume-groups: [vg1, vg2]         # own key, in place of volume-group
 //!     type: thin
 //!     thin-pool: { name: pool0, overprovision-ratio: 5.0 }
 //!     gate-percent: 95                  # own key
@@ -43,7 +43,7 @@ use serde_saphyr::Spanned;
 use crate::names::LVMD_SOCKET;
 
 pub use class::{
-    DEFAULT_GATE_PERCENT, DEFAULT_SPARE, DeviceClass, DeviceClasses, Kind, ThickSnapshots,
+    Class, DEFAULT_GATE_PERCENT, DEFAULT_SPARE, DeviceClass, DeviceClasses, Kind, ThickSnapshots,
     UnknownClass, ZeroPolicy,
 };
 pub use options::{LvcreateOptions, Refused};

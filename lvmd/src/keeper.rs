@@ -30,7 +30,7 @@ use crate::engine::Observer;
 use crate::events;
 use crate::lvm::reader::{ReadObserver, Source};
 use crate::lvm::tool::Version;
-use crate::metrics::{ClassSample, Metrics, PoolSample};
+use crate::metrics::{ClassSample, MemberSample, Metrics, PoolSample};
 use crate::names;
 use crate::volumes::{NodeState, Volumes};
 
@@ -270,12 +270,18 @@ impl<R: Runner + Clone> Keeper<R> {
                 })
                 .collect(),
         );
+        let config = self.volumes.config();
+        let several = state.members.iter().filter(|member| {
+            let class = config.classes.get(&member.class);
+            class.is_ok_and(|class| class.only().is_none())
+        });
+        self.metrics
+            .set_members(several.map(MemberSample::from).collect());
         let mut groups: HashMap<String, String> = HashMap::new();
-        for class in &state.classes {
+        for class in &state.members {
             let code = class.frozen.first().map_or("Ready", |freeze| freeze.code());
             groups.insert(class.volume_group.clone(), code.to_owned());
         }
-        let config = self.volumes.config();
         for vg in config.classes.volume_groups() {
             groups
                 .entry(vg.to_owned())
@@ -286,7 +292,10 @@ impl<R: Runner + Clone> Keeper<R> {
             let of = |c: &crate::pool::Condition| (class.class.clone(), c.code.to_owned());
             class.conditions.iter().map(of).collect::<Vec<_>>()
         });
-        self.metrics.set_conditions(conditions.collect());
+        // Several groups of a class may have the same trouble.
+        let conditions: BTreeSet<_> = conditions.collect();
+        self.metrics
+            .set_conditions(conditions.into_iter().collect());
     }
 }
 

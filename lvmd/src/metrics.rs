@@ -17,8 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use classes::{ClassGauges, Facts};
-pub use classes::{ClassSample, PoolSample};
+use classes::{ClassGauges, Facts, MemberGauges};
+pub use classes::{ClassSample, MemberSample, PoolSample};
 pub use page::Page;
 use process::Process;
 
@@ -77,6 +77,7 @@ struct Distrusted {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     classes: Arc<ClassGauges>,
+    members: Arc<MemberGauges>,
     groups: Arc<Facts>,
     conditions: Arc<Facts>,
     events: Family<Event, Counter>,
@@ -100,6 +101,7 @@ impl Metrics {
     pub fn register(registry: &mut Registry, node: Option<&str>) -> Self {
         let metrics = Self {
             classes: Arc::default(),
+            members: Arc::default(),
             groups: Arc::new(Facts::new(
                 "lvmd_volumegroup_state",
                 "1 for the state each volume group of a device class is in",
@@ -127,6 +129,7 @@ impl Metrics {
                 .register_collector(gauges),
             None => registry.register_collector(gauges),
         }
+        registry.register_collector(Box::new(Arc::clone(&metrics.members)));
         registry.register_collector(Box::new(Arc::clone(&metrics.groups)));
         registry.register_collector(Box::new(Arc::clone(&metrics.conditions)));
         registry.register(
@@ -181,6 +184,11 @@ impl Metrics {
     /// Replaces what is known of every class; a class not among `samples` disappears.
     pub fn set_classes(&self, samples: Vec<ClassSample>) {
         self.classes.set(samples);
+    }
+
+    /// Replaces what is known of the classes with several volume groups, in each of them.
+    pub fn set_members(&self, samples: Vec<MemberSample>) {
+        self.members.set(samples);
     }
 
     /// Replaces what is known of every volume group: its name and its state in one

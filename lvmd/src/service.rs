@@ -202,8 +202,10 @@ impl<R: Runner + Clone> VgService for Service<R> {
             code_name(result.as_ref().map_or_else(Status::code, |_| Code::Ok)),
             started.elapsed(),
         );
+        let listing = result?;
         Ok(Response::new(GetLvListResponse {
-            volumes: result?.into_iter().map(message).collect(),
+            volumes: listing.volumes.into_iter().map(message).collect(),
+            unseen: listing.unseen,
         }))
     }
 

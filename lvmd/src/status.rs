@@ -26,6 +26,8 @@ pub fn code(error: &VolumeError) -> Code {
         VolumeError::SmallerThanSource { .. } => Code::OutOfRange,
         VolumeError::RemovalWithoutClass { .. }
         | VolumeError::OtherClass { .. }
+        | VolumeError::Twice { .. }
+        | VolumeError::Unlisted { .. }
         | VolumeError::InUse { .. }
         | VolumeError::NotGrowable { .. }
         | VolumeError::CopyLost { .. }
@@ -35,6 +37,7 @@ pub fn code(error: &VolumeError) -> Code {
         VolumeError::Engine(EngineError::Missing(_) | EngineError::Read(_))
         | VolumeError::PoolMissing { .. }
         | VolumeError::Moving { .. }
+        | VolumeError::Locked { .. }
         | VolumeError::Mapper(_) => Code::Unavailable,
         VolumeError::Failed { .. } | VolumeError::Unverified { .. } => Code::Internal,
     }

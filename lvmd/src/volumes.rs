@@ -11,8 +11,10 @@ mod error;
 mod find;
 mod heal;
 mod inventory;
+mod listing;
 mod moving;
 mod opened;
+mod place;
 mod pool;
 mod remove;
 mod resize;
@@ -24,6 +26,7 @@ pub mod stopped;
 mod stranded;
 pub mod stray_move;
 mod tagged;
+mod turns;
 mod uncounted;
 mod unfinished;
 mod wipe;
@@ -42,13 +45,14 @@ pub use error::VolumeError;
 pub use find::Found;
 pub use heal::{HealReport, Wreck, diagnose};
 pub use inventory::{Inventory, Listed};
+pub use listing::Listing;
 pub use snapshot::{Access, SnapshotOf};
 pub use state::{ClassState, NodeState, PoolState};
 
 use crate::cmd::Runner;
 use crate::config::{Config, DeviceClass};
 use crate::dm;
-use crate::engine::{Engine, Lane};
+use crate::engine::{Engine, EngineError, Lane};
 use crate::lvm::attr::LvAttr;
 use crate::lvm::health::Verdict;
 use crate::lvm::lock_dir::{self, Places};
@@ -111,6 +115,7 @@ struct Inner<R> {
     tasks: TaskTracker,
     wipes: wipe::Wipes,
     copies: copy::Copies,
+    turns: turns::Turns,
     lock_dir: OnceLock<lock_dir::Proof>,
     /// Cancelled when no new background work may begin.
     stop: CancellationToken,
@@ -134,6 +139,7 @@ impl<R: Runner + Clone> Volumes<R> {
                 tasks: TaskTracker::new(),
                 wipes: wipe::Wipes::default(),
                 copies: copy::Copies::default(),
+                turns: turns::Turns::default(),
                 lock_dir: OnceLock::new(),
                 stop: CancellationToken::new(),
             }),
@@ -181,57 +187,17 @@ impl<R: Runner + Clone> Volumes<R> {
         self.inner.tasks.wait().await;
     }
 
-    /// The volumes of a class, those being made, copied or wiped left out. A thick class has all LVs of its VG
-    /// but thin ones and pools; a thin class those of its pool.
+    /// Gives the pool of a thin class in this VG its own low-water mark when the kernel has another.
     ///
     /// # Errors
-    /// When the class is unknown, its VG is not there, or state cannot be told.
-    pub async fn list(&self, class: &str) -> Result<Vec<Volume>, VolumeError> {
+    /// When the class is unknown or has not this VG, the VG must not be changed, or the mark is not shown to be there.
+    pub async fn rearm(&self, class: &str, vg: &str) -> Result<(), VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
-        let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;
-        let view = snapshot
-            .vg(&class.volume_group)
-            .ok_or_else(|| missing(class))?;
-        require_pool(&view.vg, class)?;
-        let conditions = match class.pool().and_then(|name| view.vg.pool(name)) {
-            Some(lv) => pool::conditions(self.inner.engine.patience(), &view.vg, lv, class).await,
-            None => Vec::new(),
+        let Some(class) = class.member(vg) else {
+            return Err(EngineError::Missing(vg.to_owned()).into());
         };
-        let class = class.clone();
-        let listed = move |lv: &Lv| belongs(lv, &class) && !lv.is_under_way();
-        let mut volumes = self.seen(&snapshot, view, listed).await?;
-        for volume in &mut volumes {
-            volume.conditions.extend_from_slice(&conditions);
-        }
-        Ok(volumes)
-    }
-
-    /// What a class can still give, in bytes; nothing while its VG must not be changed or its
-    /// pool takes no more volumes.
-    ///
-    /// # Errors
-    /// When the class is unknown, its VG is not there, or state cannot be told.
-    pub async fn free(&self, class: &str) -> Result<Bytes, VolumeError> {
-        let config = self.config();
-        let class = config.classes.get(class)?;
-        let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;
-        let view = snapshot
-            .vg(&class.volume_group)
-            .ok_or_else(|| missing(class))?;
-        require_pool(&view.vg, class)?;
-        let found = state::class_state(self.inner.engine.patience(), view, class).await?;
-        Ok(found.map_or(Bytes(0), |class| class.free))
-    }
-
-    /// Gives the pool of a thin class its own low-water mark when the kernel has another.
-    ///
-    /// # Errors
-    /// When the VG must not be changed, or the mark is not shown to be there.
-    pub async fn rearm(&self, class: &str) -> Result<(), VolumeError> {
-        let config = self.config();
-        let class = config.classes.get(class)?;
-        let lane = self.lane(&class.volume_group).await?;
+        let lane = self.lane(vg).await?;
         let view = lane.view().await?;
         pool::try_rearm(&lane, &view, class).await
     }
@@ -293,9 +259,7 @@ fn whereabouts(lv: &Lv) -> String {
 }
 
 fn missing(class: &DeviceClass) -> VolumeError {
-    VolumeError::Engine(crate::engine::EngineError::Missing(
-        class.volume_group.clone(),
-    ))
+    VolumeError::Engine(EngineError::Missing(class.volume_group.clone()))
 }
 
 /// Refuses tags LVM does not take, and the one that is an order to lvmd.

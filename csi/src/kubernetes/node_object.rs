@@ -215,6 +215,7 @@ mod tests {
             conditions: Vec::new(),
         };
         NodeState {
+            members: Vec::new(),
             classes: vec![class("ssd", 10, true), class("hdd", 20, false)],
             absent: vec![("tape".into(), "volume group t is not there".into())],
         }

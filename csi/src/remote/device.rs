@@ -29,9 +29,13 @@ impl Devices for Remote {
         let told = self.told.borrow().clone();
         let mut items = told.iter().flat_map(|told| &told.items);
         let item = items.find(|item| item.device_class == class);
-        let found = all.into_iter().find(|volume| volume.name == id);
+        let found = all.volumes.into_iter().find(|volume| volume.name == id);
         match (item, found) {
-            (_, None) => Ok(None),
+            // It may be where nobody can look: not to be called gone.
+            (_, None) => match all.unseen.first() {
+                Some(why) => Err(self.unavailable(&format!("device class {class}: {why}"))),
+                None => Ok(None),
+            },
             (Some(item), Some(volume)) => device(item, volume).map(Some),
             (None, Some(_)) => {
                 Err(self.unavailable(&format!("it does not tell of device class {class}")))

@@ -118,7 +118,7 @@ impl Remote {
     /// Whether the class has a volume of this name. One that is not configured has none.
     async fn is_there(&self, name: &str, class: &str) -> Result<bool, Error> {
         match self.list(class).await {
-            Ok(all) => Ok(all.iter().any(|volume| volume.name == name)),
+            Ok(all) => Ok(all.volumes.iter().any(|volume| volume.name == name)),
             Err(status) if status.code() == Code::NotFound => Ok(false),
             Err(status) => Err(self.error(status)),
         }
@@ -165,7 +165,10 @@ impl Remote {
         if said.code() != Code::NotFound {
             return self.error(said);
         }
-        if all.iter().any(|volume| volume.name == name) {
+        if let Some(why) = all.unseen.first() {
+            return self.unavailable(&format!("device class {class}: {why}"));
+        }
+        if all.volumes.iter().any(|volume| volume.name == name) {
             return self.unavailable(&format!("it lists volume {name} and does not find it"));
         }
         let (name, class) = (name.to_owned(), class.to_owned());

@@ -10,7 +10,7 @@ use tonic::transport::{Channel, Endpoint};
 #[allow(dead_code, reason = "the guest tests of lvmd use the rest")]
 mod host;
 
-pub use host::{make_vg, output, run};
+pub use host::{disks, make_vg, output, run};
 
 /// The classes of the tests: thin is the default, on a pool that may promise 20 times its size.
 pub const THIN: &str = "device-classes:

@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 #[path = "../guest/harness.rs"]
-#[allow(dead_code, reason = "the other guest tests use the rest")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the other guest tests use the rest"
+)]
 mod harness;
 mod specs;
 

@@ -68,6 +68,14 @@ fn values_that_cannot_be_meant_are_refused_with_the_way_out() {
             "spare-gbs",
         ),
         (
+            topolvm("lvmd: {deviceClasses: [{name: x, volume-groups: []}]}"),
+            "volume-groups",
+        ),
+        (
+            topolvm("lvmd: {deviceClasses: [{name: x, volume-group: y, volume-groups: [z]}]}"),
+            "oneOf",
+        ),
+        (
             topolvm("lvmd: {deviceClasses: [{name: x, volume-group: y, type: thin}]}"),
             "thin-pool",
         ),
@@ -205,6 +213,15 @@ fn lvmd_takes_the_configuration() {
     let options = objects.one("ConfigMap", "topolvm-scheduler-options");
     let text = options["data"]["scheduler-options.yaml"].as_str().unwrap();
     assert!(scheduler::config::Config::parse(text).is_ok(), "{text}");
+}
+
+#[test]
+fn a_class_may_have_several_volume_groups() {
+    let objects = topolvm("lvmd: {deviceClasses: [{name: x, volume-groups: [a, b]}]}").objects();
+    let text = objects.one("ConfigMap", "topolvm-lvmd-0")["data"]["lvmd.yaml"].as_str();
+    let config = lvmd::config::Config::parse(text.unwrap(), "lvmd.yaml".as_ref()).unwrap();
+    assert_eq!(config.classes.get("x").unwrap().members().len(), 2);
+    assert_eq!(config.classes.volume_groups(), ["a", "b"]);
 }
 
 #[test]

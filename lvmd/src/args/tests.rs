@@ -111,7 +111,7 @@ fn the_old_flags_stand_for_a_file() {
         panic!("{resolved:?}");
     };
     assert_eq!(config.socket, Path::new("/tmp/topolvm/lvmd.sock"));
-    assert_eq!(config.classes.get("").unwrap().volume_group, "myvg");
+    assert_eq!(config.classes.volume_groups()[0], "myvg");
     let alone = cli("--spare 1").args.resolve().unwrap_err().to_string();
     assert!(
         alone.contains("--volume-group") && alone.contains("spare-gb"),

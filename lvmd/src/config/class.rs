@@ -13,12 +13,42 @@ pub const DEFAULT_SPARE: Bytes = Bytes(10 << 30);
 /// gives no new volumes.
 pub const DEFAULT_GATE_PERCENT: u8 = 95;
 
-/// One device class, checked.
+/// A device class, checked: what a request names.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DeviceClass {
+pub struct Class {
     /// Its name, unique, 1 to 63 letters.
     pub name: String,
-    /// The volume group its volumes are in.
+    /// Whether a request that names no class means this one. At most one is.
+    pub is_default: bool,
+    members: Vec<Arc<DeviceClass>>,
+}
+
+impl Class {
+    /// One for each of its volume groups, in the order of the file; never empty. They differ in the group alone.
+    pub fn members(&self) -> &[Arc<DeviceClass>] {
+        &self.members
+    }
+
+    /// Its member, where it has one volume group.
+    pub fn only(&self) -> Option<&Arc<DeviceClass>> {
+        match self.members.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The member in this volume group.
+    pub fn member(&self, volume_group: &str) -> Option<&Arc<DeviceClass>> {
+        self.members.iter().find(|m| m.volume_group == volume_group)
+    }
+}
+
+/// A device class as far as one volume group goes: a member of a [`Class`], which has one for each of its groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceClass {
+    /// The class's name.
+    pub name: String,
+    /// The volume group these volumes are in.
     pub volume_group: String,
     /// Thick volumes, or thin ones in a pool.
     pub kind: Kind,
@@ -139,27 +169,36 @@ impl fmt::Display for UnknownClass {
 /// All device classes of a node, in the order of the file. Never empty.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceClasses {
-    classes: Vec<Arc<DeviceClass>>,
+    classes: Vec<Class>,
 }
 
 impl DeviceClasses {
-    /// Takes classes that passed the rules.
-    pub(super) fn new(mut classes: Vec<DeviceClass>) -> Self {
+    /// Takes members of classes that passed the rules, those of one class in a row.
+    pub(super) fn new(mut members: Vec<DeviceClass>) -> Self {
         let thick = |class: &DeviceClass| class.pool().is_none();
-        let all: Vec<(String, String)> = classes
+        let all: Vec<(String, String)> = members
             .iter()
             .filter(|class| thick(class))
             .map(|class| (class.volume_group.clone(), class.name.clone()))
             .collect();
-        for class in classes.iter_mut().filter(|class| thick(class)) {
+        for class in members.iter_mut().filter(|class| thick(class)) {
             let others = all
                 .iter()
                 .filter(|(vg, name)| *vg == class.volume_group && *name != class.name);
             class.siblings = others.map(|(_, name)| name.clone()).collect();
         }
-        Self {
-            classes: classes.into_iter().map(Arc::new).collect(),
+        let mut classes: Vec<Class> = Vec::new();
+        for member in members {
+            match classes.iter_mut().find(|class| class.name == member.name) {
+                Some(class) => class.members.push(Arc::new(member)),
+                None => classes.push(Class {
+                    name: member.name.clone(),
+                    is_default: member.is_default,
+                    members: vec![Arc::new(member)],
+                }),
+            }
         }
+        Self { classes }
     }
 
     /// The class a request means; the empty name means the default class.
@@ -167,7 +206,7 @@ impl DeviceClasses {
     /// # Errors
     /// No class has the name, or none is the default. It never means that a volume or
     /// a volume group is missing.
-    pub fn get(&self, name: &str) -> Result<&Arc<DeviceClass>, UnknownClass> {
+    pub fn get(&self, name: &str) -> Result<&Class, UnknownClass> {
         let found = if name.is_empty() {
             self.default_class()
         } else {
@@ -180,25 +219,30 @@ impl DeviceClasses {
     }
 
     /// The class marked as default, if one is.
-    pub fn default_class(&self) -> Option<&Arc<DeviceClass>> {
+    pub fn default_class(&self) -> Option<&Class> {
         self.iter().find(|c| c.is_default)
     }
 
-    /// The class of a thin pool; there is at most one.
+    /// The class of a thin pool, as far as the pool's group goes; there is at most one.
     pub fn thin(&self, volume_group: &str, pool: &str) -> Option<&Arc<DeviceClass>> {
-        self.iter()
+        self.members()
             .find(|c| c.volume_group == volume_group && c.pool() == Some(pool))
     }
 
     /// All classes, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<DeviceClass>> {
+    pub fn iter(&self) -> impl Iterator<Item = &Class> {
         self.classes.iter()
+    }
+
+    /// The members of all classes, in the order of the file.
+    pub fn members(&self) -> impl Iterator<Item = &Arc<DeviceClass>> {
+        self.iter().flat_map(Class::members)
     }
 
     /// The volume groups the classes are in, each once, in the order of the file.
     pub fn volume_groups(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
-        for class in self.iter() {
+        for class in self.members() {
             if !names.contains(&class.volume_group.as_str()) {
                 names.push(&class.volume_group);
             }

@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
 pub(super) struct RawClass {
     pub(super) name: Option<String>,
     pub(super) volume_group: Option<String>,
+    pub(super) volume_groups: Option<Vec<String>>,
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
     pub(super) default: Option<bool>,
@@ -64,6 +65,7 @@ const PLACES: [(&str, &[&str]); 4] = [
         "in an entry of device-classes",
         &[
             "volume-group",
+            "volume-groups",
             "type",
             "default",
             "spare-gb",

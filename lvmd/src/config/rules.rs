@@ -68,11 +68,13 @@ pub(super) fn check(raw: RawConfig) -> Result<Config, Vec<Violation>> {
     let command_prefix = command_prefix(raw.lvm_command_prefix, &mut found);
     let lvm_system_dir = system_dir(raw.lvm_system_dir.as_deref(), &mut found);
     let raw_classes = raw.device_classes.unwrap_or_default();
+    let is_empty = raw_classes.is_empty();
     let mut classes: Vec<DeviceClass> = Vec::new();
     for entry in raw_classes {
-        classes.push(class::class(entry, &classes, &mut found, &mut warnings));
+        let members = class::class(entry, &classes, &mut found, &mut warnings);
+        classes.extend(members);
     }
-    if classes.is_empty() {
+    if is_empty {
         top(&mut found, "device-classes").add(
             "there is no device class",
             "add at least one entry with name and volume-group",

@@ -207,6 +207,71 @@ fn what_upstream_refuses_is_refused_with_the_rule_and_the_way_out() {
 }
 
 #[test]
+fn the_groups_of_a_class_are_named_once_each_and_in_one_place() {
+    for (entries, rule) in [
+        (
+            &["name: d, volume-group: a, volume-groups: [b]"][..],
+            "volume-group and volume-groups are both there",
+        ),
+        (&["name: d, volume-groups: []"], "volume-groups is empty"),
+        (&["name: d, volume-groups: [a, b, a]"], "names \"a\" twice"),
+        (
+            &["name: d, volume-groups: [a, \"\"]"],
+            "is missing or empty",
+        ),
+        (&["name: d, volume-groups: [a, /dev/b]"], "cannot be a name"),
+        (
+            &[
+                "name: d, volume-groups: [a, b], spare-gb: 1",
+                "name: e, volume-groups: [c, b]",
+            ],
+            "have the same spare-gb, and that of device class \"d\"",
+        ),
+        (
+            &[
+                "name: d, volume-group: b, type: thin, thin-pool: {name: p, overprovision-ratio: 1}",
+                "name: e, volume-groups: [a, b], type: thin, thin-pool: {name: p, overprovision-ratio: 1}",
+            ],
+            "\"b/p\" is that of device class \"d\"",
+        ),
+        (
+            &["name: d, volume-groups: [a, b]", "name: d, volume-group: c"],
+            "name is taken",
+        ),
+    ] {
+        let found = violations(classes(entries));
+        assert!(
+            found.len() == 1 && found[0].rule.contains(rule) && !found[0].fix.is_empty(),
+            "{entries:?}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn a_class_with_several_groups_has_a_member_in_each_that_differs_in_the_group_alone() {
+    let config = classes(&[
+        "name: d, volume-groups: [a, b], default: true, type: thin, thin-pool: {name: p, overprovision-ratio: 2}",
+        "name: t, volume-groups: [b, c]",
+        "name: u, volume-group: c",
+    ]);
+    let classes = config.unwrap().classes;
+    assert_eq!(classes.volume_groups(), ["a", "b", "c"]);
+    let default = classes.get("").unwrap();
+    let [a, b] = default.members() else { panic!() };
+    let moved = DeviceClass {
+        volume_group: "b".into(),
+        ..a.as_ref().clone()
+    };
+    assert_eq!(b.as_ref(), &moved);
+    assert_eq!(classes.thin("b", "p").unwrap(), b);
+    assert!(default.only().is_none() && default.member("c").is_none());
+    let siblings: Vec<_> = classes.members().map(|m| m.siblings.as_slice()).collect();
+    assert_eq!(siblings[3], ["u"], "of the same group alone");
+    assert_eq!(siblings[4], ["t"]);
+    assert!(siblings[..3].iter().all(|none| none.is_empty()));
+}
+
+#[test]
 fn every_broken_rule_is_told_with_line_class_and_way_out() {
     let error = classes(&[
         "name: a, volume-group: vg, type: fat",
@@ -226,9 +291,12 @@ fn a_full_file_is_read() {
     let config = parse(include_str!("../../examples/lvmd.yaml")).unwrap();
     assert_eq!(config.socket, Path::new("/run/topolvm/lvmd.sock"));
     assert!(config.command_prefix.is_empty());
-    let ssd = config.classes.get("").unwrap();
+    let ssd = config.classes.get("").unwrap().only().unwrap();
     assert_eq!((ssd.name.as_str(), ssd.spare), ("ssd", Bytes(20 * GIB)));
-    let thin = config.classes.get("thin").unwrap();
+    let spread = config.classes.get("spread").unwrap();
+    let groups = spread.members().iter().map(|m| m.volume_group.as_str());
+    assert_eq!(groups.collect::<Vec<_>>(), ["vg-disk1", "vg-disk2"]);
+    let thin = config.classes.get("thin").unwrap().only().unwrap();
     let Kind::Thin {
         pool,
         overprovision_ratio,
@@ -271,7 +339,14 @@ fn a_thick_volume_is_of_the_class_that_its_tag_names_among_those_of_its_group() 
     ]);
     let classes = classes.unwrap().classes;
     let tags = |all: &[&str]| all.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
-    let tagged = |class: &str, all: &[&str]| classes.get(class).unwrap().tagged(&tags(all));
+    let tagged = |class: &str, all: &[&str]| {
+        classes
+            .get(class)
+            .unwrap()
+            .only()
+            .unwrap()
+            .tagged(&tags(all))
+    };
     assert_eq!(
         tagged("raid", &["x"]),
         tags(&["x", "basalt.device-class=raid"])
@@ -281,7 +356,8 @@ fn a_thick_volume_is_of_the_class_that_its_tag_names_among_those_of_its_group() 
     for other in ["thin", "alone"] {
         assert_eq!(tagged(other, &["x"]), tags(&["x"]), "{other}");
     }
-    let has = |class: &str, all: &[&str]| classes.get(class).unwrap().has(&tags(all));
+    let has =
+        |class: &str, all: &[&str]| classes.get(class).unwrap().only().unwrap().has(&tags(all));
     assert!(has("raid", &own) && !has("plain", &own));
     // Made when there was one class, or in one that has another name now.
     for all in [&[][..], &["basalt.device-class=before"]] {
@@ -331,7 +407,7 @@ fn the_lvm_path_flag_means_the_hosts_lvm_and_excludes_the_prefix() {
 #[test]
 fn the_old_flags_make_one_thick_default_class() {
     let config = Config::shorthand("myvg", Some("/tmp/topolvm/lvmd.sock"), Some(1)).unwrap();
-    let class = config.classes.get("").unwrap();
+    let class = config.classes.get("").unwrap().only().unwrap();
     assert_eq!(
         (class.volume_group.as_str(), class.spare),
         ("myvg", Bytes(GIB))

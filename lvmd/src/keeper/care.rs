@@ -59,7 +59,7 @@ impl<R: Runner + Clone> Care<R> {
             .for_each(|patient| patient.left_out = false);
         let config = self.volumes.config();
         for vg in config.classes.volume_groups() {
-            let classes = || state.classes.iter().filter(|c| c.volume_group == vg);
+            let classes = || state.members.iter().filter(|c| c.volume_group == vg);
             if !classes().any(|class| class.frozen.is_empty()) {
                 // It is looked at again when it comes back.
                 self.volumes.engine().forget(vg);
@@ -155,7 +155,7 @@ async fn treat<R: Runner + Clone>(
         }
     }
     for class in rearm {
-        if let Err(error) = volumes.rearm(class).await {
+        if let Err(error) = volumes.rearm(class, vg).await {
             warn!(%vg, %class, %error, "the pool's low-water mark is not armed");
             well = false;
         }

@@ -9,6 +9,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::proto::WatchItem;
+use crate::volumes::{ClassState, PoolState};
 
 /// What is exported of one device class.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,30 @@ pub struct ClassSample {
     pub size_bytes: u64,
     /// For a thin class, its pool.
     pub pool: Option<PoolSample>,
+}
+
+/// What is exported of a device class in one of its several volume groups.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MemberSample {
+    /// The class.
+    pub device_class: String,
+    /// The volume group.
+    pub volume_group: String,
+    /// What a volume of the class could have there, in bytes.
+    pub free_bytes: u64,
+    /// How much of the data and of the metadata space of its pool is used, 0 to 100; for a thin class.
+    pub percents: Option<(f64, f64)>,
+}
+
+impl From<&ClassState> for MemberSample {
+    fn from(state: &ClassState) -> Self {
+        Self {
+            device_class: state.class.clone(),
+            volume_group: state.volume_group.clone(),
+            free_bytes: state.free.0,
+            percents: state.pool.as_ref().map(PoolState::percents),
+        }
+    }
 }
 
 /// What is exported of a thin class's pool.
@@ -80,7 +105,7 @@ impl Collector for ClassGauges {
                 .collect()
         };
         let mut gauge = |name: &str, help: &str, values: Vec<(&str, u64)>| {
-            encode_gauge(&mut encoder, name, help, "device_class", &values)
+            encode_gauge(&mut encoder, name, help, &of_class(values))
         };
         gauge(
             "topolvm_volumegroup_available_bytes",
@@ -103,7 +128,7 @@ impl Collector for ClassGauges {
             bytes(|p| p.overprovision_bytes),
         )?;
         let mut gauge = |name: &str, help: &str, values: Vec<(&str, f64)>| {
-            encode_gauge(&mut encoder, name, help, "device_class", &values)
+            encode_gauge(&mut encoder, name, help, &of_class(values))
         };
         gauge(
             "topolvm_thinpool_data_percent",
@@ -118,19 +143,70 @@ impl Collector for ClassGauges {
     }
 }
 
+/// Gauges of device classes in each of their volume groups, for classes that have several.
+#[derive(Debug, Default)]
+pub(super) struct MemberGauges(Mutex<Vec<MemberSample>>);
+
+impl MemberGauges {
+    pub(super) fn set(&self, samples: Vec<MemberSample>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = samples;
+    }
+}
+
+impl Collector for MemberGauges {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = |s: &MemberSample| {
+            [
+                ("device_class", s.device_class.clone()),
+                ("volume_group", s.volume_group.clone()),
+            ]
+        };
+        let free = samples.iter().map(|s| (labels(s), s.free_bytes));
+        encode_gauge(
+            &mut encoder,
+            "lvmd_class_volumegroup_free_bytes",
+            "What a volume could have in each volume group of a device class that has several",
+            &free.collect::<Vec<_>>(),
+        )?;
+        let mut percent = |name: &str, help: &str, value: fn((f64, f64)) -> f64| {
+            let pools = samples.iter();
+            let pools = pools.filter_map(|s| Some((labels(s), value(s.percents?))));
+            encode_gauge(&mut encoder, name, help, &pools.collect::<Vec<_>>())
+        };
+        percent(
+            "lvmd_class_volumegroup_data_percent",
+            "Thin pool data usage percent in each volume group of a device class that has several",
+            |(data, _)| data,
+        )?;
+        percent(
+            "lvmd_class_volumegroup_metadata_percent",
+            "Thin pool metadata usage percent in each volume group of a device class that has several",
+            |(_, metadata)| metadata,
+        )
+    }
+}
+
 fn pools(samples: &[ClassSample]) -> impl Iterator<Item = (&str, &PoolSample)> {
     samples
         .iter()
         .filter_map(|s| Some((s.device_class.as_str(), s.pool.as_ref()?)))
 }
 
-/// One gauge with one label; nothing when there is no value.
-fn encode_gauge<V>(
+/// The values of classes, with their label.
+fn of_class<V>(values: Vec<(&str, V)>) -> Vec<([(&'static str, String); 1], V)> {
+    let labelled = values.into_iter();
+    labelled
+        .map(|(class, value)| ([("device_class", class.to_owned())], value))
+        .collect()
+}
+
+/// One gauge with labels; nothing when there is no value.
+fn encode_gauge<V, const N: usize>(
     encoder: &mut DescriptorEncoder,
     name: &str,
     help: &str,
-    label: &str,
-    values: &[(&str, V)],
+    values: &[([(&'static str, String); N], V)],
 ) -> fmt::Result
 where
     V: Copy,
@@ -140,9 +216,8 @@ where
         return Ok(());
     }
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (of, value) in values {
-        let labels = [(label, *of)];
-        ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
+    for (labels, value) in values {
+        ConstGauge::new(*value).encode(metric.encode_family(labels)?)?;
     }
     Ok(())
 }

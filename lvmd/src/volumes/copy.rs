@@ -25,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::turns::Turn;
 use super::{Access, Outcome, SnapshotOf, Volume, VolumeError, Volumes};
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
@@ -34,8 +35,8 @@ use crate::names;
 use crate::units::Bytes;
 pub(super) use conditions::conditions;
 use plan::Stage;
-pub(super) use plan::copy_of;
 use plan::reader_of;
+pub(super) use plan::{copy_of, copying_name, frozen_name};
 
 /// How long the first request for a snapshot waits for its end: that it is frozen is what its caller waits for.
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(3);
@@ -116,6 +117,7 @@ impl<R: Runner + Clone> Volumes<R> {
         &self,
         class: &DeviceClass,
         request: &SnapshotOf,
+        turn: Turn<'_>,
     ) -> Result<Outcome<Volume>, VolumeError> {
         let (vg, name) = (class.volume_group.as_str(), request.name.as_str());
         valid::lv_name(vg, name)?;
@@ -137,6 +139,8 @@ impl<R: Runner + Clone> Volumes<R> {
         if let Some(volume) = self.begin(class, request).await? {
             return Ok(Outcome::AlreadySo(volume));
         }
+        // It has its place. Who wants to remove it need not wait until it is whole.
+        drop(turn);
         self.until_ended(vg, name, until).await;
         if let Some(volume) = self.usable(class, request).await? {
             return Ok(Outcome::Changed(volume));
@@ -150,24 +154,30 @@ impl<R: Runner + Clone> Volumes<R> {
     /// The copies of a class that have not all data yet.
     ///
     /// # Errors
-    /// When the class is unknown, its VG is not there, or state cannot be told.
+    /// When the class is unknown, none of its VGs is there, or state cannot be told.
     pub async fn pending(&self, class: &str) -> Result<Vec<Pending>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
-        let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;
-        let view = snapshot
-            .vg(&class.volume_group)
-            .ok_or_else(|| super::missing(class))?;
-        let lvs = view.vg.lvs.iter();
-        let begun = lvs.filter(|lv| super::belongs(lv, class) && lv.is_copying());
-        Ok(begun
-            .filter(|lv| !lv.name.starts_with(names::FROZEN_PREFIX))
-            .map(|lv| Pending {
+        let (mut pending, mut away) = (Vec::new(), None);
+        let mut any = false;
+        for member in class.members() {
+            let snapshot = self.inner.engine.snapshot_of(&member.volume_group).await?;
+            let Some(view) = snapshot.vg(&member.volume_group) else {
+                away = Some(super::missing(member));
+                continue;
+            };
+            any = true;
+            let lvs = view.vg.lvs.iter();
+            let begun = lvs
+                .filter(|lv| super::belongs(lv, member) && lv.is_copying())
+                .filter(|lv| !lv.name.starts_with(names::FROZEN_PREFIX));
+            pending.extend(begun.map(|lv| Pending {
                 name: plan::copy_of(lv).to_owned(),
                 size: lv.size,
                 tags: lv.tags.clone(),
-            })
-            .collect())
+            }));
+        }
+        away.filter(|_| !any).map_or(Ok(pending), Err)
     }
 
     /// Waits until the copy of this name is whole; one that is not under way is not waited for.
@@ -176,18 +186,22 @@ impl<R: Runner + Clone> Volumes<R> {
     /// [`VolumeError::Copying`] when it takes longer than a caller waits, [`VolumeError::CopyLost`] when it never will be.
     pub async fn copied(&self, class: &str, name: &str) -> Result<(), VolumeError> {
         let config = self.config();
-        let vg = config.classes.get(class)?.volume_group.clone();
+        let class = config.classes.get(class)?;
         let until = Instant::now() + VOLUME_WAIT;
-        self.until_ended(&vg, name, until).await;
-        let snapshot = self.inner.engine.snapshot_of(&vg).await?;
-        match snapshot.vg(&vg).map(|view| Stage::of(&view.vg, name)) {
-            Some(Stage::Begun { copy, from: None }) => Err(plan::lost(copy)),
-            Some(Stage::Begun { .. } | Stage::Copied(_)) => {
-                self.copy_in_background(&vg, name);
-                Err(self.copying(&vg, name))
+        for member in class.members() {
+            let vg = &member.volume_group;
+            self.until_ended(vg, name, until).await;
+            let snapshot = self.inner.engine.snapshot_of(vg).await?;
+            match snapshot.vg(vg).map(|view| Stage::of(&view.vg, name)) {
+                Some(Stage::Begun { copy, from: None }) => return Err(plan::lost(copy)),
+                Some(Stage::Begun { .. } | Stage::Copied(_)) => {
+                    self.copy_in_background(vg, name);
+                    return Err(self.copying(vg, name));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// Waits until the copy of this name is whole or nobody works on it any more, at most `until` then.

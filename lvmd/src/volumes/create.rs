@@ -8,7 +8,7 @@ use super::{
 };
 use crate::capacity::{self, Layout};
 use crate::cmd::{CmdError, Runner};
-use crate::config::{DeviceClass, LvcreateOptions};
+use crate::config::{Config, DeviceClass, LvcreateOptions};
 use crate::engine::Lane;
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
@@ -19,7 +19,7 @@ use crate::units::Bytes;
 /// A request for a new volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Create {
-    /// Its name, unique in the VG.
+    /// Its name, unique in the class, and in the VG whatever the class.
     pub name: String,
     /// The device class; empty: the default class.
     pub class: String,
@@ -39,7 +39,55 @@ impl<R: Runner + Clone> Volumes<R> {
     /// that its state cannot be told.
     pub async fn create(&self, request: &Create) -> Result<Outcome<Volume>, VolumeError> {
         let config = self.config();
+        if config.classes.get(&request.class)?.only().is_some() {
+            return self.create_somewhere(&config, request).await;
+        }
+        // To its end whatever becomes of who asked, or who asks again would not see that it is being made in one group,
+        // and have it made in another.
+        let (this, asked) = (self.clone(), request.clone());
+        let made = self.spawn(async move { this.create_somewhere(&config, &asked).await });
+        made.await.unwrap_or_else(|error| {
+            Err(VolumeError::Unverified {
+                what: format!("creating volume {}", request.name),
+                why: error.to_string(),
+            })
+        })
+    }
+
+    /// In the group that has it, or has most room.
+    async fn create_somewhere(
+        &self,
+        config: &Config,
+        request: &Create,
+    ) -> Result<Outcome<Volume>, VolumeError> {
         let class = config.classes.get(&request.class)?;
+        let _turn = self.inner.turns.of(&request.name).await;
+        let mut full = Vec::new();
+        // After a group that is full all are looked at again: what was not made there is nowhere else either.
+        while let Some(place) = self.place_for(class, &request.name, &full).await? {
+            let vg = &place.member.volume_group;
+            let _coming = self.inner.turns.comes(vg, request.size);
+            match self.create_in(config, &place.member, request).await {
+                Err(VolumeError::NoSpace { why, .. }) if !place.is_there => {
+                    full.push((vg.clone(), why));
+                }
+                done => return done,
+            }
+        }
+        let why = full.iter().map(|(vg, why)| format!("{vg}: {why}"));
+        Err(VolumeError::NoSpace {
+            wanted: request.size,
+            class: class.name.clone(),
+            why: why.collect::<Vec<_>>().join("; "),
+        })
+    }
+
+    async fn create_in(
+        &self,
+        config: &Config,
+        class: &DeviceClass,
+        request: &Create,
+    ) -> Result<Outcome<Volume>, VolumeError> {
         let request = &Create {
             tags: class.tagged(&request.tags),
             ..request.clone()

@@ -100,6 +100,29 @@ pub enum VolumeError {
         /// Where it is.
         why: String,
     },
+    /// Several volume groups of a class have a volume of this name: which one is meant cannot be told.
+    #[error(
+        "volume {name} is in several volume groups of device class {class}, {}, and nothing is done with any of them: find out \
+         which one has the data, and rename the others with lvrename", vgs.join(" and ")
+    )]
+    Twice {
+        /// The volume.
+        name: String,
+        /// The class.
+        class: String,
+        /// The VGs.
+        vgs: Vec<String>,
+    },
+    /// The volume is in a VG that no class has.
+    #[error(
+        "volume {name} is in volume group {vg}, which no device class has: name {vg} in volume-groups of the class that had it"
+    )]
+    Unlisted {
+        /// The volume.
+        name: String,
+        /// The VG.
+        vg: String,
+    },
     /// The volume is in use or protected.
     #[error("volume {name} is not removed: {why}")]
     InUse {
@@ -190,6 +213,16 @@ pub enum VolumeError {
     /// The lock directory is not the host's.
     #[error("nothing is changed on this node: {0}")]
     LockDir(#[from] NotTheHosts),
+    /// Whether a command is at work in a VG cannot be told.
+    #[error(
+        "whether volume group {vg} is being changed by a command of earlier cannot be told: {why}"
+    )]
+    Locked {
+        /// The VG.
+        vg: String,
+        /// What the lock says.
+        why: String,
+    },
     /// device-mapper cannot be read.
     #[error("device-mapper cannot be read: {0}")]
     Mapper(String),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Volume, VolumeError, Volumes, activate, belongs, create, pool, resize, stranded};
+use super::{
+    Volume, VolumeError, Volumes, activate, belongs, create, place, pool, resize, stranded,
+};
 use crate::cmd::Runner;
-use crate::config::DeviceClass;
+use crate::config::{Class, DeviceClass};
 use crate::lvm::model::{Lv, Vg};
-use crate::lvm::snapshot::VgView;
+use crate::lvm::snapshot::{Snapshot, VgView};
 use crate::patience::Patience;
 use crate::pool::conditions;
 
@@ -32,46 +34,65 @@ impl<R: Runner + Clone> Volumes<R> {
     /// The volume of this name in any class; `None` when it is shown not to exist.
     ///
     /// # Errors
-    /// When state cannot be told, or a VG it may be in is not there.
+    /// When state cannot be told, a VG it may be in is not there, or it is in one that no class has.
     pub async fn find(&self, name: &str) -> Result<Option<Found>, VolumeError> {
         let config = self.config();
-        self.find_among(name, config.classes.iter()).await
+        let snapshot = self.inner.engine.snapshot().await?;
+        let found = self
+            .find_among(&snapshot, name, config.classes.iter())
+            .await?;
+        let looked_at = config.classes.volume_groups();
+        match place::elsewhere(&snapshot, name, &looked_at).filter(|_| found.is_none()) {
+            None => Ok(found),
+            Some(vg) => Err(VolumeError::Unlisted {
+                name: name.to_owned(),
+                vg: vg.to_owned(),
+            }),
+        }
     }
 
     /// The volume of this name in a class, whatever became of other groups; `None` when it is shown not to be there.
     ///
     /// # Errors
-    /// When the class is unknown, its VG is not there, or state cannot be told.
+    /// When the class is unknown, a VG of it is not there, or state cannot be told.
     pub async fn find_in(&self, name: &str, class: &str) -> Result<Option<Found>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
-        self.find_among(name, [class]).await
+        let snapshot = self.inner.engine.snapshot().await?;
+        self.find_among(&snapshot, name, [class]).await
     }
 
     async fn find_among(
         &self,
+        snapshot: &Arc<Snapshot>,
         name: &str,
-        classes: impl IntoIterator<Item = &Arc<DeviceClass>>,
+        classes: impl IntoIterator<Item = &Class>,
     ) -> Result<Option<Found>, VolumeError> {
-        let snapshot = self.inner.engine.snapshot().await?;
         let mut away = None;
         for class in classes {
-            let Some(view) = snapshot.vg(&class.volume_group) else {
-                away = Some(super::missing(class));
+            let mut at = Vec::new();
+            for member in class.members() {
+                let Some(view) = snapshot.vg(&member.volume_group) else {
+                    away = Some(super::missing(member));
+                    continue;
+                };
+                let is_it = |lv: &&Lv| belongs(lv, member) && !lv.is_under_way();
+                at.extend(view.vg.lv(name).filter(is_it).map(|lv| (member, view, lv)));
+            }
+            if at.len() > 1 {
+                let members: Vec<_> = at.iter().map(|(member, ..)| *member).collect();
+                return Err(place::twice(class, name, &members));
+            }
+            let Some((member, view, lv)) = at.pop() else {
                 continue;
             };
-            let is_it = |lv: &&Lv| belongs(lv, class) && !lv.is_under_way();
-            if let Some(lv) = view.vg.lv(name).filter(is_it) {
-                let uuid = lv.uuid.clone();
-                let seen = self
-                    .seen(&snapshot, view, move |lv| lv.uuid == uuid)
-                    .await?;
-                let patience = self.inner.engine.patience();
-                return match seen.into_iter().next() {
-                    Some(volume) => found(patience, view, class, lv, volume).await.map(Some),
-                    None => Ok(None),
-                };
-            }
+            let uuid = lv.uuid.clone();
+            let seen = self.seen(snapshot, view, move |lv| lv.uuid == uuid).await?;
+            let patience = self.inner.engine.patience();
+            return match seen.into_iter().next() {
+                Some(volume) => found(patience, view, member, lv, volume).await.map(Some),
+                None => Ok(None),
+            };
         }
         away.map_or(Ok(None), Err)
     }
@@ -83,7 +104,7 @@ impl<R: Runner + Clone> Volumes<R> {
     /// It is not there, or not shown to be active.
     pub async fn activate(&self, name: &str, class: &str) -> Result<Volume, VolumeError> {
         let config = self.config();
-        let class = config.classes.get(class)?;
+        let class = &*self.member_with(config.classes.get(class)?, name).await?;
         let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;
         if let Some(view) = snapshot.vg(&class.volume_group)
             && resize::member(&view.vg, class, name).is_ok_and(|lv| !lv.is_unfinished())

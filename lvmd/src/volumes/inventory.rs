@@ -12,7 +12,7 @@ use crate::units::Bytes;
 /// What a look at all classes came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inventory {
-    /// The classes that could be looked at: their VG is there.
+    /// The classes that could be looked at: a VG of theirs is there.
     pub classes: Vec<String>,
     /// Their volumes, each once.
     pub volumes: Vec<Listed>,
@@ -54,12 +54,15 @@ impl<R: Runner + Clone> Volumes<R> {
             };
             let classes: Vec<Arc<DeviceClass>> = config
                 .classes
-                .iter()
+                .members()
                 .filter(|class| class.volume_group == group)
                 .cloned()
                 .collect();
-            all.classes
-                .extend(classes.iter().map(|class| class.name.clone()));
+            for class in &classes {
+                if !all.classes.contains(&class.name) {
+                    all.classes.push(class.name.clone());
+                }
+            }
             let listed = {
                 let classes = classes.clone();
                 move |lv: &Lv| !classes_of(lv, &classes).is_empty()

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Outcome, VolumeError, Volumes, copy, create, device, open_mapper, pool, resize, stale, wipe,
+    Outcome, VolumeError, Volumes, copy, create, device, open_mapper, place, pool, resize, stale,
+    wipe,
 };
 use crate::cmd::Runner;
-use crate::config::{DeviceClass, ZeroPolicy};
+use crate::config::{Class, DeviceClass, ZeroPolicy};
 use crate::engine::Lane;
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::mutation::Mutation;
@@ -34,6 +35,24 @@ impl<R: Runner + Clone> Volumes<R> {
                     name: name.to_owned(),
                     class,
                 })?;
+        // Who copies to it has its turn until it has begun.
+        for member in class.members() {
+            self.stop_copying(&member.volume_group, name).await;
+        }
+        let _turn = self.inner.turns.of(name).await;
+        let removed = match self.member_with(class, name).await {
+            Ok(member) => self.remove_in(&member, name).await,
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error @ VolumeError::VolumeMissing { .. }) => {
+                Err(self.elsewhere(name, class).await?.unwrap_or(error))
+            }
+            removed => removed,
+        }
+    }
+
+    async fn remove_in(&self, class: &DeviceClass, name: &str) -> Result<Outcome<()>, VolumeError> {
         self.stop_copying(&class.volume_group, name).await;
         let is_gone = |vg: &Vg| vg.lv(name).is_none();
         let (lane, view) = self.lane_when_still(class, name, is_gone).await?;
@@ -51,12 +70,7 @@ impl<R: Runner + Clone> Volumes<R> {
             {
                 lv
             }
-            _ => match resize::member(&view.vg, class, name) {
-                Err(error @ VolumeError::VolumeMissing { .. }) => {
-                    return Err(self.elsewhere(name, class).await?.unwrap_or(error));
-                }
-                found => found?,
-            },
+            _ => resize::member(&view.vg, class, name)?,
         };
         copy::refuse_if_read(&view.vg, name)?;
         refuse_if_held(&view.vg, lv)?;
@@ -72,22 +86,20 @@ impl<R: Runner + Clone> Volumes<R> {
         remove_now(&lane, &view, name).await.map(Outcome::Changed)
     }
 
-    /// A class may have been given another VG since the volume was made. One of this
+    /// A class may have been given another VG since the volume was made, or may no longer have the one it is in. One of this
     /// name in another VG is not shown not to exist.
     async fn elsewhere(
         &self,
         name: &str,
-        class: &DeviceClass,
+        class: &Class,
     ) -> Result<Option<VolumeError>, VolumeError> {
         let snapshot = self.inner.engine.snapshot().await?;
-        let other = snapshot.vgs.iter().map(|view| &view.vg).find(|vg| {
-            let is_it = |lv: &Lv| lv.name == name && !lv.is_wiping();
-            vg.name != class.volume_group && vg.lvs.iter().any(is_it)
-        });
+        let looked_at: Vec<_> = class.members().iter().map(|m| &*m.volume_group).collect();
+        let other = place::elsewhere(&snapshot, name, &looked_at);
         Ok(other.map(|vg| VolumeError::OtherClass {
             name: name.to_owned(),
             class: class.name.clone(),
-            why: format!("volume group {} has one of this name", vg.name),
+            why: format!("volume group {vg} has one of this name"),
         }))
     }
 }

@@ -27,7 +27,7 @@ impl<R: Runner + Clone> Volumes<R> {
         size: Bytes,
     ) -> Result<Outcome<Bytes>, VolumeError> {
         let config = self.config();
-        let class = config.classes.get(class)?;
+        let class = &*self.member_with(config.classes.get(class)?, name).await?;
         let is_large = |vg: &Vg| vg.lv(name).is_none_or(|lv| lv.visible_size() >= size);
         let (lane, view) = self.lane_when_still(class, name, is_large).await?;
         super::require_pool(&view.vg, class)?;

@@ -51,13 +51,17 @@ impl<R: Runner + Clone> Volumes<R> {
     pub async fn snapshot(&self, request: &SnapshotOf) -> Result<Outcome<Volume>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(&request.class)?;
+        let turn = self.inner.turns.of(&request.name).await;
+        let class = &*self
+            .place_beside(class, &request.source, &request.name)
+            .await?;
         let request = &SnapshotOf {
             tags: class.tagged(&request.tags),
             ..request.clone()
         };
         if class.pool().is_none() {
             return match class.thick_snapshots {
-                ThickSnapshots::Copy => self.copy(class, request).await,
+                ThickSnapshots::Copy => self.copy(class, request, turn).await,
                 ThickSnapshots::None => Err(VolumeError::ThickSnapshot(class.name.clone())),
             };
         }

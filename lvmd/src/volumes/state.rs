@@ -1,21 +1,29 @@
 //! The state of all classes, for Watch, metrics and readiness.
 
-use super::{VolumeError, Volumes, copy, pool as pools};
+mod merged;
+
+use super::{VolumeError, Volumes, copy, missing, pool as pools, require_pool};
 use crate::capacity;
 use crate::cmd::Runner;
 use crate::config::DeviceClass;
-use crate::lvm::snapshot::{Freeze, VgView};
+use crate::dm::PoolStatus;
+use crate::engine::EngineError;
+use crate::lvm::snapshot::{Freeze, Snapshot};
 use crate::patience::Patience;
-use crate::pool::{self, Active, Condition};
+use crate::pool::{self, Condition};
 use crate::units::Bytes;
 
 /// What each class can give now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NodeState {
-    /// The classes whose VG (and pool) is there.
+    /// The classes of which a VG (and pool) is there. One with several VGs is what a volume in it can count on: the room and
+    /// sizes of the VG with most room, the highest percents of its pools; and no room at all while one of them is away or
+    /// must not be changed, as a name may be there that is asked for.
     pub classes: Vec<ClassState>,
-    /// The classes whose VG or pool is not there, and why.
+    /// The classes no VG or pool of which is there, and why.
     pub absent: Vec<(String, String)>,
+    /// Each class in each of its VGs that is there.
+    pub members: Vec<ClassState>,
 }
 
 /// One class.
@@ -23,7 +31,7 @@ pub struct NodeState {
 pub struct ClassState {
     /// Its name.
     pub class: String,
-    /// Its VG.
+    /// Its VG; of several all, with commas.
     pub volume_group: String,
     /// Whether a request that names no class means this one.
     pub is_default: bool,
@@ -44,8 +52,10 @@ pub struct ClassState {
 /// The pool of a thin class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolState {
-    /// What the kernel says of it; `None` while it is not active.
-    pub active: Option<Active>,
+    /// Used data in percent; 0 while it is not active.
+    pub data_percent: f64,
+    /// Used metadata in percent; 0 while it is not active.
+    pub metadata_percent: f64,
     /// Virtual bytes it may still promise; nothing while it takes no more volumes.
     pub overprovision_free: Bytes,
     /// Its size in bytes.
@@ -53,10 +63,9 @@ pub struct PoolState {
 }
 
 impl PoolState {
-    /// Used data and metadata in percent; 0 while it is not active.
+    /// Used data and metadata in percent.
     pub fn percents(&self) -> (f64, f64) {
-        let status = self.active.as_ref().map(|active| &active.status);
-        status.map_or((0.0, 0.0), |s| (s.data_percent(), s.metadata_percent()))
+        (self.data_percent, self.metadata_percent)
     }
 }
 
@@ -87,56 +96,87 @@ impl<R: Runner + Clone> Volumes<R> {
             .collect();
         let mut state = NodeState::default();
         for class in config.classes.iter() {
-            match snapshot.vg(&class.volume_group) {
-                None => state.absent.push((
-                    class.name.clone(),
-                    format!(
-                        "volume group {} is not there{unreadable}",
-                        class.volume_group
-                    ),
-                )),
-                Some(view) => match class_state(patience, view, class).await {
-                    Ok(Some(found)) => state.classes.push(found),
-                    Ok(None) => state.absent.push((
-                        class.name.clone(),
-                        format!("thin pool {} is not there", class.target()),
-                    )),
+            let (mut there, mut away) = (Vec::new(), Vec::new());
+            for member in class.members() {
+                match class_state(patience, &snapshot, member).await {
+                    Ok(found) => there.push(found),
                     // One pool that cannot be asked says nothing of the others.
-                    Err(error) => state.absent.push((class.name.clone(), error.to_string())),
-                },
+                    Err(error) => away.push((member.clone(), error)),
+                }
+            }
+            state.members.extend(there.iter().cloned());
+            match merged::merged(there, &away) {
+                Some(merged) => state.classes.push(merged),
+                None => {
+                    let why = |(_, error): &(_, VolumeError)| match error {
+                        VolumeError::Engine(EngineError::Missing(_)) => {
+                            format!("{error}{unreadable}")
+                        }
+                        _ => error.to_string(),
+                    };
+                    let why: Vec<_> = away.iter().map(why).collect();
+                    state.absent.push((class.name.clone(), why.join("; ")));
+                }
             }
         }
         Ok(state)
     }
+
+    /// What a class can still give in one volume, in bytes; nothing while a VG of it is away or must not be changed, or its
+    /// pool takes no more volumes.
+    ///
+    /// # Errors
+    /// When the class is unknown, none of its VGs is there, or state cannot be told.
+    pub async fn free(&self, class: &str) -> Result<Bytes, VolumeError> {
+        let config = self.config();
+        let class = config.classes.get(class)?;
+        let patience = self.inner.engine.patience();
+        let (mut there, mut away) = (Vec::new(), Vec::new());
+        for member in class.members() {
+            let snapshot = self.inner.engine.snapshot_of(&member.volume_group).await?;
+            match class_state(patience, &snapshot, member).await {
+                Ok(found) => there.push(found),
+                Err(error) => away.push((member.clone(), error)),
+            }
+        }
+        match (merged::merged(there, &away), away.into_iter().next()) {
+            (Some(merged), _) => Ok(merged.free),
+            (None, Some((_, error))) => Err(error),
+            (None, None) => Ok(Bytes(0)),
+        }
+    }
 }
 
+/// The state of a class in its one VG.
 pub(super) async fn class_state(
     patience: &Patience,
-    view: &VgView,
+    snapshot: &Snapshot,
     class: &DeviceClass,
-) -> Result<Option<ClassState>, VolumeError> {
+) -> Result<ClassState, VolumeError> {
+    let view = snapshot
+        .vg(&class.volume_group)
+        .ok_or_else(|| missing(class))?;
     let vg = &view.vg;
+    require_pool(vg, class)?;
     let mut conditions: Vec<Condition> = view.frozen.iter().map(frozen).collect();
     let mut open = view.frozen.is_empty();
     let mut active = None;
-    let mut pool_lv = None;
+    let pool_lv = class.pool().and_then(|name| vg.pool(name));
     if class.pool().is_none() {
         conditions.extend(copy::conditions(vg));
     }
-    if let Some(name) = class.pool() {
-        let Some(lv) = vg.pool(name) else {
-            return Ok(None);
-        };
+    if let Some(lv) = pool_lv {
         active = pools::look(patience, vg, lv).await?;
         let (now, gate) = (active.as_ref(), class.gate_percent);
         conditions.extend(pool::conditions(lv, now, gate));
         open &= pool::closed(now.map(|a| &a.status), gate).is_none();
-        pool_lv = Some(lv);
     }
     // What takes nothing gives nothing; saying otherwise draws volumes here.
     let given = |bytes: Bytes| Some(bytes).filter(|_| open).unwrap_or_default();
     let free = given(capacity::free(vg, class));
-    Ok(Some(ClassState {
+    let status = active.as_ref().map(|active| &active.status);
+    let percent = |of: fn(&PoolStatus) -> f64| status.map_or(0.0, of);
+    Ok(ClassState {
         class: class.name.clone(),
         volume_group: vg.name.clone(),
         is_default: class.is_default,
@@ -148,16 +188,17 @@ pub(super) async fn class_state(
         },
         vg_size: vg.size,
         pool: pool_lv.map(|lv| PoolState {
-            active,
+            data_percent: percent(PoolStatus::data_percent),
+            metadata_percent: percent(PoolStatus::metadata_percent),
             overprovision_free: free,
             size: lv.size,
         }),
         frozen: view.frozen.clone(),
         conditions,
-    }))
+    })
 }
 
-fn frozen(freeze: &Freeze) -> Condition {
+pub(super) fn frozen(freeze: &Freeze) -> Condition {
     Condition {
         code: freeze.code(),
         abnormal: true,

@@ -20,6 +20,7 @@ mod random;
 mod refusals;
 mod rpc;
 mod service;
+mod several_groups;
 mod soak;
 mod thick_copies;
 mod udev;

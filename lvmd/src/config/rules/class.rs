@@ -13,13 +13,13 @@ use crate::units::{Bytes, GIB};
 /// The longest name LVM gives a volume group or volume, in bytes.
 const MAX_LVM_NAME: usize = 127;
 
-/// Checks one class against the rules and against the classes before it.
+/// Checks one class against the rules and against the members of those before it. Gives its members.
 pub(super) fn class(
     entry: Spanned<RawClass>,
     before: &[DeviceClass],
     found: &mut Vec<Violation>,
     warnings: &mut Vec<String>,
-) -> DeviceClass {
+) -> Vec<DeviceClass> {
     let line = entry.referenced.line();
     let raw = entry.value;
     let name = raw.name.clone().unwrap_or_default();
@@ -30,8 +30,7 @@ pub(super) fn class(
         subject,
     };
     class_name(&name, before, &mut report);
-    let volume_group = raw.volume_group.clone().unwrap_or_default();
-    lvm_name("volume-group", &volume_group, &mut report);
+    let volume_groups = volume_groups(&raw, &mut report);
     let kind = kind(&raw, &mut report);
     let is_default = raw.default.unwrap_or(false);
     if is_default && let Some(other) = before.iter().find(|c| c.is_default) {
@@ -46,9 +45,9 @@ pub(super) fn class(
             "device class {name:?}: thin-pool is ignored, because the type is thick"
         ));
     }
-    let class = DeviceClass {
+    let first = DeviceClass {
         name,
-        volume_group,
+        volume_group: String::new(),
         kind,
         is_default,
         spare: spare(raw.spare_gb, &mut report),
@@ -60,23 +59,68 @@ pub(super) fn class(
         gate_percent: gate(raw.gate_percent, &mut report),
         siblings: Vec::new(),
     };
-    let target = class.target();
-    if !class.volume_group.is_empty()
-        && let Some(other) = before.iter().find(|c| c.target() == target)
-    {
-        match class.kind {
-            Kind::Thick => of_one_group(&class, other, &mut report),
-            Kind::Thin { .. } => report.add(
-                format!(
-                    "a thin pool has at most one class, and {target:?} is that of device class {:?}",
-                    other.name
-                ),
-                "give this class a pool of its own, or use lvcreate-option-classes for volumes that differ only in their options",
-            ),
+    stripes_once(&first, &mut report);
+    let member = |volume_group| DeviceClass {
+        volume_group,
+        ..first.clone()
+    };
+    let members: Vec<_> = volume_groups.into_iter().map(member).collect();
+    for member in members.iter().filter(|m| !m.volume_group.is_empty()) {
+        target_shared(member, before, &mut report);
+    }
+    members
+}
+
+/// The groups of a class, as the file names them.
+fn volume_groups(raw: &RawClass, report: &mut Report<'_>) -> Vec<String> {
+    let Some(several) = &raw.volume_groups else {
+        let one = raw.volume_group.clone().unwrap_or_default();
+        lvm_name("volume-group", &one, report);
+        return vec![one];
+    };
+    if raw.volume_group.is_some() {
+        report.add(
+            "volume-group and volume-groups are both there",
+            "keep volume-groups, and name all groups in it",
+        );
+    }
+    if several.is_empty() {
+        report.add(
+            "volume-groups is empty",
+            "name at least one group in it, or use volume-group",
+        );
+    }
+    let mut groups: Vec<String> = Vec::new();
+    for group in several {
+        lvm_name("volume-groups", group, report);
+        if !groups.contains(group) {
+            groups.push(group.clone());
+        } else if !group.is_empty() {
+            report.add(
+                format!("volume-groups names {group:?} twice"),
+                "name each group once",
+            );
         }
     }
-    stripes_once(&class, &mut report);
-    class
+    groups
+}
+
+/// Two classes may have the same volume group, and not the same pool.
+fn target_shared(class: &DeviceClass, before: &[DeviceClass], report: &mut Report<'_>) {
+    let target = class.target();
+    let Some(other) = before.iter().find(|c| c.target() == target) else {
+        return;
+    };
+    match class.kind {
+        Kind::Thick => of_one_group(class, other, report),
+        Kind::Thin { .. } => report.add(
+            format!(
+                "a thin pool has at most one class, and {target:?} is that of device class {:?}",
+                other.name
+            ),
+            "give this class a pool of its own, or use lvcreate-option-classes for volumes that differ only in their options",
+        ),
+    }
 }
 
 /// Thick classes of one volume group share its free extents, and what a removed volume leaves there.

@@ -149,7 +149,7 @@ impl<R: Runner + Clone> Volumes<R> {
     /// Whether removed thick volumes of this VG are overwritten. Without a class that says otherwise they are.
     fn is_to_be_zeroed(&self, vg: &str) -> bool {
         let config = self.config();
-        let mut classes = config.classes.iter();
+        let mut classes = config.classes.members();
         let class = classes.find(|class| class.volume_group == vg && class.pool().is_none());
         class.is_none_or(|class| class.zero == ZeroPolicy::Zero)
     }

@@ -49,12 +49,12 @@ impl<'a> Stage<'a> {
 
 /// The name of a copy until all data is in it. A program that knows nothing of the tag finds no volume of the name that was
 /// asked for, and so takes none for whole that is not.
-pub(super) fn copying_name(name: &str) -> String {
+pub(in crate::volumes) fn copying_name(name: &str) -> String {
     format!("{}{name}", names::COPYING_PREFIX)
 }
 
 /// The name of the frozen source of a copy.
-pub(super) fn frozen_name(name: &str) -> String {
+pub(in crate::volumes) fn frozen_name(name: &str) -> String {
     format!("{}{name}", names::FROZEN_PREFIX)
 }
 
