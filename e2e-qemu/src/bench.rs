@@ -37,6 +37,9 @@ pub(crate) struct Bench {
     /// Beside how many other volumes, for part lvmd.
     #[arg(long, value_delimiter = ',', default_values_t = [0, 50, 200])]
     volumes: Vec<u32>,
+    /// Of part kubernetes these cases alone, as they are called in its table; prints them and writes no file.
+    #[arg(long = "case", value_name = "CASE")]
+    cases: Vec<String>,
     /// Shows instead where the time goes: of one thin create, in the life of one disk.
     #[arg(long)]
     trace: bool,
@@ -48,6 +51,7 @@ impl Bench {
             only,
             rounds,
             volumes,
+            cases,
             trace,
         } = self;
         let here = std::env::current_dir().context("cannot tell the current folder")?;
@@ -59,7 +63,7 @@ impl Bench {
                 Part::Lvmd => lvmd::run(&workspace, rounds, &volumes)?,
                 Part::DiskWatcher if trace => watcher::trace(&workspace)?,
                 Part::DiskWatcher => watcher::run(&workspace, rounds)?,
-                Part::Kubernetes => kubernetes::run(&workspace, rounds.min(KUBERNETES))?,
+                Part::Kubernetes => kubernetes::run(&workspace, rounds.min(KUBERNETES), &cases)?,
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -1,6 +1,11 @@
 //! Our driver beside upstream's, by their own charts in one cluster, one after the other.
 
+mod calls;
+mod cases;
+mod driver;
+mod events;
 mod extender;
+mod known;
 mod lives;
 mod node;
 mod rows;
@@ -15,38 +20,20 @@ use comfy_table::Table;
 use e2e_qemu::cluster::{self, Cluster, Node, images, snapshots, upstream};
 use e2e_qemu::{Command, Disk, Spec, host};
 use extension::progress::Step;
-use serde_json::{Value, json};
 
-use lives::{CLAIMS, Lives, Measured};
-use node::Processes;
+use cases::{CASES, Cases};
+use lives::{CLAIMS, Measured};
 use rows::{Row, median};
 
 /// How long the cluster may live; all takes half of it on a machine with other work.
 const LIMIT: Duration = Duration::from_mins(60);
-const NAMESPACE: &str = "topolvm-system";
 /// What takes seconds on a machine with nothing else to do.
 const SOON: Duration = Duration::from_mins(5);
-/// About how many nodes an extender is asked.
-const NODES: [(&str, usize); 2] = [("extender-1000", 1000), ("extender-5000", 5000)];
-
-/// The cases, in the order of the table, with their units.
-const CASES: [(&str, &str); 12] = [
-    ("pvc-bound", "s"),
-    ("pod-ready", "s"),
-    ("expand", "s"),
-    ("snapshot-ready", "s"),
-    ("restore-bound", "s"),
-    ("delete", "s"),
-    ("burst-50-bound", "s"),
-    ("extender-1000", "ms"),
-    ("extender-5000", "ms"),
-    ("node-rss", "MiB"),
-    ("controller-rss", "MiB"),
-    ("lvm-per-volume-life", "processes"),
-];
 
 /// Measures, prints the table and writes `target/bench/kubernetes.json`.
-pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
+/// Of some `cases` alone it prints the table.
+pub(super) fn run(workspace: &Path, rounds: u32, cases: &[String]) -> anyhow::Result<()> {
+    let cases = Cases::of(cases)?;
     let programs = programs(workspace)?;
     let binaries = cluster::prepare(workspace, cluster::Minor::Newest)?;
     let crds = snapshots::crds(workspace)?;
@@ -55,8 +42,10 @@ pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
         fs::remove_dir_all(&dir)?;
     }
     let (rows, raw) = cluster::within(|| {
-        let mut cluster = Cluster::start_with(workspace, Some(&programs), binaries, &dir)?;
-        let measured = beside(workspace, &mut cluster, &crds, rounds);
+        let audited = Some(calls::POLICY);
+        let mut cluster =
+            Cluster::start_audited(workspace, Some(&programs), binaries, &dir, audited)?;
+        let measured = beside(workspace, &mut cluster, &crds, rounds, &cases);
         // etcd's files and images are many and big.
         for folder in ["etcd", "upstream"] {
             let _ = fs::remove_dir_all(dir.join(folder));
@@ -71,12 +60,16 @@ pub(super) fn run(workspace: &Path, rounds: u32) -> anyhow::Result<()> {
         }
         measured
     })?;
-    let file = workspace.join("target/bench/kubernetes.json");
-    fs::write(&file, serde_json::to_string_pretty(&rows)? + "\n")
-        .with_context(|| format!("write {}", file.display()))?;
     print(&rows);
-    println!("{CLAIMS} times one raw lvcreate in the same node: {raw:.1} s");
-    println!("{}", file.display());
+    if let Some(raw) = raw {
+        println!("{CLAIMS} times one raw lvcreate in the same node: {raw:.1} s");
+    }
+    if cases.all() {
+        let file = workspace.join("target/bench/kubernetes.json");
+        fs::write(&file, serde_json::to_string_pretty(&rows)? + "\n")
+            .with_context(|| format!("write {}", file.display()))?;
+        println!("{}", file.display());
+    }
     Ok(())
 }
 
@@ -105,51 +98,54 @@ fn beside(
     cluster: &mut Cluster,
     crds: &[PathBuf],
     rounds: u32,
-) -> anyhow::Result<(Vec<Row>, f64)> {
-    let extenders = extenders(workspace, cluster, rounds)?;
+    cases: &Cases,
+) -> anyhow::Result<(Vec<Row>, Option<f64>)> {
+    let (mut own, mut peer) = extender::both(workspace, cluster, rounds, cases)?;
+    if !cases.drivers() {
+        return Ok((rows(&own, &peer, cases)?, None));
+    }
     cluster.add_upstream()?;
     let theirs = upstream::chart(workspace, cluster.dir())?;
     let ours = workspace.join("charts/topolvm");
-    let spec = Spec::uml().name("n1").workspace(workspace).limit(LIMIT);
-    let node = cluster.node(1, spec.console(cluster.dir().join("n1.console.log")))?;
-    let disk = node.guest().plug(Disk::new(24 << 30))?.path();
-    let make = format!("lvm vgcreate vg {disk} && lvm lvcreate -y -L 16G -T vg/pool");
-    node.guest().check(Command::shell(make))?;
+    let nodes = nodes(workspace, cluster, cases)?;
     snapshots::install(cluster, crds)?;
     cluster.apply(SNAPSHOT_CLASS)?;
-    let raw = raw(&node)?;
-
+    let raw = match cases.has("burst-50-bound") {
+        true => Some(raw(&nodes[0])?),
+        false => None,
+    };
     let step = Step::start("measuring upstream's driver");
-    let mut peer = driver(cluster, &node, &theirs, upstream::chart_value(), rounds)?;
-    peer.extend(extenders.1);
+    let upstreams = (theirs.as_path(), upstream::chart_value());
+    peer.extend(driver::measure(cluster, &nodes, upstreams, rounds, cases)?);
     step.done();
     let step = Step::start("measuring ours");
-    let mut own = driver(cluster, &node, &ours, images::chart_value(true), rounds)?;
-    own.extend(extenders.0);
+    let chart = (ours.as_path(), images::chart_value(true));
+    own.extend(driver::measure(cluster, &nodes, chart, rounds, cases)?);
     step.done();
-    Ok((rows(&own, &peer)?, raw))
+    Ok((rows(&own, &peer, cases)?, raw))
 }
 
-/// Measures our extender and upstream's.
-fn extenders(
-    workspace: &Path,
-    cluster: &Cluster,
-    rounds: u32,
-) -> anyhow::Result<(Measured, Measured)> {
-    let step = Step::start("measuring both extenders");
-    let (mut own, mut peer) = (Measured::new(), Measured::new());
-    let programs = [
-        workspace.join("target/release/hypertopolvm"),
-        cluster.binaries().path("hypertopolvm"),
-    ];
-    let programs = [programs[0].as_path(), programs[1].as_path()];
-    for (case, nodes) in NODES {
-        let [ours, peers] = extender::measure(programs, cluster.dir(), nodes, rounds)?;
-        own.insert(case, ours);
-        peer.insert(case, peers);
+/// The node that volumes are on; and where watches of more are counted two others, on which the driver runs and that take no pods.
+fn nodes(workspace: &Path, cluster: &Cluster, cases: &Cases) -> anyhow::Result<Vec<Node>> {
+    let count = match cases.has("watch-events-per-volume") {
+        true => 3,
+        false => 1,
+    };
+    let mut nodes = Vec::new();
+    for number in 1..=count {
+        let name = format!("n{number}");
+        let console = cluster.dir().join(format!("{name}.console.log"));
+        let spec = Spec::uml().name(&name).workspace(workspace).limit(LIMIT);
+        let node = cluster.node(number, spec.console(console))?;
+        let disk = node.guest().plug(Disk::new(24 << 30))?.path();
+        let make = format!("lvm vgcreate vg {disk} && lvm lvcreate -y -L 16G -T vg/pool");
+        node.guest().check(Command::shell(make))?;
+        if number > 1 {
+            cluster.control.kubectl(&["cordon", &name])?;
+        }
+        nodes.push(node);
     }
-    step.done();
-    Ok((own, peer))
+    Ok(nodes)
 }
 
 /// How long so many raw lvcreates take as a burst claims volumes, one after the other, in seconds.
@@ -165,89 +161,13 @@ fn raw(node: &Node) -> anyhow::Result<f64> {
     Ok(took.as_secs_f64())
 }
 
-/// Installs a driver by its chart, measures it, and takes it away again.
-fn driver(
-    cluster: &Cluster,
-    node: &Node,
-    chart: &Path,
-    image: Value,
-    rounds: u32,
-) -> anyhow::Result<Measured> {
-    let control = &cluster.control;
-    let values = values(image);
-    cluster.helm("install", chart, "topolvm", NAMESPACE, &[], &values)?;
-    let runs = ["daemonset/topolvm-node", "deployment/topolvm-controller"];
-    cluster.rolled_out(NAMESPACE, &runs)?;
-    let known = [
-        "get",
-        "csinode",
-        "n1",
-        "-o",
-        "jsonpath={.spec.drivers[*].name}",
-    ];
-    cluster::until("the kubelet knows the driver", SOON, || {
-        Ok(control.kubectl(&known)?.contains("topolvm.io"))
-    })?;
-    let mut measured = Measured::new();
-    let lvm = Processes::count_on(node, cluster)?;
-    let lives = Lives::watch(cluster)?;
-    // The first is for the caches.
-    lives.live("first", true, &lvm, &mut Measured::new())?;
-    for round in 1..=rounds {
-        lives.live(&format!("full-{round}"), true, &lvm, &mut measured)?;
-        lives.live(&format!("short-{round}"), false, &lvm, &mut measured)?;
-    }
-    measured.insert("burst-50-bound", vec![lives.burst()?]);
-    for (case, component) in [("node-rss", "node"), ("controller-rss", "controller")] {
-        let programs = node::memory(cluster, node, component)?;
-        println!("{case}: {programs:.1?}");
-        let all = programs.iter().map(|program| program.1).sum();
-        measured.insert(case, vec![all]);
-    }
-    println!("{measured:.2?}");
-    drop(lives);
-    let left = ["get", "pv,logicalvolumes", "-o", "name"];
-    cluster::until("no volume is left", SOON, || {
-        Ok(control.kubectl(&left)?.is_empty())
-    })?;
-    let mut helm = host::command(cluster.binaries().path("helm"));
-    helm.env("KUBECONFIG", cluster.dir().join("admin.conf"));
-    host::capture(helm.args(["uninstall", "topolvm", "--namespace", NAMESPACE, "--wait"]))?;
-    let pods = ["get", "pods", "--namespace", NAMESPACE, "-o", "name"];
-    cluster::until("its pods are gone", SOON, || {
-        Ok(control.kubectl(&pods)?.is_empty())
-    })?;
-    Ok(measured)
-}
-
-/// The same for both charts, but for the image.
-fn values(image: Value) -> Value {
-    let class = |name: &str, mode: &str| {
-        json!({"name": name, "storageClass": {"fsType": "ext4", "volumeBindingMode": mode,
-            "allowVolumeExpansion": true, "additionalParameters": {"topolvm.io/device-class": "thin"}}})
-    };
-    // A user-mode kernel on a busy machine is slow; upstream's programs are given a second to answer.
-    let patient = json!({"failureThreshold": 100});
-    json!({
-        "image": image,
-        "controller": {"replicaCount": 1},
-        "livenessProbe": {"topolvm_node": patient, "topolvm_controller": patient},
-        "lvmd": {"managed": false, "deviceClasses": [{
-            "name": "thin", "volume-group": "vg", "default": true, "spare-gb": 0, "type": "thin",
-            "thin-pool": {"name": "pool", "overprovision-ratio": 5.0},
-        }]},
-        "node": {"lvmdEmbedded": true},
-        "storageClasses": [class("waits", "WaitForFirstConsumer"), class("now", "Immediate")],
-    })
-}
-
 const SNAPSHOT_CLASS: &str = r#"{"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotClass",
     "metadata": {"name": "thin"}, "driver": "topolvm.io", "deletionPolicy": "Delete"}"#;
 
-/// A row for each case.
-fn rows(ours: &Measured, peer: &Measured) -> anyhow::Result<Vec<Row>> {
+/// A row for each case that is wanted.
+fn rows(ours: &Measured, peer: &Measured, cases: &Cases) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (case, unit) in CASES {
+    for (case, unit) in CASES.into_iter().filter(|(case, _)| cases.has(case)) {
         let of = |measured: &Measured| -> anyhow::Result<(f64, usize)> {
             let values = measured.get(case).map_or(&[][..], Vec::as_slice);
             let middle = median(values).with_context(|| format!("{case} was not measured"))?;

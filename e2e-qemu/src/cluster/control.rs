@@ -17,6 +17,10 @@ use crate::host;
 /// Ten times what it takes on a machine with nothing else to do.
 const READY: Duration = Duration::from_secs(120);
 
+/// In the folder of a cluster: what its API server writes down, and what of.
+pub(super) const AUDIT_LOG: &str = "audit.log";
+const AUDIT_POLICY: &str = "audit-policy.json";
+
 /// A running program of the control plane; killed when dropped.
 #[derive(Debug)]
 struct Daemon {
@@ -62,6 +66,7 @@ pub struct Control {
     dir: PathBuf,
     binaries: Binaries,
     daemons: Vec<Daemon>,
+    audited: bool,
 }
 
 impl Control {
@@ -70,11 +75,23 @@ impl Control {
     /// # Errors
     /// A program does not start, or is not ready in time; its log is in `dir`.
     pub fn start(dir: &Path, binaries: &Binaries) -> Result<Self> {
+        Self::start_audited(dir, binaries, None)
+    }
+
+    /// The same, with an API server that writes the requests that an audit policy names to [`AUDIT_LOG`] in `dir`.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_audited(dir: &Path, binaries: &Binaries, policy: Option<&str>) -> Result<Self> {
         certificates(dir)?;
+        if let Some(policy) = policy {
+            std::fs::write(dir.join(AUDIT_POLICY), policy)?;
+        }
         let mut control = Self {
             dir: dir.to_owned(),
             binaries: binaries.clone(),
             daemons: Vec::new(),
+            audited: policy.is_some(),
         };
         control.add("etcd", "etcd", &etcd())?;
         control.start_api_server()?;
@@ -101,7 +118,12 @@ impl Control {
     /// # Errors
     /// It does not start or is not ready in time.
     pub fn start_api_server(&mut self) -> Result<()> {
-        self.add("apiserver", "kube-apiserver", &api_server())?;
+        let mut flags = api_server();
+        if self.audited {
+            flags.push(format!("--audit-policy-file={AUDIT_POLICY}"));
+            flags.push(format!("--audit-log-path={AUDIT_LOG}"));
+        }
+        self.add("apiserver", "kube-apiserver", &flags)?;
         self.until("the API server is ready", |control| {
             control.kubectl(&["get", "--raw=/readyz"]).is_ok()
         })

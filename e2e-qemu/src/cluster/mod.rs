@@ -94,12 +94,26 @@ impl Cluster {
         binaries: Binaries,
         dir: &Path,
     ) -> Result<Self> {
+        Self::start_audited(workspace, programs, binaries, dir, None)
+    }
+
+    /// The same, and its API server writes the requests that this audit policy names to [`Self::audit_log`].
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_audited(
+        workspace: &Path,
+        programs: Option<&Path>,
+        binaries: Binaries,
+        dir: &Path,
+        policy: Option<&str>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let step = Step::start("packing the images");
         let archives = images::write(workspace, programs, &binaries, dir)?;
         step.done();
         let step = Step::start("starting the control plane");
-        let control = Control::start(dir, &binaries)?;
+        let control = Control::start_audited(dir, &binaries, policy)?;
         step.done();
         Ok(Self {
             workspace: workspace.to_owned(),
@@ -108,6 +122,12 @@ impl Cluster {
             archives,
             control,
         })
+    }
+
+    /// Where the API server of an audited cluster writes requests, one JSON object a line.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        self.dir.join(control::AUDIT_LOG)
     }
 
     /// Has the nodes that boot from now on know the images of [`upstream`].

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use e2e_qemu::cluster::{Cluster, images};
 use serde_json::{Value, json};
 
+use super::calls::{self, Log};
+use super::events::Mirrors;
 use super::node::Processes;
 use super::watch::Watch;
 
@@ -15,10 +17,13 @@ const SOON: Duration = Duration::from_mins(5);
 const BURST: Duration = Duration::from_mins(20);
 /// How many are claimed at once.
 pub(super) const CLAIMS: usize = 50;
+/// What is waited for calls and events that come after the end of a life; and for those without a reason, before the first.
+const AFTER: Duration = Duration::from_secs(5);
+const QUIET: Duration = Duration::from_secs(20);
 /// A claim's first size, and the one it grows to.
 const SIZES: [&str; 2] = ["200Mi", "300Mi"];
 
-/// All measurements of a case, in seconds, or processes.
+/// All measurements of a case, in seconds, or processes, calls and events.
 pub(super) type Measured = BTreeMap<&'static str, Vec<f64>>;
 
 /// What is watched while volumes live.
@@ -28,29 +33,74 @@ pub(super) struct Lives<'a> {
     volumes: Watch,
     pods: Watch,
     snapshots: Watch,
+    lvm: Processes<'a>,
+    log: &'a Log,
 }
 
 impl<'a> Lives<'a> {
-    pub(super) fn watch(cluster: &'a Cluster) -> anyhow::Result<Self> {
+    /// Watches.
+    pub(super) fn watch(
+        cluster: &'a Cluster,
+        lvm: Processes<'a>,
+        log: &'a Log,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             cluster,
             claims: Watch::start(cluster, "persistentvolumeclaims")?,
             volumes: Watch::start(cluster, "persistentvolumes")?,
             pods: Watch::start(cluster, "pods")?,
             snapshots: Watch::start(cluster, "volumesnapshots")?,
+            lvm,
+            log,
         })
     }
 
-    /// A claim and its pod; and, if the life is to be `full`, what one does with a volume. Only a life that is not counts
-    /// lvm's processes: made, published, deleted.
+    /// Listens for calls while nobody asks the driver for anything, and shows them: what it shows would be in the counts.
+    pub(super) fn hear_quiet(&self) -> anyhow::Result<()> {
+        let seen = self.log.read()?.len();
+        calls::wait(QUIET)?;
+        println!(
+            "calls in {QUIET:?} without a reason: {:?}",
+            self.log.calls(seen)?
+        );
+        Ok(())
+    }
+
+    /// A life without more, of which is counted what it costs: processes of lvm, calls of the API server, and where the
+    /// watches are mirrored, events.
+    pub(super) fn counted(
+        &self,
+        name: &str,
+        mirrors: Option<&mut Mirrors<'_>>,
+        measured: &mut Measured,
+    ) -> anyhow::Result<()> {
+        let processes = self.lvm.count()?;
+        let seen = self.log.read()?.len();
+        let events = mirrors.as_ref().map(|mirrors| mirrors.count());
+        self.live(name, false, measured)?;
+        calls::wait(AFTER)?;
+        let processes = self.lvm.count()?.saturating_sub(processes);
+        let calls = self.log.calls(seen)?;
+        println!("calls for one volume: {calls:?}");
+        let mut add = |case, count| measured.entry(case).or_default().push(count);
+        add("lvm-per-volume-life", f64::from(processes));
+        add(
+            "api-calls-per-volume",
+            f64::from(calls.values().sum::<u32>()),
+        );
+        if let (Some(mirrors), Some(before)) = (mirrors, events) {
+            add("watch-events-per-volume", f64::from(mirrors.sent(&before)?));
+        }
+        Ok(())
+    }
+
+    /// A claim and its pod; and, if the life is to be `full`, what one does with a volume.
     pub(super) fn live(
         &self,
         name: &str,
         full: bool,
-        lvm: &Processes<'_>,
         measured: &mut Measured,
     ) -> anyhow::Result<()> {
-        let before = lvm.count()?;
         let mut add = |case, from: Instant, to: Instant| {
             let took = to.saturating_duration_since(from).as_secs_f64();
             measured.entry(case).or_default().push(took);
@@ -95,12 +145,6 @@ impl<'a> Lives<'a> {
         add("delete", deleted.0, deleted.1);
         if full {
             self.volume_gone(&copy)?;
-        } else {
-            let count = lvm.count()?.saturating_sub(before);
-            measured
-                .entry("lvm-per-volume-life")
-                .or_default()
-                .push(f64::from(count));
         }
         Ok(())
     }

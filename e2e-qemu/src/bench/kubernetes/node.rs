@@ -46,15 +46,17 @@ fn of_lvm(records: &[u8]) -> u32 {
 /// A program of a pod, and the memory of it that is resident, in MiB.
 pub(super) type Memory = Vec<(String, f64)>;
 
-/// The programs of the one pod of a component of the driver, but for the one that holds its namespaces.
+/// The programs of the one pod on the node of a component of the driver, but for the one that holds its namespaces.
 pub(super) fn memory(cluster: &Cluster, node: &Node, component: &str) -> anyhow::Result<Memory> {
     let selector = format!("--selector=app.kubernetes.io/component={component}");
+    let here = format!("--field-selector=spec.nodeName={}", node.name());
     let uid = "jsonpath={.items[0].metadata.uid}";
     let get = [
         "get",
         "pods",
         "--namespace=topolvm-system",
         &selector,
+        &here,
         "-o",
         uid,
     ];
