@@ -122,7 +122,7 @@ impl<R: Runner + Clone> Engine<R> {
     /// When state cannot be told.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ReadError> {
         let wanted = lock(&self.wanted).clone();
-        Ok(self.with_stuck(self.reader.read(&wanted).await?))
+        self.with_stuck(self.reader.read(&wanted)).await
     }
 
     /// The same for who needs the group `vg` and no other of the snapshot; see
@@ -132,17 +132,26 @@ impl<R: Runner + Clone> Engine<R> {
     /// When state cannot be told.
     pub async fn snapshot_of(&self, vg: &str) -> Result<Arc<Snapshot>, ReadError> {
         let wanted = lock(&self.wanted).clone();
-        Ok(self.with_stuck(self.reader.read_group(&wanted, vg).await?))
+        self.with_stuck(self.reader.read_group(&wanted, vg)).await
     }
 
-    fn with_stuck(&self, mut snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
-        for (vg, what) in self.stuck() {
+    /// What is read, with each VG frozen in which a command did not end by now, or not before it was read: what that did
+    /// meanwhile may not be in it.
+    async fn with_stuck(
+        &self,
+        read: impl Future<Output = Result<Arc<Snapshot>, ReadError>>,
+    ) -> Result<Arc<Snapshot>, ReadError> {
+        let mut stuck = HashMap::new();
+        stuck.extend(self.stuck());
+        let mut snapshot = read.await?;
+        stuck.extend(self.stuck());
+        for (vg, what) in stuck {
             let views = Arc::make_mut(&mut snapshot).vgs.iter_mut();
             views
                 .filter(|view| view.vg.name == vg)
                 .for_each(|view| view.frozen.push(Freeze::StuckCommand(what.clone())));
         }
-        snapshot
+        Ok(snapshot)
     }
 
     /// What lvm says of one VG, where device-mapper shows what only lvm can judge; `code`

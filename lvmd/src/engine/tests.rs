@@ -143,3 +143,35 @@ async fn several_commands_are_one_process_until_lvm_crashes_on_that() {
         assert_eq!(ran, then);
     }
 }
+
+#[tokio::test]
+async fn a_command_that_did_not_end_and_does_while_its_group_is_read_freezes_what_was_read() {
+    let (done, ended) = watch::channel(false);
+    let stuck = CmdError::Stuck {
+        cmd: "lvm".into(),
+        pid: 1,
+        limit: Duration::ZERO,
+        ended,
+    };
+    let (engine, fake, _dir) = engine(Err(stuck));
+    let all = || {
+        Ok(Arc::new(Snapshot {
+            vgs: vec![view()],
+            unreadable: vec![],
+        }))
+    };
+    let is_frozen = |snapshot: &Snapshot| !snapshot.vgs[0].frozen.is_empty();
+    let before = engine.with_stuck(async { all() }).await.unwrap();
+    assert!(!is_frozen(&before));
+    fake.let_go.add_permits(1);
+    let _ = engine.lane("vg").await.run(&view(), &CHANGE, 70).await;
+    // It made a volume after the metadata was read, and ended.
+    let meanwhile = engine.with_stuck(async {
+        let read = all();
+        done.send(true).unwrap();
+        read
+    });
+    assert!(is_frozen(&meanwhile.await.unwrap()));
+    let after = engine.with_stuck(async { all() }).await.unwrap();
+    assert!(!is_frozen(&after));
+}
