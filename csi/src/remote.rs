@@ -163,7 +163,7 @@ impl Remote {
                     volumes,
                     unseen: not,
                 }) => {
-                    if let Some(volume) = volumes.into_iter().find(|volume| volume.name == name) {
+                    if let Some(volume) = only(volumes, name, class)? {
                         return Ok(Some((item.clone(), volume)));
                     }
                     let not = not.first();
@@ -204,6 +204,23 @@ impl Remote {
             source = cause.source();
         }
         self.unavailable(&why)
+    }
+}
+
+/// The volume of this name, of those of a class. Of two, in two volume groups, nobody can tell which is meant.
+fn only(
+    volumes: Vec<LogicalVolume>,
+    name: &str,
+    class: &str,
+) -> Result<Option<LogicalVolume>, Error> {
+    let mut found = volumes.into_iter().filter(|volume| volume.name == name);
+    match (found.next(), found.next()) {
+        (Some(one), Some(other)) => Err(Error::Precondition(format!(
+            "volume {name} of device class {class} is in two volume groups, as {} and {}, and nothing is done with either: \
+             find out which one has the data, and rename the other with lvrename",
+            one.path, other.path
+        ))),
+        (found, _) => Ok(found),
     }
 }
 
@@ -266,66 +283,4 @@ impl Health for Remote {
 }
 
 #[cfg(test)]
-mod tests {
-    use lvmd::units::Bytes;
-
-    use super::*;
-    use crate::kubernetes::local::Local;
-
-    #[tokio::test]
-    async fn what_lvmd_says_keeps_its_code_and_what_was_lost_is_asked_again() {
-        let remote = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
-        for (code, expected) in [
-            (Code::ResourceExhausted, Code::ResourceExhausted),
-            (Code::Internal, Code::Internal),
-            (Code::NotFound, Code::NotFound),
-            (Code::Unknown, Code::Unavailable),
-            (Code::Cancelled, Code::Unavailable),
-        ] {
-            let error = remote.error(Status::new(code, "words"));
-            assert_eq!(crate::error::code(&error), expected);
-            assert!(error.to_string().contains("words"), "{error}");
-        }
-        let nobody = remote.list("ssd").await.unwrap_err();
-        let error = remote.error(nobody).to_string();
-        assert!(error.contains("/nowhere/lvmd.sock"), "{error}");
-        assert!(error.contains("No such file"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn an_lvmd_that_does_not_answer_is_named_with_the_limit() {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("lvmd.sock");
-        let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let mut remote = Remote::new(socket.clone()).unwrap();
-        let said = async |remote: &Remote, until| {
-            let asked = deadline::keep(until, remote.grow("v", "ssd", Bytes(1)));
-            let waited = tokio::time::timeout(Duration::from_secs(20), asked).await;
-            let error = waited.expect("it is waited for for ever").unwrap_err();
-            assert_eq!(crate::error::code(&error), Code::Unavailable);
-            error.to_string()
-        };
-        let soon = tokio::time::Instant::now() + Duration::from_secs(1);
-        let of_the_call = said(&remote, Some(soon)).await;
-        remote.limits.change = Duration::from_millis(123);
-        let own = said(&remote, None).await;
-        for (words, limit) in [(of_the_call, "7"), (own, "123.0ms")] {
-            let (_, rest) = words.split_once(&socket.display().to_string()).unwrap();
-            assert!(rest.contains(&format!("within {limit}")), "{words}");
-        }
-        remote.limits.look = Duration::from_millis(123);
-        let nothing = remote.list("ssd").await.unwrap_err();
-        assert_eq!(nothing.code(), Code::DeadlineExceeded, "{nothing}");
-    }
-
-    #[tokio::test]
-    async fn without_lvmd_it_is_not_ready_and_says_where_it_asked() {
-        let remote = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
-        assert!(!Ready::ready(&remote).await);
-        let checks = Health::ready(&remote).await;
-        assert!(checks.iter().all(|check| !check.ok), "{checks:?}");
-        assert!(checks[0].text.contains("/nowhere/lvmd.sock"), "{checks:?}");
-        let error = remote.seek("volume").await.unwrap_err();
-        assert_eq!(crate::error::code(&error), Code::Unavailable);
-    }
-}
+mod tests;

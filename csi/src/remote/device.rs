@@ -6,7 +6,7 @@ use lvmd::proto::{ActivateLvRequest, LogicalVolume, WatchItem};
 use lvmd::volumes::{Create, VolumeError};
 use tonic::Code;
 
-use super::{Remote, volumes, within};
+use super::{Remote, only, volumes, within};
 use crate::error::Error;
 use crate::kubernetes::local::Local;
 use crate::node::{Device, Devices, Devno};
@@ -29,7 +29,7 @@ impl Devices for Remote {
         let told = self.told.borrow().clone();
         let mut items = told.iter().flat_map(|told| &told.items);
         let item = items.find(|item| item.device_class == class);
-        let found = all.volumes.into_iter().find(|volume| volume.name == id);
+        let found = only(all.volumes, id, class)?;
         match (item, found) {
             // It may be where nobody can look: not to be called gone.
             (_, None) => match all.unseen.first() {
