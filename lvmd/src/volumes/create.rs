@@ -64,11 +64,14 @@ impl<R: Runner + Clone> Volumes<R> {
         let _turn = self.inner.turns.of(&request.name).await;
         let mut full = Vec::new();
         // After a group that is full all are looked at again: what was not made there is nowhere else either.
-        while let Some(place) = self.place_for(class, &request.name, &full).await? {
-            let vg = &place.member.volume_group;
+        while let Some(member) = self.place_for(config, class, &request.name, &full).await? {
+            let vg = &member.volume_group;
             let _coming = self.inner.turns.comes(vg, request.size);
-            match self.create_in(config, &place.member, request).await {
-                Err(VolumeError::NoSpace { why, .. }) if !place.is_there => {
+            match self.create_in(config, &member, request).await {
+                // Also where half of it was, which is gone then. Once each.
+                Err(VolumeError::NoSpace { why, .. })
+                    if class.only().is_none() && full.iter().all(|(other, _)| other != vg) =>
+                {
                     full.push((vg.clone(), why));
                 }
                 done => return done,

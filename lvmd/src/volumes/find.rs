@@ -41,14 +41,10 @@ impl<R: Runner + Clone> Volumes<R> {
         let found = self
             .find_among(&snapshot, name, config.classes.iter())
             .await?;
-        let looked_at = config.classes.volume_groups();
-        match place::elsewhere(&snapshot, name, &looked_at).filter(|_| found.is_none()) {
-            None => Ok(found),
-            Some(vg) => Err(VolumeError::Unlisted {
-                name: name.to_owned(),
-                vg: vg.to_owned(),
-            }),
+        if found.is_none() {
+            place::unlisted(&snapshot, &config, name)?;
         }
+        Ok(found)
     }
 
     /// The volume of this name in a class, whatever became of other groups; `None` when it is shown not to be there.

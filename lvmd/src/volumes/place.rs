@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::copy::{copying_name, frozen_name};
 use super::{VolumeError, Volumes, belongs, missing, state};
 use crate::cmd::Runner;
-use crate::config::{Class, DeviceClass};
+use crate::config::{Class, Config, DeviceClass};
 use crate::engine::EngineError;
 use crate::lvm::model::{Lv, Vg};
 use crate::lvm::snapshot::Snapshot;
@@ -24,15 +24,6 @@ struct Sought<'a> {
     at: Option<&'a Arc<DeviceClass>>,
     /// Why another one may have it.
     unknown: Option<VolumeError>,
-}
-
-/// Where a volume is to be made.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// In this member.
-    pub(super) member: Arc<DeviceClass>,
-    /// It has something of that name.
-    pub(super) is_there: bool,
 }
 
 impl<R: Runner + Clone> Volumes<R> {
@@ -62,36 +53,31 @@ impl<R: Runner + Clone> Volumes<R> {
     /// out. `None` when no group is left.
     ///
     /// # Errors
-    /// When it is not shown that there is none of this name yet, or no group can be asked.
+    /// When it is not shown that there is none of this name yet, a group that no class has has one, or no group can be asked.
     pub(super) async fn place_for(
         &self,
+        config: &Config,
         class: &Class,
         name: &str,
         full: &[(String, String)],
-    ) -> Result<Option<Place>, VolumeError> {
+    ) -> Result<Option<Arc<DeviceClass>>, VolumeError> {
         if let Some(only) = class.only() {
-            return Ok(Some(Place {
-                member: only.clone(),
-                is_there: true,
-            }));
+            return Ok(Some(only.clone()));
         }
         for member in class.members() {
             self.settle(&member.volume_group).await?;
         }
         let snapshot = self.inner.engine.snapshot().await?;
         match seek(&snapshot, class, name)? {
-            Sought { at: Some(at), .. } => {
-                return Ok(Some(Place {
-                    member: at.clone(),
-                    is_there: true,
-                }));
-            }
+            Sought { at: Some(at), .. } => return Ok(Some(at.clone())),
             Sought {
                 unknown: Some(error),
                 ..
             } => return Err(error),
             Sought { .. } => {}
         }
+        // The class may have had that group when it was made, and a second one would hide what is in it.
+        unlisted(&snapshot, config, name)?;
         let mut rooms = Vec::new();
         let mut refused = None;
         for member in class.members() {
@@ -108,10 +94,7 @@ impl<R: Runner + Clone> Volumes<R> {
             }
         }
         match (roomiest(&rooms), refused) {
-            (Some(member), _) => Ok(Some(Place {
-                member: member.clone(),
-                is_there: false,
-            })),
+            (Some(member), _) => Ok(Some(member.clone())),
             (None, Some(error)) if full.is_empty() => Err(error),
             (None, _) => Ok(None),
         }
@@ -235,6 +218,22 @@ pub(super) fn elsewhere<'a>(
     let mut vgs = vgs.filter(|vg| !looked_at.contains(&vg.name.as_str()));
     vgs.find(|vg| vg.lvs.iter().any(is_it))
         .map(|vg| vg.name.as_str())
+}
+
+/// # Errors
+/// A group that no class has has an LV of this name.
+pub(super) fn unlisted(
+    snapshot: &Snapshot,
+    config: &Config,
+    name: &str,
+) -> Result<(), VolumeError> {
+    match elsewhere(snapshot, name, &config.classes.volume_groups()) {
+        None => Ok(()),
+        Some(vg) => Err(VolumeError::Unlisted {
+            name: name.to_owned(),
+            vg: vg.to_owned(),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -257,3 +257,31 @@ async fn thin_volumes_are_spread_over_the_pools_and_snapshots_stay_in_theirs() {
     assert_eq!(lvmd.names("thin").await, ["a", "b", "c", "s"]);
     println!("result: 3 thin volumes and a snapshot in 2 pools of a class");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_volume_in_a_full_group_is_made_in_another_and_one_that_no_class_has_is_not_made_again()
+ {
+    clean();
+    for (vg, disk) in ["vg", "other", "third"].into_iter().zip(disks()) {
+        lvm(&["vgcreate", vg, &disk]);
+    }
+    let lvmd = Daemon::start(SPREAD).await;
+    lvmd.create("first", "", 8 * MIB).await.unwrap();
+    let creating = ["--addtag", "basalt.state=creating"];
+    let half = ["lvcreate", "-y", "-n", "half", "-L", "8M", "vg"];
+    lvm(&[&half[..], &creating].concat());
+    lvm(&["lvcreate", "-y", "-n", "filler", "-l", "90%FREE", "vg"]);
+    lvmd.create("half", "", 200 * MIB).await.unwrap();
+    assert_eq!(groups_of("half"), ["other"]);
+
+    // As when its class had that group.
+    lvm(&["lvcreate", "-y", "-n", "v", "-L", "8M", "third"]);
+    let there = lvmd.create("v", "", 8 * MIB).await.unwrap_err();
+    assert_eq!(there.code(), Code::FailedPrecondition);
+    assert!(there.message().contains("in volume group third"), "{there}");
+    assert_eq!(groups_of("v"), ["third"]);
+    lvm(&["lvremove", "-y", "third/v"]);
+    lvmd.create("v", "", 8 * MIB).await.unwrap();
+    assert_eq!(groups_of("v"), ["other"]);
+    println!("result: a half made whole elsewhere, 1 refusal of a name that no class has");
+}
