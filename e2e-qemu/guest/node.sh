@@ -65,7 +65,6 @@ resolvConf: ""
 volumePluginDir: /var/lib/kubelet/volumeplugins
 evictionHard: {memory.available: 0%, nodefs.available: 0%, imagefs.available: 0%, nodefs.inodesFree: 0%, imagefs.inodesFree: 0%}
 imageGCHighThresholdPercent: 100
-localStorageCapacityIsolation: false
 syncFrequency: 10s
 maxPods: 200
 kubeAPIQPS: 100

@@ -17,6 +17,7 @@ pub(super) mod released;
 pub(super) mod sanity;
 pub(super) mod slips;
 mod source;
+pub(super) mod specs;
 mod theirs;
 pub(super) mod trouble;
 pub(super) mod twins;

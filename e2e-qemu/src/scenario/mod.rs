@@ -212,6 +212,10 @@ pub fn all() -> Vec<Scenario> {
             cluster::extender::decides,
         ),
         Scenario::slow(
+            "cluster_does_what_upstreams_specs_ask_uml",
+            cluster::specs::asked,
+        ),
+        Scenario::slow(
             "cluster_leaves_a_disk_alone_that_is_moved_to_another_node_uml",
             cluster::moved::stays_theirs,
         ),

@@ -43,6 +43,7 @@ pub(in super::super) fn decides(context: &Context) -> Result<()> {
             cluster.control.restart_scheduler(&asks)?;
             decided(context, cluster, if names { "names" } else { "nodes" })?;
         }
+        left_alone(cluster)?;
         back(context, cluster)
     })
 }
@@ -81,6 +82,17 @@ fn decided(context: &Context, cluster: &Cluster, kind: &str) -> Result<()> {
         took.as_secs_f32(),
         why.trim()
     ));
+    Ok(())
+}
+
+/// A claim that wants no class is nobody's business here: its pod stays as it was made.
+fn left_alone(cluster: &Cluster) -> Result<()> {
+    let pod = workloads::pod("classless", "true", &["classless"], &[]);
+    cluster.apply(&list(&[claim("classless", "", "1Gi"), pod]))?;
+    let limits = "jsonpath={.spec.containers[0].resources}";
+    let limits = ["get", "pod", "classless", "-o", limits];
+    let limits = cluster.control.kubectl(&limits)?;
+    ensure!(limits == "{}", "the webhook wrote {limits}");
     Ok(())
 }
 

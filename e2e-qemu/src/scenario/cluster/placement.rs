@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::workloads::{
-    self, NAMESPACE, claim, exec, list, nodes_with_group, preferring, runs_on, said, thick_values,
+    self, NAMESPACE, claim, exec, list, nodes_with_group, preferring, room_is_known, runs_on, said,
+    thick_values,
 };
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, Node};
@@ -33,13 +34,7 @@ pub(in super::super) fn two_nodes(context: &Context) -> Result<()> {
 /// Three pods at once would rather be on the node that has room for two: the scheduler sends all of them there, as what
 /// it knows of the room is from before the first. The one that found none is sent to the other.
 fn moves(context: &Context, cluster: &Cluster, nodes: &[Node; 2]) -> Result<()> {
-    let rooms = "jsonpath={.items[*].capacity}";
-    let rooms = ["get", "csistoragecapacities", "-A", "-o", rooms];
-    cluster::until("the scheduler knows the room of both", SOON, || {
-        let rooms = cluster.control.kubectl(&rooms)?;
-        let known = rooms.split_whitespace().filter(|room| *room != "0");
-        Ok(known.count() == nodes.len())
-    })?;
+    room_is_known(cluster, "thick")?;
     let started = Instant::now();
     let names = ["a", "b", "c"];
     let claims = names.map(|name| claim(name, "thick", "3Gi"));

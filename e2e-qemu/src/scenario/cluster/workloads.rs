@@ -1,10 +1,12 @@
 //! What a person applies: claims, and pods that use them.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::cluster::{Cluster, Node, images};
+use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
@@ -109,6 +111,19 @@ pub(super) fn ready(cluster: &Cluster, pod: &str) -> Result<()> {
     let pod = format!("pod/{pod}");
     let wait = ["wait", "--for=condition=Ready", &pod, "--timeout=180s"];
     cluster.control.kubectl(&wait).map(drop)
+}
+
+/// Waits until the scheduler knows the room that both nodes have for a class of storage.
+pub(super) fn room_is_known(cluster: &Cluster, class: &str) -> Result<()> {
+    let rooms = format!("jsonpath={{.items[?(@.storageClassName==\"{class}\")].capacity}}");
+    let rooms = ["get", "csistoragecapacities", "-A", "-o", &rooms];
+    let limit = Duration::from_mins(3);
+    cluster::until("the scheduler knows the room of both", limit, || {
+        let rooms = cluster.control.kubectl(&rooms)?;
+        let known = rooms.split_whitespace().filter(|room| *room != "0");
+        Ok(known.count() == 2)
+    })?;
+    Ok(())
 }
 
 /// The node that a pod runs on, once it is ready.
