@@ -63,7 +63,7 @@ extension: programs ## Builds the system extensions for Talos: target/extension
 	$(CARGO) run --locked --quiet -p basalt-extension -- build
 	$(CARGO) run --locked --quiet -p basalt-extension -- validate target/extension/*
 
-sysext: setup ## Builds the thin tools for systems with systemd-sysext: target/sysext
+sysext: programs ## Builds the extensions for systems with systemd-sysext: target/sysext
 	$(CARGO) run --locked --quiet -p basalt-extension -- sysext
 
 release: programs ## Gathers a release in target/releases: VERSION=0.1.0; REGISTRY=host/name pushes it, ARM64=1 adds arm64 (docs/releases.md)

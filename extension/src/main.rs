@@ -62,8 +62,11 @@ enum Action {
         #[arg(long, env = "BASALT_TREE_CACHE", default_value = ".cache/tree")]
         cache: PathBuf,
     },
-    /// Builds the extension for systems with systemd-sysext: an image.
+    /// Builds the extensions for systems with systemd-sysext: for each an image.
     Sysext {
+        /// The folder with our own binaries, for that processor.
+        #[arg(long, default_value = "target/release")]
+        programs: PathBuf,
         /// The folder to write to.
         #[arg(long, default_value = "target/sysext")]
         out: PathBuf,
@@ -193,15 +196,28 @@ fn main() -> anyhow::Result<()> {
             let root = build::lvm_thin_tools(&tools)?;
             extension_for_talos(build::LVM_THIN_TOOLS, &root, &out)?;
         }
-        Action::Sysext { out, arch, cache } => {
-            let tools = ThinTools::get(&Cache::new(std::path::absolute(cache)?), arch)?;
+        Action::Sysext {
+            programs,
+            out,
+            arch,
+            cache,
+        } => {
+            let cache = Cache::new(std::path::absolute(cache)?);
             std::fs::create_dir_all(&out)
                 .with_context(|| format!("could not write to {}", out.display()))?;
-            // Under the name that systemd-sysext takes it by.
-            let image = out.join(format!("{}.raw", build::LVM_THIN_TOOLS));
-            squashfs::write(&sysext::lvm_thin_tools(&tools)?, "", &image, sysext::LEVEL)?;
-            let size = usize::try_from(image.metadata()?.len())?;
-            println!("{}  {:.1} MB", image.display(), megabytes(size));
+            let tree = cache.tree(&Recipe::node_for(arch))?;
+            let watcher = sysext::lvm_disk_watcher(&tree, &programs, arch)?;
+            let tools = sysext::lvm_thin_tools(&ThinTools::get(&cache, arch)?)?;
+            for (name, root) in [
+                (build::LVM_DISK_WATCHER, watcher),
+                (build::LVM_THIN_TOOLS, tools),
+            ] {
+                // Under the name that systemd-sysext takes it by.
+                let image = out.join(format!("{name}.raw"));
+                squashfs::write(&root, "", &image, sysext::LEVEL)?;
+                let size = usize::try_from(image.metadata()?.len())?;
+                println!("{}  {:.1} MB", image.display(), megabytes(size));
+            }
         }
         Action::Krew { programs, out, uri } => {
             let archive = krew::archive(&programs, Path::new("."))?;

@@ -19,6 +19,7 @@ mod pod;
 mod power;
 mod reboots;
 mod sockets;
+mod sysext;
 mod talos;
 mod thin_tools;
 
@@ -266,6 +267,7 @@ pub fn all() -> Vec<Scenario> {
             "systemd_sysext_merges_the_thin_tools_uml",
             thin_tools::are_merged,
         ),
+        Scenario::slow("systemd_sysext_serves_the_watcher_uml", sysext::serves),
         Scenario::slow(
             "disks_of_every_bus_are_known_by_their_ids_qemu",
             buses::known_by_their_ids,

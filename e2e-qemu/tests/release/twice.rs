@@ -20,7 +20,7 @@ const ARCHIVES: [&str; 3] = [
     "extension/lvm-thin-tools-amd64.oci.tar",
 ];
 
-/// The files of image and extension, and the programs of ours in them.
+/// The files of image and extensions, and the programs of ours in them.
 type Built = BTreeMap<PathBuf, Vec<u8>>;
 
 /// What is committed, and nothing else.
@@ -34,12 +34,12 @@ fn cloned(from: &Path, dir: PathBuf) -> PathBuf {
 /// Builds the clone at `dir` with crates from `cargo_home` and the root tree of this workspace.
 fn built(dir: &Path, cargo_home: &Path) -> Built {
     let mut make = make(dir);
-    make.args(["image", "extension"])
+    make.args(["image", "extension", "sysext"])
         .env("CARGO_HOME", cargo_home)
         .env("BASALT_TREE_CACHE", workspace().join(".cache/tree"));
     host::capture(&mut make).unwrap();
     let target = dir.join("target");
-    let mut todo = ["image", "extension"]
+    let mut todo = ["image", "extension", "sysext"]
         .map(|name| target.join(name))
         .to_vec();
     todo.extend(["hypertopolvm", "disk-watcher"].map(|name| target.join("release").join(name)));

@@ -51,7 +51,7 @@ pub(super) fn node(release: &mut Release, sources: &[From], options: &Options) -
     release.image(name, options, &images)
 }
 
-/// Adds the extension, and its flat tars.
+/// Adds the extension, its flat tars, and the same for systemd-sysext.
 pub(super) fn watcher(release: &mut Release, sources: &[From], options: &Options) -> Result<()> {
     let name = LVM_DISK_WATCHER;
     let reference = format!("{}:{}", options.reference(name), options.version);
@@ -62,6 +62,8 @@ pub(super) fn watcher(release: &mut Release, sources: &[From], options: &Options
         let packed = build::pack(&root, from.arch, name, &reference)?;
         let flat = format!("{name}-{}-{}.tar", options.version, from.arch.name());
         release.files.insert(flat, packed.tar);
+        let sysext = sysext::lvm_disk_watcher(&from.tree, &from.programs, from.arch)?;
+        release.raw(name, options, from.arch, &sysext)?;
         images.push(Image {
             arch: from.arch,
             layout: packed.layout,
@@ -81,12 +83,7 @@ pub(super) fn thin_tools(release: &mut Release, cache: &Cache, options: &Options
         let packed = build::pack(&build::lvm_thin_tools(&tools)?, arch, name, &reference)?;
         let flat = format!("{name}-{}-{}.tar", options.version, arch.name());
         release.files.insert(flat, packed.tar);
-        let work = tempfile::tempdir().context("no folder to pack an image in")?;
-        let raw = work.path().join("raw");
-        squashfs::write(&sysext::lvm_thin_tools(&tools)?, "", &raw, sysext::LEVEL)?;
-        let raw = std::fs::read(&raw).context("the image for systemd-sysext")?;
-        let file = format!("{name}-{}-{}.raw", options.version, arch.name());
-        release.files.insert(file, raw);
+        release.raw(name, options, arch, &sysext::lvm_thin_tools(&tools)?)?;
         let linked = Linked {
             crates: &["thinp"],
             target: arch.static_target(),
@@ -123,6 +120,17 @@ fn made_of(
 }
 
 impl Release {
+    /// Adds what systemd-sysext takes.
+    fn raw(&mut self, name: &str, options: &Options, arch: Arch, root: &Rootfs) -> Result<()> {
+        let work = tempfile::tempdir().context("no folder to pack an image in")?;
+        let raw = work.path().join("raw");
+        squashfs::write(root, "", &raw, sysext::LEVEL)?;
+        let raw = std::fs::read(&raw).context("the image for systemd-sysext")?;
+        let file = format!("{name}-{}-{}.raw", options.version, arch.name());
+        self.files.insert(file, raw);
+        Ok(())
+    }
+
     /// Adds an image: its archive, its bills of materials, and its name in the registry.
     fn image(&mut self, name: &str, options: &Options, images: &[Image]) -> Result<()> {
         let version = &options.version;

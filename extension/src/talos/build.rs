@@ -43,6 +43,15 @@ const MOUNT_POINTS: &[&str] = &[
 /// # Errors
 /// A program, or something that it needs, is not there.
 pub fn lvm_disk_watcher(tree: &Path, programs: &Path) -> Result<Rootfs, ImageError> {
+    let service = watcher_root(tree, programs)?;
+    extension(LVM_DISK_WATCHER, manifest(), SERVICE, &service)
+}
+
+/// The root of disk-watcher's service.
+///
+/// # Errors
+/// As [`lvm_disk_watcher`].
+pub(crate) fn watcher_root(tree: &Path, programs: &Path) -> Result<Rootfs, ImageError> {
     let ours = [("usr/bin/disk-watcher", programs.join("disk-watcher"))];
     let mut service = image::base(tree, image::FROM_LVM, &ours)?;
     for dir in MOUNT_POINTS {
@@ -50,7 +59,7 @@ pub fn lvm_disk_watcher(tree: &Path, programs: &Path) -> Result<Rootfs, ImageErr
     }
     // Nobody but root is in there.
     service.put(Path::new("tmp"), Node::Dir { mode: 0o755 })?;
-    extension(LVM_DISK_WATCHER, manifest(), SERVICE, &service)
+    Ok(service)
 }
 
 /// The extension that has nothing but the thin tools.
