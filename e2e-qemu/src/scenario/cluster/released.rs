@@ -2,7 +2,6 @@
 
 use anyhow::{Context as _, Result, ensure};
 use extension::progress::Step;
-use extension::release::{Options, Release};
 
 use super::path::{self, Chosen};
 use super::source::Source;
@@ -14,39 +13,34 @@ use crate::release_tools::make;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The path of [`path::guide`] with what `make release REGISTRY=...` makes of the programs that ship, and pushes. The nodes
-/// have nothing of ours before, so each of our pods shows that the image came from there.
+/// The path of [`path::guide`] with what `make release REGISTRY=...` makes and pushes. The nodes have nothing of ours before,
+/// so each of our pods shows that the image came from there.
 pub(in super::super) fn pulled(context: &Context) -> Result<()> {
     let cache = context.workspace.join(".cache");
     Registry::prepare(&cache)?;
-    let step = Step::start("building the programs that ship");
-    host::capture(make(&context.workspace).arg("programs"))?;
+    let step = Step::start("making a release");
+    // What it needs from outside is here then; the cluster's network leads nowhere.
+    release(context, None)?;
     step.done();
-    let name = format!("{REGISTRY}/released");
-    let options = Options {
-        version: VERSION.to_owned(),
-        registry: Some(name.clone()),
-        assets: None,
-        sign: None,
-        workspace: context.workspace.clone(),
-        programs: context.workspace.join("target/release"),
-        programs_arm64: None,
-        out: context.artifacts(),
-        cache: cache.join("tree"),
-    };
-    let release = Release::gather(&options)?;
     in_cluster_with(context, Minor::Newest, None, |cluster| {
         // On the addresses that nodes reach too.
         let _registry = Registry::start(&cache, &format!("0.0.0.0:{}", port()?))?;
-        release.push(&name, VERSION, None)?;
-        let charts = cluster.dir().join("release");
-        release.write(&charts)?;
-        let source = Source::released(charts, VERSION);
+        release(context, Some(&format!("{REGISTRY}/released")))?;
+        let dir = context.workspace.join("target/releases").join(VERSION);
+        let digests = std::fs::read_to_string(dir.join("digests.txt"))?;
+        let source = Source::released(dir, VERSION);
         path::from_disk_to_data(context, cluster, &source, Chosen::Path)?;
-        let digests = &release.files["digests.txt"];
-        let digests = String::from_utf8_lossy(digests);
         came_from(context, cluster, &digests)
     })
+}
+
+/// Calls `make release`.
+fn release(context: &Context, registry: Option<&str>) -> Result<()> {
+    let mut make = make(&context.workspace);
+    make.arg("release").arg(format!("VERSION={VERSION}"));
+    make.args(registry.map(|registry| format!("REGISTRY={registry}")));
+    host::capture(&mut make).map(drop)?;
+    Ok(())
 }
 
 fn port() -> Result<&'static str> {
