@@ -58,9 +58,17 @@ pub fn die_with_caller(command: &mut Command) -> &mut Command {
 /// # Errors
 /// [`HostError::Start`] if it could not be started, [`HostError::Failed`] if its status is not 0.
 pub fn capture(command: &mut Command) -> Result<Vec<u8>, HostError> {
+    capture_fed(command, Stdio::null())
+}
+
+/// As [`capture`], of a program that reads `input`.
+///
+/// # Errors
+/// As [`capture`].
+pub fn capture_fed(command: &mut Command, input: impl Into<Stdio>) -> Result<Vec<u8>, HostError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let out = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .map_err(|source| HostError::Start {
             program: program.clone(),

@@ -1,6 +1,6 @@
 //! One layer of an image: a root file system as a tar that is the same wherever it was made.
 //!
-//! Parents before children, one entry a path, no hard links, no extended attributes, owner 0:0, and one time
+//! Parents before children, one entry a path, no hard links, in layers no extended attributes, owner 0:0, and one time
 //! for all: what the strictest reader takes (Talos' imager up to 1.13 unpacks in order and turns hard links
 //! into empty files).
 
@@ -50,13 +50,37 @@ pub fn pack(root: &Rootfs, epoch: u64) -> Result<Layer, LayerError> {
     Ok(Layer { blob, diff_id })
 }
 
+/// Says the SELinux label of what is at a path: user, role, type and level (selinux(8)).
+pub type Label = fn(&Path, &Node) -> &'static str;
+
 /// Writes `root` as a tar.
 ///
 /// # Errors
 /// A source file cannot be read, or `out` cannot be written.
 pub fn write_tar(root: &Rootfs, epoch: u64, out: &mut impl Write) -> Result<(), LayerError> {
+    write_labelled(root, epoch, None, out)
+}
+
+/// Writes `root` as a tar whose entries have labels: as extended attributes, in the form of star and GNU tar, which
+/// mksquashfs reads.
+///
+/// # Errors
+/// As [`write_tar`].
+pub(crate) fn write_labelled(
+    root: &Rootfs,
+    epoch: u64,
+    label: Option<Label>,
+    out: &mut impl Write,
+) -> Result<(), LayerError> {
     let mut tar = tar::Builder::new(out);
     for (path, node) in root.iter() {
+        if let Some(label) = label {
+            // The kernel keeps the zero with it.
+            let label = format!("{}\0", label(path, node));
+            let attribute = ("SCHILY.xattr.security.selinux", label.as_bytes());
+            tar.append_pax_extensions([attribute])
+                .map_err(error(path))?;
+        }
         append(&mut tar, path, node, epoch).map_err(error(path))?;
     }
     tar.finish().map_err(error(Path::new("the end")))

@@ -214,7 +214,7 @@ fn main() -> anyhow::Result<()> {
             ] {
                 // Under the name that systemd-sysext takes it by.
                 let image = out.join(format!("{name}.raw"));
-                squashfs::write(&root, "", &image, sysext::LEVEL)?;
+                squashfs::write(&root, &image, sysext::LEVEL, Some(sysext::label))?;
                 let size = usize::try_from(image.metadata()?.len())?;
                 println!("{}  {:.1} MB", image.display(), megabytes(size));
             }

@@ -100,6 +100,17 @@ impl Rootfs {
         self.nodes.iter().map(|(path, node)| (path.as_path(), node))
     }
 
+    /// What is below `folder`, by paths from there.
+    #[must_use]
+    pub fn below(&self, folder: &Path) -> Self {
+        let inside = self.iter().filter_map(|(path, node)| {
+            let path = path.strip_prefix(folder).ok()?;
+            (path != Path::new("")).then(|| (path.to_owned(), node.clone()))
+        });
+        let nodes = inside.collect();
+        Self { nodes }
+    }
+
     /// What is at `path`, links not followed.
     #[must_use]
     pub fn get(&self, path: &Path) -> Option<&Node> {
@@ -134,6 +145,17 @@ mod tests {
         root.put(Path::new("etc/passwd"), file("a")).unwrap();
         let error = root.put(Path::new("etc/passwd"), file("b")).unwrap_err();
         assert!(error.to_string().starts_with("/etc/passwd would be two"));
+    }
+
+    #[test]
+    fn what_is_below_a_folder_has_paths_from_there() {
+        let mut root = Rootfs::default();
+        for path in ["a/b/c", "ab/d"] {
+            root.put(Path::new(path), file("x")).unwrap();
+        }
+        let below = root.below(Path::new("a"));
+        let paths: Vec<_> = below.iter().map(|(path, _)| path.to_owned()).collect();
+        assert_eq!(paths, ["b", "b/c"].map(PathBuf::from));
     }
 
     #[test]

@@ -77,6 +77,28 @@ pub fn lvm_disk_watcher(tree: &Path, programs: &Path, arch: Arch) -> Result<Root
     Ok(root)
 }
 
+/// The SELinux label of what is in an image, by names that Fedora's policy and the reference policy share. An image says its own:
+/// once it is merged its folders stand for those of the system, and a system that enforces a policy must find on /usr and
+/// /usr/lib what it has there.
+pub fn label(path: &Path, node: &Node) -> &'static str {
+    match node {
+        _ if path.starts_with("usr/lib/systemd/system") => {
+            "system_u:object_r:systemd_unit_file_t:s0"
+        }
+        Node::File { mode, .. } if mode & 0o111 != 0 && !is_library(path) => {
+            "system_u:object_r:bin_t:s0"
+        }
+        _ if path.starts_with("usr/lib") => "system_u:object_r:lib_t:s0",
+        _ => "system_u:object_r:usr_t:s0",
+    }
+}
+
+/// Whether it is loaded, not called: `libc.so.6`, and the loader, which is both.
+fn is_library(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    name.is_some_and(|name| name.ends_with(".so") || name.contains(".so."))
+}
+
 fn text(root: &mut Rootfs, path: &str, text: &str) -> Result<(), ClashError> {
     let from = Source::Bytes(text.into());
     root.put(Path::new(path), Node::File { mode: 0o644, from })
@@ -107,6 +129,37 @@ mod tests {
             assert!(place.starts_with("/usr/lib/lvm-thin-tools"), "{place}");
         }
         assert!(WATCHER_ROOT.starts_with("/usr/lib/lvm-disk-watcher/"));
+    }
+
+    #[test]
+    fn everything_has_the_label_that_a_system_gives_it() {
+        let file = |mode| Node::File {
+            mode,
+            from: Source::Bytes(Vec::new()),
+        };
+        let dir = Node::Dir { mode: 0o755 };
+        for (path, node, kind) in [
+            ("usr", &dir, "usr_t"),
+            ("usr/lib", &dir, "lib_t"),
+            ("usr/lib/systemd", &dir, "lib_t"),
+            ("usr/lib/systemd/system", &dir, "systemd_unit_file_t"),
+            (
+                "usr/lib/systemd/system/a.service",
+                &file(0o644),
+                "systemd_unit_file_t",
+            ),
+            ("usr/lib/x/root/usr/sbin/lvm", &file(0o755), "bin_t"),
+            ("usr/lib/x/root/lib/libc.so.6", &file(0o755), "lib_t"),
+            (
+                "usr/lib/x/root/lib64/ld-linux-x86-64.so.2",
+                &file(0o755),
+                "lib_t",
+            ),
+            ("usr/lib/x/root/etc/lvm/lvm.conf", &file(0o644), "lib_t"),
+        ] {
+            let expected = format!("system_u:object_r:{kind}:s0");
+            assert_eq!(label(Path::new(path), node), expected, "{path}");
+        }
     }
 
     fn butane(text: &str, path: &str) -> serde_json::Value {

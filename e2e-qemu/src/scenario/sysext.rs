@@ -114,7 +114,7 @@ impl System {
             [LVM_DISK_WATCHER, "again"].map(|name| dir.join(format!("{name}.raw")));
         for out in [&image, &again] {
             // Less well packed than what ships.
-            squashfs::write(&root, "", out, 1)?;
+            squashfs::write(&root, out, 1, Some(sysext::label))?;
         }
         ensure!(
             std::fs::read(&image)? == std::fs::read(&again)?,

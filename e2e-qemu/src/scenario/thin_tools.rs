@@ -44,8 +44,9 @@ pub(super) fn are_merged(context: &Context) -> anyhow::Result<()> {
     let dir = context.empty_artifacts()?;
     let root = sysext::lvm_thin_tools(&tools)?;
     let [image, again] = ["image", "again"].map(|name| dir.join(name));
-    squashfs::write(&root, "", &image, sysext::LEVEL)?;
-    squashfs::write(&root, "", &again, sysext::LEVEL)?;
+    for out in [&image, &again] {
+        squashfs::write(&root, out, sysext::LEVEL, Some(sysext::label))?;
+    }
     ensure!(
         std::fs::read(&image)? == std::fs::read(&again)?,
         "two builds differ"

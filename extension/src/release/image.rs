@@ -124,7 +124,7 @@ impl Release {
     fn raw(&mut self, name: &str, options: &Options, arch: Arch, root: &Rootfs) -> Result<()> {
         let work = tempfile::tempdir().context("no folder to pack an image in")?;
         let raw = work.path().join("raw");
-        squashfs::write(root, "", &raw, sysext::LEVEL)?;
+        squashfs::write(root, &raw, sysext::LEVEL, Some(sysext::label))?;
         let raw = std::fs::read(&raw).context("the image for systemd-sysext")?;
         let file = format!("{name}-{}-{}.raw", options.version, arch.name());
         self.files.insert(file, raw);

@@ -193,8 +193,9 @@ fn pack(context: &Context, dir: &Path) -> anyhow::Result<()> {
     let tree = Cache::of_workspace(&context.workspace).tree(&Recipe::guest())?;
     // As Talos' imager does, but for the level, which is 18 there.
     let image = |name: &str| dir.join(format!("{name}.sqsh"));
-    squashfs::write(&root(&tree)?, "", &image("node"), 1)?;
-    squashfs::write(&extension(context)?, "rootfs", &image("extension"), 1)
+    squashfs::write(&root(&tree)?, &image("node"), 1, None)?;
+    let extension = extension(context)?.below(Path::new("rootfs"));
+    squashfs::write(&extension, &image("extension"), 1, None)
 }
 
 /// The node's root without an extension.
