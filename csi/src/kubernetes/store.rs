@@ -140,12 +140,17 @@ impl KubeStore {
     /// Waits until the object of that name and uid is gone, and with it its volume.
     async fn gone(&self, name: &str, uid: Option<String>) -> Result<(), Error> {
         let key = ObjectRef::new(name);
+        let mut seen = false;
         let gone = self.volumes.until(deadline::rest(LIMIT), |store| {
             let object = store.get(&key).filter(|object| object.uid() == uid);
+            seen |= object.is_some();
             object.is_none().then_some(())
         });
         gone.await.map_err(|ended| self.not_yet(ended, &key))?;
-        // The watch may never have told of it.
+        if seen {
+            return Ok(());
+        }
+        // The watch may not have told of it yet.
         let there = self.api.get_opt(name).await?;
         match there.filter(|object| object.uid() == uid) {
             None => Ok(()),
@@ -363,9 +368,14 @@ impl Store for KubeStore {
     }
 
     async fn finish(&self, held: Held) -> Result<Held, Error> {
-        let name = object_name(&held.name);
-        let object = self.api.get(&name).await?;
-        let made = self.made(&name, &object.uid().unwrap_or_default()).await?;
+        let made = match held.whole {
+            true => held,
+            false => {
+                let name = object_name(&held.name);
+                let object = self.api.get(&name).await?;
+                self.made(&name, &object.uid().unwrap_or_default()).await?
+            }
+        };
         if made.whole && made.size < made.asked {
             let size = self.grow(&made, made.asked).await?;
             return Ok(Held { size, ..made });
@@ -406,10 +416,17 @@ impl Store for KubeStore {
     }
 
     async fn delete(&self, held: &Held) -> Result<(), Error> {
-        let Some(object) = self.object(held).await? else {
-            return Ok(());
+        let name = object_name(&held.name);
+        let known = self.volumes.store().get(&ObjectRef::new(&name));
+        let known = known.filter(|object| object.id() == Some(held.id.as_str()));
+        let uid = match known {
+            // Should the object of that id be another one by now, its uid keeps it from being deleted.
+            Some(known) => known.uid(),
+            None => match self.object(held).await? {
+                Some(object) => object.uid(),
+                None => return Ok(()),
+            },
         };
-        let (name, uid) = (object.name_any(), object.uid());
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: uid.clone(),
@@ -417,13 +434,21 @@ impl Store for KubeStore {
             }),
             ..DeleteParams::default()
         };
-        match self.api.delete(&name, &params).await {
-            Ok(_) => {}
+        let waits = match self.api.delete(&name, &params).await {
+            Ok(left) => left
+                .left()
+                .is_some_and(|object| !object.finalizers().is_empty()),
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            // Another has its name by now.
+            Err(kube::Error::Api(status))
+                if status.code == 409 && self.object(held).await?.is_none() =>
+            {
+                return Ok(());
+            }
             Err(error) => return Err(error.into()),
-        }
+        };
         let node = &held.node;
-        if !object.finalizers().is_empty() && !self.has_node(node).await? {
+        if waits && !self.has_node(node).await? {
             return Err(Error::Precondition(format!(
                 "node {node} is not in the cluster, so nobody removes volume {}; if it is gone for good, take the \
                  finalizers of LogicalVolume {name} away",
