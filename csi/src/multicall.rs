@@ -96,7 +96,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
 fn start(program: Program, args: Vec<OsString>) -> anyhow::Result<ExitCode> {
     match program {
         Program::Lvmd => with_arguments(args, lvmd::main),
-        Program::Scheduler => with_arguments(args, |cli| block_on(scheduler::run(cli))),
+        Program::Scheduler => with_arguments(args, |cli| on_one_thread(scheduler::run(cli))),
         Program::Node => with_arguments(args, |cli| block_on(crate::run::node(cli))),
         Program::Controller => with_arguments(args, |cli| block_on(crate::run::controller(cli))),
         Program::LivenessProbe | Program::Registrar => {
@@ -136,12 +136,21 @@ fn with_arguments<C: Parser>(
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    within(tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+/// For a program of which one thing is asked at a time: to hand it to another thread takes longer than much of the work.
+fn on_one_thread(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    within(tokio::runtime::Builder::new_current_thread(), work)
+}
+
+fn within(
+    mut runtime: tokio::runtime::Builder,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     lvmd::runtime::memory::two_arenas();
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(work)
+    let runtime = runtime.enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(work)
 }
 
 #[cfg(test)]

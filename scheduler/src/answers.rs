@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use crate::filter::{Misfit, fits, wanted};
 use crate::nodes::{Known, Nodes};
-use crate::scan::Malformed;
 use crate::score::{Divisors, node_score};
-use crate::wire::{FilterAnswer, HostPriority, Metadata, Node, NodeList, Question};
+use crate::wire::{Arriving, FilterAnswer, HostPriority, Metadata, Node, NodeList, Question};
 
 /// Why a question is not answered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +24,9 @@ impl<'a> Question<'a> {
     ///
     /// # Errors
     /// It is none.
-    pub fn read(body: &'a [u8]) -> Result<Self, Refusal> {
-        let bad = |why: String| Refusal::Bad(format!("the body is no question: {why}"));
-        let text = std::str::from_utf8(body).map_err(|error| bad(error.to_string()))?;
-        Self::of(text).map_err(|error| bad(error.to_string()))
+    pub fn read(text: &'a str, arrived: &'a Arriving) -> Result<Self, Refusal> {
+        let bad = |error| Refusal::Bad(format!("the body is no question: {error}"));
+        Self::of(text, arrived).map_err(bad)
     }
 }
 
@@ -61,9 +59,9 @@ fn complete<'a>(
     Ok((pod, candidates))
 }
 
-fn metadata<'n, 'a>(node: &'n Node<'a>) -> Result<&'n Metadata<'a>, Refusal> {
-    let bad = |error: &Malformed| Refusal::Bad(format!("a node cannot be read: {error}"));
-    node.metadata.as_ref().map_err(bad)
+fn named<'n, 'a>(node: &'n Node<'a>) -> Result<(Cow<'a, str>, &'n Metadata<'a>), Refusal> {
+    let bad = |error| Refusal::Bad(format!("a node cannot be read: {error}"));
+    node.named().map_err(bad)
 }
 
 /// The answer to a filter question.
@@ -93,17 +91,17 @@ pub fn filter<'a>(question: Question<'a>, nodes: Option<&Nodes>) -> Result<Filte
     let (mut nodes, mut node_names) = (None, None);
     match candidates {
         Candidates::Whole(list) if wanted.is_empty() => nodes = Some(list),
-        Candidates::Whole(list) => {
+        Candidates::Whole(mut list) => {
             let mut items = Vec::new();
-            for node in list.items.unwrap_or_default() {
-                let metadata = metadata(&node)?;
-                if fit(&metadata.name, fits(metadata, &wanted)) {
+            for node in list.items.take().unwrap_or_default() {
+                let (name, metadata) = named(&node)?;
+                if fit(&name, fits(metadata, &wanted)) {
                     items.push(node);
                 }
             }
             nodes = Some(NodeList {
-                metadata: list.metadata,
                 items: Some(items),
+                ..list
             });
         }
         Candidates::Named(mut names, known) => {
@@ -143,9 +141,8 @@ pub fn score<'a>(
         Candidates::Whole(list) => {
             let items = list.items.unwrap_or_default().into_iter();
             let scored = items.map(|node| {
-                let metadata = metadata(&node)?;
+                let (host, metadata) = named(&node)?;
                 let score = score(metadata);
-                let host = metadata.name.clone();
                 Ok(HostPriority { host, score })
             });
             scored.collect()

@@ -20,8 +20,9 @@ use tracing::{debug, info, warn};
 use crate::answers::Refusal;
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
+use crate::room::Room;
 use crate::score::Divisors;
-use crate::wire::FilterAnswer;
+use crate::wire::{FilterAnswer, LastSeen};
 use crate::written::{Pieces, filtered, scored};
 
 /// The largest question, in bytes: 10,000 whole nodes with the fifty images that a kubelet
@@ -67,21 +68,32 @@ async fn watch(request: Request, next: Next) -> Response {
 }
 
 async fn predicate(State(extender): State<Arc<Extender>>, request: Request) -> Response {
-    let body = match body::read(request, MAX_QUESTION).await {
+    let mut arriving = extender.last.arriving();
+    let body = match body::read(request, MAX_QUESTION, &extender.room, &mut arriving).await {
         Ok(body) => body,
         Err(refused) => return refused.into_response(),
     };
     let asked = extender.timed("predicate");
-    asked.answered(filtered(body, extender.nodes()))
+    asked.answered(filtered(
+        body,
+        extender.nodes(),
+        (&arriving, &extender.last),
+    ))
 }
 
 async fn prioritize(State(extender): State<Arc<Extender>>, request: Request) -> Response {
-    let body = match body::read(request, MAX_QUESTION).await {
+    let mut arriving = extender.last.arriving();
+    let body = match body::read(request, MAX_QUESTION, &extender.room, &mut arriving).await {
         Ok(body) => body,
         Err(refused) => return refused.into_response(),
     };
     let asked = extender.timed("prioritize");
-    asked.answered(scored(&body, &extender.divisors, extender.nodes()))
+    asked.answered(scored(
+        &body.held,
+        &extender.divisors,
+        extender.nodes(),
+        (&arriving, &extender.last),
+    ))
 }
 
 async fn status(State(extender): State<Arc<Extender>>) -> Response {
@@ -108,6 +120,8 @@ pub struct Extender {
     nodes: Option<Nodes>,
     metrics: Metrics,
     page: Page,
+    room: Arc<Room>,
+    last: LastSeen,
 }
 
 impl Extender {
@@ -121,6 +135,8 @@ impl Extender {
             nodes,
             metrics,
             page,
+            room: Arc::default(),
+            last: LastSeen::default(),
         }
     }
 

@@ -18,6 +18,7 @@ pub mod filter;
 pub mod http;
 pub mod metrics;
 pub mod nodes;
+pub mod room;
 pub mod scan;
 pub mod score;
 pub mod wire;

@@ -40,6 +40,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// All of the text.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// Goes on from somewhere else in the text.
     pub fn go_to(&mut self, at: usize) {
         self.cursor.at = at.min(self.text.len());

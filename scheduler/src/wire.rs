@@ -5,6 +5,7 @@
 //! as the bytes they came as: only their name and annotations are looked at.
 
 mod nodes;
+mod seen;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ use serde::Serialize;
 use crate::filter::Misfit;
 use crate::scan::{Malformed, Scanner, Text};
 pub use nodes::Node;
+use seen::Following;
+pub use seen::{Arriving, LastSeen};
 
 /// The most nodes of a question. Each takes some memory beside its text, of which it may have nearly none.
 const MOST: usize = 1 << 20;
@@ -32,16 +35,18 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// Reads a question. All of it is gone through.
+    /// Reads a question. All of it is gone through, but for nodes that were seen before it `arrived`.
     ///
     /// # Errors
     /// It is no JSON, or none of the expected form.
-    pub fn of(text: &'a str) -> Result<Self, Malformed> {
+    pub fn of(text: &'a str, arrived: &'a Arriving) -> Result<Self, Malformed> {
         let scanner = &mut Scanner::new(text);
         let (mut pod, mut nodes, mut names) = (None, None, None);
         scanner.object(|scanner, key| match &*key.read()? {
             "pod" | "Pod" => once(scanner, &mut pod, |s| optional(s, read_pod)),
-            "nodes" | "Nodes" => once(scanner, &mut nodes, |s| optional(s, NodeList::read)),
+            "nodes" | "Nodes" => once(scanner, &mut nodes, |s| {
+                optional(s, |s| NodeList::read(s, arrived))
+            }),
             "nodenames" | "NodeNames" | "nodeNames" => {
                 once(scanner, &mut names, |s| optional(s, read_names))
             }
@@ -144,6 +149,16 @@ impl<'a> Metadata<'a> {
         Ok(Self::new(name.unwrap_or_default(), annotations))
     }
 
+    /// The same, without the text that it was read from.
+    fn kept(&self) -> Metadata<'static> {
+        let keep = |text: &Cow<'_, str>| Cow::Owned(text.clone().into_owned());
+        let capacities = self.capacities.iter();
+        Metadata {
+            name: keep(&self.name),
+            capacities: capacities.map(|(c, t)| (keep(c), keep(t))).collect(),
+        }
+    }
+
     /// What is said of each class, as written.
     pub fn capacities(&self) -> impl Iterator<Item = (&str, &str)> {
         self.capacities
@@ -181,19 +196,25 @@ pub struct NodeList<'a> {
     pub metadata: Option<&'a str>,
     /// The nodes. Go writes an empty list as `null`.
     pub items: Option<Vec<Node<'a>>>,
+    /// How many of them were seen before.
+    pub known: usize,
 }
 
 impl<'a> NodeList<'a> {
-    fn read(scanner: &mut Scanner<'a>) -> Result<Self, Malformed> {
+    fn read(scanner: &mut Scanner<'a>, arrived: &'a Arriving) -> Result<Self, Malformed> {
         let (mut metadata, mut items) = (None, None);
+        let mut seen = Following::new(arrived);
         scanner.object(|scanner, key| match &*key.read()? {
             "metadata" => once(scanner, &mut metadata, |s| s.span(Scanner::value)),
-            "items" => once(scanner, &mut items, |s| optional(s, nodes::read)),
+            "items" => once(scanner, &mut items, |s| {
+                optional(s, |s| nodes::read(s, &mut seen))
+            }),
             _ => scanner.value(),
         })?;
         Ok(Self {
             metadata: metadata.filter(|metadata| *metadata != "null"),
             items: items.flatten(),
+            known: seen.known,
         })
     }
 }

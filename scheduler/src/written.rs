@@ -6,8 +6,9 @@ use axum::body::Bytes;
 
 use crate::answers::{Filtered, Refusal, filter, score};
 use crate::nodes::Nodes;
+use crate::room::Taken;
 use crate::score::Divisors;
-use crate::wire::{NodeList, Question};
+use crate::wire::{Arriving, LastSeen, NodeList, Question};
 
 /// What is sent, one piece behind the other.
 pub type Pieces = Vec<Bytes>;
@@ -16,8 +17,14 @@ pub type Pieces = Vec<Bytes>;
 ///
 /// # Errors
 /// The question cannot be answered.
-pub fn filtered(mut body: Vec<u8>, nodes: Option<&Nodes>) -> Result<Pieces, Refusal> {
-    let Filtered { nodes, rest } = filter(Question::read(&body)?, nodes)?;
+pub fn filtered(
+    body: Taken<String>,
+    nodes: Option<&Nodes>,
+    (arrived, last): (&Arriving, &LastSeen),
+) -> Result<Pieces, Refusal> {
+    let question = Question::read(&body.held, arrived)?;
+    last.note(&body.held, &question);
+    let Filtered { nodes, rest } = filter(question, nodes)?;
     let rest = json(&rest)?;
     let Some(list) = nodes else {
         return Ok(vec![rest.into()]);
@@ -30,8 +37,9 @@ pub fn filtered(mut body: Vec<u8>, nodes: Option<&Nodes>) -> Result<Pieces, Refu
     tail.extend_from_slice(&rest[1..]);
     let mut pieces = vec![head.into()];
     if let Some(kept) = kept {
-        keep(&mut body, &kept);
-        pieces.push(body.into());
+        let mut body = body.bytes();
+        keep(&mut body.held, &kept);
+        pieces.push(body.sent());
     }
     pieces.push(tail.into());
     Ok(pieces)
@@ -41,8 +49,15 @@ pub fn filtered(mut body: Vec<u8>, nodes: Option<&Nodes>) -> Result<Pieces, Refu
 ///
 /// # Errors
 /// The question cannot be answered.
-pub fn scored(body: &[u8], divisors: &Divisors, nodes: Option<&Nodes>) -> Result<Pieces, Refusal> {
-    let scores = score(Question::read(body)?, divisors, nodes)?;
+pub fn scored(
+    body: &str,
+    divisors: &Divisors,
+    nodes: Option<&Nodes>,
+    (arrived, last): (&Arriving, &LastSeen),
+) -> Result<Pieces, Refusal> {
+    let question = Question::read(body, arrived)?;
+    last.note(body, &question);
+    let scores = score(question, divisors, nodes)?;
     Ok(vec![json(&scores)?.into()])
 }
 

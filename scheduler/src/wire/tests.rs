@@ -62,11 +62,19 @@ type Read = (
 );
 
 fn read(text: &str) -> Option<Read> {
-    let question = Question::of(text).ok()?;
+    read_after(text, &Arriving::default())
+}
+
+/// As by an extender that has seen these nodes.
+fn read_after(text: &str, arrived: &Arriving) -> Option<Read> {
+    let question = Question::of(text, arrived).ok()?;
     let nodes = question.nodes.map(|list| {
         let items = list.items.unwrap_or_default().into_iter().map(|node| {
             assert_eq!(&text[node.at..][..node.raw.len()], node.raw);
-            (node.raw.to_owned(), node.metadata.as_ref().ok().map(plain))
+            (
+                node.raw.to_owned(),
+                node.metadata.as_ref().ok().map(|metadata| plain(metadata)),
+            )
         });
         (list.metadata.map(str::to_owned), items.collect())
     });
@@ -149,7 +157,10 @@ fn more_nodes_than_there_can_be_are_refused() {
     let nodes = format!("{{\"nodes\":{{\"items\":{}}}}}", many("{}"));
     let names = format!("{{\"nodenames\":{}}}", many("\"\""));
     for text in [nodes, names] {
-        assert_eq!(Question::of(&text).unwrap_err().what, TOO_MANY);
+        assert_eq!(
+            Question::of(&text, &Arriving::default()).unwrap_err().what,
+            TOO_MANY
+        );
     }
 }
 
@@ -250,5 +261,19 @@ proptest! {
     #[test]
     fn questions_are_read_as_serde_reads_them(text in question()) {
         assert_eq!(read(&text), serde_read(&text), "{text}");
+    }
+
+    #[test]
+    fn a_question_is_read_alike_whatever_was_seen_before(
+        before in question(), text in question(), part in 1..40_usize,
+    ) {
+        let last = LastSeen::default();
+        for text in [&before, &text] {
+            let arriving = seen::in_parts(&last, text, part);
+            assert_eq!(read_after(text, &arriving), serde_read(text), "{before} {text}");
+            if let Ok(question) = Question::of(text, &arriving) {
+                last.note(text, &question);
+            }
+        }
     }
 }
