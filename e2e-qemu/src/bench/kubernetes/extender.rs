@@ -1,6 +1,7 @@
 //! What kube-scheduler asks an extender about one pod: `/predicate`, then `/prioritize`. With all nodes whole; ours also with
 //! their names alone.
 
+use std::cell::OnceCell;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -23,6 +24,7 @@ const GIB: u64 = 1 << 30;
 struct Extender {
     child: Child,
     address: String,
+    connection: OnceCell<TcpStream>,
 }
 
 impl Extender {
@@ -48,42 +50,127 @@ impl Extender {
             command.env("KUBECONFIG", known.kubeconfig(dir)?);
         }
         let child = host::die_with_caller(&mut command).spawn()?;
-        let extender = Self { child, address };
+        let extender = Self {
+            child,
+            address,
+            connection: OnceCell::new(),
+        };
         cluster::until("the extender answers", Duration::from_secs(60), || {
             let there = TcpStream::connect(&extender.address).is_ok();
-            Ok(there && extender.ask("/status", b"").is_ok())
+            Ok(there && extender.ask("/status", b"", &mut Answer::default()).is_ok())
         })?;
         Ok(extender)
     }
 
-    /// Asks about a pod; how long both answers took, in milliseconds, and their bodies.
-    fn ask_both(&self, question: &str) -> anyhow::Result<(f64, Vec<u8>, Vec<u8>)> {
+    /// Asks about a pod; how long both answers took, in milliseconds.
+    fn ask_both(&self, question: &str, answers: &mut Answers) -> anyhow::Result<f64> {
         let started = Instant::now();
-        let filtered = self.ask("/predicate", question.as_bytes())?;
-        let scored = self.ask("/prioritize", question.as_bytes())?;
-        let elapsed = started.elapsed().as_secs_f64() * 1000.0;
-        Ok((elapsed, filtered, scored))
+        self.ask("/predicate", question.as_bytes(), &mut answers.filtered)?;
+        self.ask("/prioritize", question.as_bytes(), &mut answers.scored)?;
+        Ok(started.elapsed().as_secs_f64() * 1000.0)
     }
 
-    /// The answer's body.
-    fn ask(&self, path: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        // Of version 1.0, so that the answer is not in chunks.
+    /// Over one connection, as kube-scheduler does.
+    fn ask(&self, path: &str, body: &[u8], answer: &mut Answer) -> anyhow::Result<()> {
+        let mut stream = match self.connection.get() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect(&self.address)?;
+                self.connection.get_or_init(|| stream)
+            }
+        };
         let head = format!(
-            "POST {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             self.address,
             body.len()
         );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-        let body = answer.split_off(end.context("no HTTP")? + 4);
-        let head = String::from_utf8_lossy(&answer);
-        ensure!(head.split(' ').nth(1) == Some("200"), "{path}: {head}");
-        Ok(body)
+        answer.read(stream).with_context(|| path.to_owned())
     }
+}
+
+/// An answer, in memory that the next one comes in too: what the asking takes is no part of what is measured, and memory
+/// that the kernel has to make takes long.
+#[derive(Default)]
+struct Answer {
+    memory: Vec<u8>,
+    /// How much of it is the answer, and of that the head, in bytes.
+    length: usize,
+    head: usize,
+    /// Whether the body is in chunks (RFC 9112, section 7.1).
+    chunks: bool,
+}
+
+impl Answer {
+    /// How much memory there is more of each time, in bytes: nearly all answers fit.
+    const STEP: usize = 16 << 20;
+
+    fn read(&mut self, mut from: &TcpStream) -> anyhow::Result<()> {
+        (self.length, self.head, self.chunks) = (0, 0, false);
+        let mut end = None;
+        loop {
+            if self.length == self.memory.len() {
+                self.memory.resize(self.length + Self::STEP, 0);
+            }
+            let more = from.read(&mut self.memory[self.length..])?;
+            ensure!(more > 0, "the answer broke off");
+            self.length += more;
+            if self.head == 0 {
+                end = self.begin()?;
+            }
+            // There is no line break in the body, but between chunks.
+            let last = || self.memory[..self.length].ends_with(b"\r\n0\r\n\r\n");
+            if end == Some(self.length) || self.chunks && last() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Once the head is there; where the answer ends, if that is told.
+    fn begin(&mut self) -> anyhow::Result<Option<usize>> {
+        let answer = &self.memory[..self.length];
+        let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+            return Ok(None);
+        };
+        self.head = end + 4;
+        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+        ensure!(head.split(' ').nth(1) == Some("200"), "{head}");
+        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+        let length = fields.find_map(|(name, value)| match name {
+            "content-length" => Some(value.parse::<usize>().ok()),
+            "transfer-encoding" => Some(None),
+            _ => None,
+        });
+        let length = length.context("neither length nor chunks")?;
+        self.chunks = length.is_none();
+        Ok(length.map(|length| self.head + length))
+    }
+
+    fn json(&self) -> anyhow::Result<Value> {
+        let mut rest = &self.memory[self.head..self.length];
+        if !self.chunks {
+            return Ok(serde_json::from_slice(rest)?);
+        }
+        let mut body = Vec::new();
+        loop {
+            let end = rest.iter().position(|byte| *byte == b'\r');
+            let (size, data) = rest.split_at(end.context("a chunk without a size")?);
+            let size = usize::from_str_radix(std::str::from_utf8(size)?, 16)?;
+            if size == 0 {
+                return Ok(serde_json::from_slice(&body)?);
+            }
+            body.extend_from_slice(data.get(2..2 + size).context("a short chunk")?);
+            rest = data.get(2 + size + 2..).context("a short chunk")?;
+        }
+    }
+}
+
+/// The answers about one pod.
+#[derive(Default)]
+struct Answers {
+    filtered: Answer,
+    scored: Answer,
 }
 
 impl Drop for Extender {
@@ -149,13 +236,13 @@ fn measure(
     ];
     let question = question(nodes).to_string();
     let mut took = [Vec::new(), Vec::new()];
+    let mut answers = Answers::default();
     // The first is for the caches.
     for round in 0..=rounds {
         for (extender, took) in both.iter().zip(&mut took) {
-            let (elapsed, filtered, scored) = extender.ask_both(&question)?;
+            let elapsed = extender.ask_both(&question, &mut answers)?;
             if round == 0 {
-                let filtered: Value = serde_json::from_slice(&filtered)?;
-                check(&filtered["nodes"]["items"], &scored, nodes)?;
+                check(&answers, "/nodes/items", nodes)?;
             } else {
                 took.push(elapsed);
             }
@@ -180,12 +267,11 @@ fn measure_names(
     let known = Known::serve(&whole)?;
     let extender = Extender::start(program, dir, 9263, Some(&known))?;
     let question = question.to_string();
-    let mut took = Vec::new();
+    let (mut took, mut answers) = (Vec::new(), Answers::default());
     for round in 0..=rounds {
-        let (elapsed, filtered, scored) = extender.ask_both(&question)?;
+        let elapsed = extender.ask_both(&question, &mut answers)?;
         if round == 0 {
-            let filtered: Value = serde_json::from_slice(&filtered)?;
-            check(&filtered["nodenames"], &scored, nodes)?;
+            check(&answers, "/nodenames", nodes)?;
         } else {
             took.push(elapsed);
         }
@@ -193,12 +279,13 @@ fn measure_names(
     Ok(took)
 }
 
-/// Every second node has room, and all are scored.
-fn check(filtered: &Value, scored: &[u8], nodes: usize) -> anyhow::Result<()> {
-    let fits = filtered.as_array().map_or(0, Vec::len);
+/// Every second node has room, and all are scored. `fit` is where those stand that do.
+fn check(answers: &Answers, fit: &str, nodes: usize) -> anyhow::Result<()> {
+    let filtered = answers.filtered.json()?;
+    let fits = filtered.pointer(fit).and_then(Value::as_array);
+    let fits = fits.map_or(0, Vec::len);
     ensure!(fits == nodes.div_ceil(2), "{fits} of {nodes} nodes fit");
-    let scored: Value = serde_json::from_slice(scored)?;
-    let scores = scored.as_array().map_or(0, Vec::len);
+    let scores = answers.scored.json()?.as_array().map_or(0, Vec::len);
     ensure!(scores == nodes, "{scores} of {nodes} nodes are scored");
     Ok(())
 }
