@@ -27,6 +27,7 @@ async fn volumes_live_through_an_lvmd_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn volumes_live_through_topolvms_lvmd() {
     lives(Whose::TopoLvms).await;
 }

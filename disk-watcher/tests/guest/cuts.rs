@@ -175,6 +175,7 @@ fn what_a_cut_lvcreate_leaves_of_the_pool_is_removed() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn an_onboarding_killed_at_random_moments_goes_on() {
     let moments = if all() { 24 } else { 3 };
     clean();

@@ -192,6 +192,7 @@ fn a_damaged_copy_of_the_table_ends_nothing(dir: &Path, disk: &Disk) {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn partitions_of_one_name_on_two_disks_make_one_group() {
     for sector in [512, 4096] {
         let bench = Bench::new(64, sector);
@@ -331,6 +332,7 @@ fn a_partition_with_data_with_a_twin_or_of_a_doubtful_table_is_not_taken() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_partition_whose_table_is_rewritten_while_it_is_taken_is_not_labelled() {
     type Rewrite = (&'static str, &'static [&'static str]);
     let rewrites: [Rewrite; 3] = [

@@ -70,7 +70,7 @@ impl Scenario {
 pub fn all() -> Vec<Scenario> {
     use Backend::{Qemu, Uml};
     vec![
-        Scenario::short("disk_is_plugged_and_pulled_qemu", |c| {
+        Scenario::slow("disk_is_plugged_and_pulled_qemu", |c| {
             disks::plug_and_pull(c, Qemu)
         }),
         Scenario::short("lvm_works_qemu", |c| lvm::works(c, Qemu)),
@@ -106,7 +106,7 @@ pub fn all() -> Vec<Scenario> {
         Scenario::short("watcher_and_lvmd_work_in_a_pod_uml", |c| {
             pod::works(c, pod::RunLock::PartOfRun, Some("bound"))
         }),
-        Scenario::short("watcher_and_lvmd_work_in_a_pod_of_debian_uml", |c| {
+        Scenario::slow("watcher_and_lvmd_work_in_a_pod_of_debian_uml", |c| {
             pod::works(c, pod::RunLock::OwnTmpfs, Some("shown"))
         }),
         Scenario::short("watcher_and_lvmd_work_on_debian_itself_uml", |c| {
@@ -245,13 +245,13 @@ pub fn all() -> Vec<Scenario> {
             "the_watcher_goes_on_after_a_cut_at_every_write",
             cuts::at_every_write,
         ),
-        Scenario::short("a_disk_leaves_its_group_over_power_cuts_uml", |c| {
+        Scenario::slow("a_disk_leaves_its_group_over_power_cuts_uml", |c| {
             drain::leaves(c, if c.all { 20 } else { 1 })
         }),
         Scenario::short("a_pv_follows_its_disk_over_power_cuts_uml", |c| {
             growth::followed(c, if c.all { 20 } else { 1 })
         }),
-        Scenario::short(
+        Scenario::slow(
             "a_copy_of_a_disk_is_not_chosen_over_reboots_uml",
             clone::is_not_chosen,
         ),
@@ -272,7 +272,7 @@ pub fn all() -> Vec<Scenario> {
             "disks_of_every_bus_are_known_by_their_ids_qemu",
             buses::known_by_their_ids,
         ),
-        Scenario::short(
+        Scenario::slow(
             "reader_equals_lvm_without_device_mapper",
             histories::without_device_mapper,
         ),

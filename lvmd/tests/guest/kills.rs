@@ -167,17 +167,20 @@ async fn grow(class: &'static str, what: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn killed_while_growing_a_thick_volume() {
     grow("thick", "grow thick").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn killed_while_growing_a_thin_volume() {
     grow("thin", "grow thin").await;
 }
 
 /// The source is written to all the while.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn killed_while_taking_a_snapshot_that_grows() {
     Change {
         what: "snapshot that grows",
@@ -268,6 +271,7 @@ async fn remove(class: &'static str, config: &'static str, what: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn killed_while_removing_a_thick_volume() {
     remove("thick", BOTH, "remove thick").await;
 }

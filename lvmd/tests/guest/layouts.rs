@@ -217,6 +217,7 @@ async fn volumes_as_lvmd_makes_them_are_read_without_lvm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn layered_volumes_are_read_without_lvm_or_named() {
     group();
     layout(
@@ -368,6 +369,7 @@ async fn pools_in_trouble_are_read_without_lvm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn other_types_are_asked_of_lvm() {
     for (name, commands) in [
         (
@@ -411,6 +413,7 @@ async fn other_types_are_asked_of_lvm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn groups_that_must_not_be_changed_are_asked_of_lvm() {
     let [first, second, third] = &disks()[..3] else {
         panic!("three disks")

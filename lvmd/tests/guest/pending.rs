@@ -145,6 +145,7 @@ async fn snapshot_for(daemon: &Daemon, name: &str, object: &str) -> Result<(), t
 const OF_KEEP: [&str; 3] = ["-kn", "-s", "vg/keep"];
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn a_snapshot_that_its_pool_made_and_did_not_count_is_counted() {
     make_vg(1, true);
     let daemon = Daemon::start(BOTH).await;
@@ -208,6 +209,7 @@ async fn a_device_left_over_in_a_pool_never_becomes_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn a_pool_that_was_stopped_while_a_volume_grew_is_resumed() {
     make_vg(1, true);
     let daemon = Daemon::start(BOTH).await;

@@ -112,6 +112,7 @@ async fn a_thin_volume_lives_and_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn snapshots_are_taken_grown_and_independent() {
     for others in OTHERS {
         life_of_snapshots(others).await;

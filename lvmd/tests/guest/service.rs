@@ -104,6 +104,7 @@ async fn health_metrics_and_reload_tell_the_truth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn memory_stays_small_and_flat_with_many_volumes() {
     make_vg(3, false);
     let (volumes, mutations, reads) = if all() {

@@ -216,6 +216,7 @@ async fn a_copy_that_a_reboot_cut_off_goes_on_with_what_its_source_had() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn a_source_stays_while_it_is_copied_and_the_copy_can_be_given_up() {
     const SIZE: i64 = 32 * MIB;
     let (daemon, device, before) = with_source(2, SIZE).await;
@@ -313,6 +314,7 @@ async fn what_a_frozen_source_kept_is_overwritten_before_its_space_is_given_away
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn a_copy_whose_frozen_source_became_invalid_is_told_for_lost_and_its_source_is_well() {
     const SIZE: i64 = 32 * MIB;
     let (daemon, device, _) = with_source(1, SIZE).await;

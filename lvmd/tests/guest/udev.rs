@@ -143,6 +143,7 @@ fn rounds() -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn every_name_in_dev_stays_udevds_under_load() {
     make_vg(1, true);
     let _load = Load::begin();

@@ -72,11 +72,13 @@ async fn play(name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn thick_volumes_are_created() {
     play("thick").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn volumes_with_options_grow_to_the_last_extent() {
     play("growth").await;
 }
@@ -87,21 +89,25 @@ async fn thin_volumes_keep_their_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn snapshots_and_clones() {
     play("snapshots").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn another_lvm_changes_the_volume_group() {
     play("meanwhile").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn volumes_are_removed() {
     play("removal").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: `make test-all` runs it"]
 async fn a_volume_group_and_a_pool_go_and_come_back() {
     play("gone").await;
 }

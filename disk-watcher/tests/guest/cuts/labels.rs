@@ -84,6 +84,7 @@ fn label_of_pvcreate(disk: &str) {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_label_whose_metadata_area_was_lost_is_written_anew() {
     clean();
     let bystanders = Bystanders::beside(1);

@@ -133,6 +133,7 @@ impl Drop for FullRun {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_pool_grows_and_its_status_is_answered_while_run_is_full() {
     let pool = "size: 20%, metadata: {size: 4Mi}, chunkSize: 64Ki, autoExtend: {data: {horizon: 1s, minStep: 32Mi}}";
     let mut stage = Stage::new(pool);

@@ -12,6 +12,7 @@ use crate::pools::writer;
 use crate::scsi::{Bench, class};
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_clock_that_jumps_keeps_no_pool_from_growing() {
     let stage = Stage::new(
         "size: 20%, metadata: {size: 4Mi}, chunkSize: 64Ki, autoExtend: {data: {horizon: 1s}}",
@@ -39,6 +40,7 @@ fn a_clock_that_jumps_keeps_no_pool_from_growing() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_watcher_that_was_stopped_for_long_has_the_pool_grow_when_it_goes_on() {
     let stage = Stage::new("size: 20%, metadata: {size: 4Mi}, chunkSize: 64Ki");
     let volume = stage.volume("v", "400m");
@@ -138,6 +140,7 @@ fn last<'a>(log: &'a str, with: &str) -> &'a str {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_disk_is_not_taken_while_udevd_does_not_answer_and_is_in_a_storm_of_events() {
     let bench = Bench::new(64, 512);
     let dir = tempfile::tempdir().unwrap();
@@ -178,6 +181,7 @@ fn a_disk_is_not_taken_while_udevd_does_not_answer_and_is_in_a_storm_of_events()
 
 /// Without CAP_NET_ADMIN the kernel keeps a few hundred events at most for it.
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn what_happened_while_events_were_lost_is_found_by_a_new_look() {
     clean();
     let others = Bystanders::beside(0);

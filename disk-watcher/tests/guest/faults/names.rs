@@ -58,6 +58,7 @@ fn two_disks_that_change_names_over_a_reboot_are_who_they_were() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_disk_whose_serial_number_changes_keeps_its_place_by_the_uuid_of_its_pv() {
     clean();
     let others = Bystanders::beside(0);
@@ -121,6 +122,7 @@ fn of_disks_with_one_serial_number_none_is_taken() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_name_in_disk_config_stays_with_its_disk_whatever_has_it_later() {
     let bench = Bench::new(64, 512);
     let dir = tempfile::tempdir().unwrap();

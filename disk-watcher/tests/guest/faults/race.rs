@@ -36,6 +36,7 @@ fn make_volumes(end: &AtomicBool) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn volumes_that_another_makes_while_a_disk_joins_are_all_there() {
     let rounds = if all() { 100 } else { 3 };
     clean();

@@ -119,6 +119,7 @@ fn a_disk_with_a_group_of_our_name_is_left_alone_and_ours_stays_in_use() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_group_of_our_name_that_comes_while_ours_is_made_stays_as_it_is() {
     let config = class("HeadAndTail", 1);
     for when in ["Claimed", "Labelled", "Grouped"] {
@@ -154,6 +155,7 @@ fn a_group_of_our_name_that_comes_while_ours_is_made_stays_as_it_is() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_disk_that_is_pulled_while_it_is_taken_is_taken_when_it_is_back() {
     let config = class("HeadAndTail", 1).replace("min: 1Mi", "min: 48Mi");
     let config = config.replace(

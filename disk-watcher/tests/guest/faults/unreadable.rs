@@ -13,6 +13,7 @@ const OPTIONS: &str = "/sys/bus/pseudo/drivers/scsi_debug/opts";
 
 /// pvmove would go on over it, say nothing, and the volume would have something else there.
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn what_cannot_be_read_is_not_moved_and_moves_when_it_can() {
     let bystanders = Bystanders::beside(0);
     let bench = Bench::with(&[

@@ -6,6 +6,7 @@ use super::stage::Stage;
 use crate::harness::{disks, output, run};
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn nobody_is_kept_from_a_disk_because_the_watcher_looks_at_it() {
     const TIMES: usize = 20;
     let stage = Stage::with_free_disks("size: 20%");

@@ -119,6 +119,7 @@ fn fill(stage: &Stage, volume_mib: u64, mib: u64) {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_storm_of_snapshots_at_full_speed_has_the_metadata_grow_before_it_is_full() {
     /// What of the volume is written, in MiB, and how far apart it is written again after each
     /// snapshot: with 64 KiB chunks, each place takes a block of metadata of its own.
@@ -171,6 +172,7 @@ fn grew_soundly(stage: &Stage) {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn writers_of_a_full_pool_wait_and_go_on_when_a_disk_joins() {
     let [one, two] =
         super::stage::one_then_two("size: 80%, metadata: {size: 4Mi}, chunkSize: 64Ki");

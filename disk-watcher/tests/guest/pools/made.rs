@@ -70,6 +70,7 @@ fn a_pool_is_made_as_its_class_says_and_follows_its_group() {
 }
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_pool_leaves_the_room_of_a_disk_that_joined_to_one_that_is_to_leave() {
     let [one, two] = one_then_two("size: 60%, followVG: true");
     let mut stage = Stage::of(one);

@@ -6,6 +6,7 @@ use crate::faults::theirs::group_on;
 use crate::harness::{clean, disks, run, sum};
 
 #[test]
+#[ignore = "long: `make test-all` runs it"]
 fn a_pool_grows_while_a_disk_with_a_group_of_its_name_is_there() {
     clean();
     let other = &disks()[2];
