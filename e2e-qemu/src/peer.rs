@@ -153,6 +153,47 @@ pub const TALOS_1_14: Module = Module {
     ..TALOS_1_13
 };
 
+/// Talos' imager, which merges extensions into its initramfs, for the test of what is released.
+pub const IMAGER_1_13: Module = Module {
+    name: "imager-1.13",
+    what: "the imager of Talos 1.13",
+    files: &[
+        ("go.mod", include_str!("../talos/imager/1.13/go.mod")),
+        ("go.sum", include_str!("../talos/imager/1.13/go.sum")),
+        ("main.go", include_str!("../talos/imager/main.go")),
+    ],
+    upstream: "github.com/siderolabs/talos",
+    packages: &["."],
+    binaries: &["imager"],
+    suite: "",
+    flags: &[],
+    version_in: &[],
+};
+
+/// The same of Talos 1.12.
+pub const IMAGER_1_12: Module = Module {
+    name: "imager-1.12",
+    what: "the imager of Talos 1.12",
+    files: &[
+        ("go.mod", include_str!("../talos/imager/1.12/go.mod")),
+        ("go.sum", include_str!("../talos/imager/1.12/go.sum")),
+        ("main.go", include_str!("../talos/imager/main.go")),
+    ],
+    ..IMAGER_1_13
+};
+
+/// The same of Talos 1.14.
+pub const IMAGER_1_14: Module = Module {
+    name: "imager-1.14",
+    what: "the imager of Talos 1.14",
+    files: &[
+        ("go.mod", include_str!("../talos/imager/1.14/go.mod")),
+        ("go.sum", include_str!("../talos/imager/1.14/go.sum")),
+        ("main.go", include_str!("../talos/imager/main.go")),
+    ],
+    ..IMAGER_1_13
+};
+
 /// TalHelper, for the tests of what is shipped for it.
 pub const TALHELPER: Module = Module {
     name: "talhelper",

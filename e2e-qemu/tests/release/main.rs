@@ -1,7 +1,8 @@
-//! A release, held to a real registry, to Helm, and to SPDX's own reader.
+//! A release, held to a real registry, to Helm, to Talos' imager, and to SPDX's own reader.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod imager;
 mod pushed;
 mod registry;
 mod twice;

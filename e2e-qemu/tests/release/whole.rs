@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use crate::registry::{Registry, workspace};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn options(registry: &str, out: &Path) -> Options {
+/// A release of the programs in target/debug.
+pub(crate) fn options(registry: &str, out: &Path) -> Options {
     let programs = workspace().join("target/debug");
     for program in ["hypertopolvm", "disk-watcher", "kubectl-topolvm"] {
         let program = programs.join(program);
