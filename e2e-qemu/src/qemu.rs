@@ -89,6 +89,7 @@ pub(crate) fn plan(
         scratch: scratch.to_owned(),
         limit: spec.limit,
         root: None,
+        one_processor: false,
         argv: argv(spec, parts, scratch, shares, disks)?,
         env: BTreeMap::from([(
             "PATH".to_owned(),

@@ -10,6 +10,7 @@
 //! - process 1 is killed by the kernel when the keeper is;
 //! - mounts, and the memory of a user-mode kernel, which is a file on one of them, go with the last process.
 
+mod processor;
 mod root;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use nix::unistd::{Pid, chdir, chroot};
 use serde::{Deserialize, Serialize};
 
 use crate::host;
+use processor::Processor;
 use root::{make_root, mount_at};
 
 pub(crate) use root::{Bind, Root};
@@ -47,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) limit: Option<Duration>,
     /// The kernel's root, where it is not the host's.
     pub(crate) root: Option<Root>,
+    /// Whether all runs on one processor of the host.
+    pub(crate) one_processor: bool,
     /// The kernel's program and arguments.
     pub(crate) argv: Vec<String>,
     /// Its whole environment.
@@ -62,6 +66,10 @@ pub fn keep(plan_file: &Path) -> io::Result<i32> {
     let watched = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT]);
     watched.thread_block()?;
     let signals = SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let _processor = match plan.one_processor {
+        true => Processor::take()?,
+        false => None,
+    };
     unshare(CloneFlags::CLONE_NEWPID)?;
     let mut command = host::command(host::own_executable()?);
     command.args(["supervise", "--inner"]).arg(plan_file);
@@ -193,6 +201,7 @@ mod tests {
                     writable: true,
                 }],
             }),
+            one_processor: true,
             argv: vec!["true".into()],
             env: BTreeMap::new(),
         };

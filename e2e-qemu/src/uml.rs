@@ -98,6 +98,7 @@ pub(crate) fn plan(
             shm_mib: spec.memory_mib + 256,
             binds,
         }),
+        one_processor: true,
         argv: argv(spec, scratch, disks),
         env: BTreeMap::from([("LD_PRELOAD".to_owned(), SHIM.to_owned())]),
     })
