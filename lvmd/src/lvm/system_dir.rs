@@ -12,6 +12,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Memory that lvm touches and locks before it suspends a device, so that it need not wait for a page that only that device
+/// could make room for (lvm.conf(5), `activation/reserved_memory`), in KiB. See docs/decisions/udev.md.
+pub const RESERVED_KIB: u32 = 1024;
+
 /// How lvm and udevd share the work of making device nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Udev<'a> {
@@ -47,7 +51,7 @@ pub fn render(udev: Udev<'_>, lock_dir: &Path, devices: &[PathBuf]) -> String {
          global {{\n\tuse_aio=0\n\tuse_lvmpolld=0\n\tevent_activation=0\n\tnotify_dbus=0\n\tuse_lvmlockd=0\n\tlocking_dir=\"{lock_dir}\"\n}}\n\
          backup {{\n\tbackup=0\n\tarchive=0\n}}\n\
          devices {{{dir}{filter}\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
-         activation {{\n\tmonitoring=0\n\tudev_sync=0\n\tudev_rules={by_udev}\n\tverify_udev_operations={by_udev}\n}}\n\
+         activation {{\n\tmonitoring=0\n\tudev_sync=0\n\tudev_rules={by_udev}\n\tverify_udev_operations={by_udev}\n\treserved_memory={RESERVED_KIB}\n}}\n\
          log {{\n\tverbose=0\n\tsyslog=0\n}}\n"
     )
 }

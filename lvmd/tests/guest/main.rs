@@ -13,6 +13,7 @@ mod hangs;
 mod harness;
 mod kills;
 mod layouts;
+mod memory;
 mod moves;
 mod pending;
 mod pools;
