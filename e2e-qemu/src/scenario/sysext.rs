@@ -49,7 +49,7 @@ pub(super) fn serves(context: &Context) -> anyhow::Result<()> {
 
     system.guest.plug(Disk::new(DISK))?;
     system.until("a pool", || {
-        let status = system.inside("cat /run/disk-watcher/status.json")?;
+        let status = system.inside("cat /run/disk-watcher/status.json || true")?;
         Ok(status.contains("\"Ready\"") && system.has("dmsetup ls", "fast-pool0")?)
     })?;
     // The host's own lvm beside it, and what a person asks.

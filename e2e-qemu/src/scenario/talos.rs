@@ -242,7 +242,7 @@ impl<'c> Stage<'c> {
         self.activated(&running)?;
         let before = self.sectors()?;
         self.node.aside(
-            "dd if=/dev/urandom of=/dev/fast/data bs=1M seek=16 count=120 conv=fsync,notrunc status=none",
+            "dd if=/dev/zero of=/dev/fast/data bs=1M seek=16 count=120 conv=fsync,notrunc status=none",
         )?;
         running.until("the pool grew", || Ok(self.sectors()? > before))?;
         self.is_as_written()?;
