@@ -6,6 +6,7 @@ mod clustertool;
 mod corpus;
 mod judge;
 mod patches;
+mod schemas;
 mod talhelper;
 
 use std::collections::BTreeSet;

@@ -9,12 +9,12 @@ use extension::talos::values::Values;
 
 use crate::judge::{self, Verdict};
 
-fn talos() -> PathBuf {
+pub(crate) fn talos() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../talos")
 }
 
 /// The files of both dialects, with their topics, by their paths below `talos/patches`.
-fn files() -> Vec<(String, Dialect, Topic)> {
+pub(crate) fn files() -> Vec<(String, Dialect, Topic)> {
     let mut files = Vec::new();
     for dialect in Dialect::ALL {
         for topic in Topic::ALL {

@@ -11,7 +11,7 @@ use extension::talos::values::Values;
 use crate::judge;
 
 /// A control plane and a worker, without anything of ours.
-const TALCONFIG: &str = "clusterName: judged
+pub(crate) const TALCONFIG: &str = "clusterName: judged
 talosVersion: @VERSION@
 kubernetesVersion: v1.36.4
 endpoint: https://192.0.2.1:6443
