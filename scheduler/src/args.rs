@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use clap::Parser;
 use kube::Client;
 use lvmd::args::LogArgs;
@@ -63,12 +62,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         false => None,
     };
-    // An answer's last packet waits for nobody's acknowledgement (tcp(7), TCP_NODELAY): that is 40 ms.
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            warn!(%error, "answers on this connection may be late");
-        }
-    });
     axum::serve(listener, http::router(Extender::new(divisors, nodes)))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await?;

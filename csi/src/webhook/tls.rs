@@ -137,10 +137,6 @@ async fn take(
         };
         let (acceptor, tell) = (acceptor.clone(), tell.clone());
         tokio::spawn(async move {
-            // An answer's last packet waits for nobody's acknowledgement (tcp(7), TCP_NODELAY).
-            if let Err(error) = stream.set_nodelay(true) {
-                debug!(%from, %error, "answers on this connection may be late");
-            }
             match tokio::time::timeout(GREETING, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => drop(tell.send((stream, from)).await),
                 Ok(Err(error)) => debug!(%from, %error, "a client was turned away"),
