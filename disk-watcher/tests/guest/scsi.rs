@@ -58,7 +58,7 @@ impl Bench {
         Self(())
     }
 
-    /// Plugs in a blank disk; returns when it is there. udev may still be busy with it.
+    /// Plugs in a blank disk; returns when it can be opened. udev may still be busy with it.
     pub(crate) fn add(&self) -> Disk {
         let hosts = || -> Vec<PathBuf> {
             let adapters = fs::read_dir("/sys/bus/pseudo/devices").unwrap();
@@ -71,7 +71,16 @@ impl Bench {
         fs::write(format!("{DRIVER}/add_host"), "1").unwrap();
         let host = hosts().into_iter().find(|h| !before.contains(h)).unwrap();
         let disk = Disk { host };
-        disk.node();
+        let node = disk.node();
+        // The kernel makes the node a moment before the disk behind it is there; each try in between starts modprobe.
+        let opens = (0..50).any(|_| {
+            let opens = fs::File::open(&node).is_ok();
+            if !opens {
+                run("udevadm", &["settle"]);
+            }
+            opens
+        });
+        assert!(opens, "{} cannot be opened", node.display());
         disk
     }
 }

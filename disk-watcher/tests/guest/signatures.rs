@@ -141,13 +141,7 @@ impl Subject {
         let node = disk.node();
         match &self.maker {
             Maker::Image(image) => {
-                // The kernel makes the node a moment before the disk can be opened by it; each try in between starts modprobe.
-                let open = || File::options().write(true).open(&node);
-                let file = (0..50).find_map(|_| {
-                    run("udevadm", &["settle"]);
-                    open().ok()
-                });
-                let file = file.unwrap_or_else(|| open().unwrap());
+                let file = File::options().write(true).open(&node).unwrap();
                 image.write_to(&file).unwrap();
                 file.sync_all().unwrap();
             }
