@@ -42,6 +42,7 @@ mod mconsole;
 pub mod peer;
 mod process;
 pub mod protocol;
+pub mod python;
 mod qemu;
 mod qmp;
 pub mod registry;

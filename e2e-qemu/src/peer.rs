@@ -1,7 +1,7 @@
 //! The Go programs that guest tests run beside ours, each built here from a module of its own.
 //!
 //! [`LVMD`] has upstream's own lvmd, and a replayer that speaks through upstream's own client;
-//! [`SANITY`] has csi-sanity. [`ALERTS`] is for a test of the host. A module's files are part of this program, so what is built is what
+//! [`SANITY`] has csi-sanity. The others are for tests of the host. A module's files are part of this program, so what is built is what
 //! was reviewed, wherever the program runs. A build is kept under the hash of those files;
 //! `current` points to the one that was asked for last, and there the guest tests look.
 
@@ -12,6 +12,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use extension::progress::Step;
 use sha2::{Digest, Sha256};
+
+use crate::host;
 
 /// A Go module and what is built from it.
 #[derive(Debug, Clone, Copy)]
@@ -68,23 +70,6 @@ pub const SANITY: Module = Module {
     packages: &["github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"],
     binaries: &["csi-sanity"],
     upstream: "github.com/kubernetes-csi/csi-test/v5",
-    flags: &[],
-    version_in: &[],
-};
-
-/// `rules RULES CASES`: tries Prometheus rules with Prometheus' own engine, for the tests of the charts.
-pub const ALERTS: Module = Module {
-    name: "rules",
-    suite: "",
-    what: "Prometheus' rule engine",
-    files: &[
-        ("go.mod", include_str!("../rules/go.mod")),
-        ("go.sum", include_str!("../rules/go.sum")),
-        ("main.go", include_str!("../rules/main.go")),
-    ],
-    packages: &["."],
-    binaries: &["rules"],
-    upstream: "github.com/prometheus/prometheus",
     flags: &[],
     version_in: &[],
 };
@@ -236,12 +221,17 @@ impl Module {
         self.binaries.iter().all(|name| dir.join(name).is_file())
     }
 
-    /// Builds the programs, static, into `cache`, or finds them there. `command` starts a
-    /// program by its name; it is called with `go`. A second build waits for the first.
+    /// Builds the programs, static, into `cache`, or finds them there; gives the folder that they are in. A second build waits
+    /// for the first.
     ///
     /// # Errors
     /// Go is not installed or fails; `cache` cannot be written.
-    pub fn build(&self, cache: &Path, command: impl Fn(&str) -> Command) -> Result<()> {
+    pub fn build(&self, cache: &Path) -> Result<PathBuf> {
+        self.build_by(cache, |program| host::command(program))
+    }
+
+    /// The same; `command` starts a program by its name, and is called with `go`.
+    fn build_by(&self, cache: &Path, command: impl Fn(&str) -> Command) -> Result<PathBuf> {
         let cache = cache.join(self.name);
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
         let key = self.key();
@@ -254,7 +244,8 @@ impl Module {
                 self.compile(&cache, &kept, command)?;
             }
         }
-        point(&cache, &key)
+        point(&cache, &key)?;
+        Ok(kept)
     }
 
     /// Compiles the programs beside their place and moves them there in one step.
@@ -386,7 +377,7 @@ mod tests {
         let (cache, log) = (dir.path().join("cache"), dir.path().join("log"));
         std::thread::scope(|scope| {
             for _ in 0..2 {
-                scope.spawn(|| LVMD.build(&cache, fake_go(&log, BUILDS)).unwrap());
+                scope.spawn(|| LVMD.build_by(&cache, fake_go(&log, BUILDS)).unwrap());
             }
         });
         assert_eq!(fs::read_to_string(&log).unwrap(), "run\n");
@@ -406,7 +397,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = dir.path().join("cache");
         let fails = fake_go(&dir.path().join("log"), "echo no such module >&2; exit 1");
-        let error = SANITY.build(&cache, fails).unwrap_err().to_string();
+        let error = SANITY.build_by(&cache, fails).unwrap_err().to_string();
         assert!(error.contains("no such module"), "{error}");
         let left: Vec<_> = fs::read_dir(cache.join("sanity"))
             .unwrap()

@@ -23,7 +23,7 @@ impl Registry {
     /// # Errors
     /// Go is not installed or fails; `cache` cannot be written.
     pub fn prepare(cache: &Path) -> Result<()> {
-        REGISTRY.build(cache, |program| host::command(program))
+        REGISTRY.build(cache).map(drop)
     }
 
     /// Starts an empty one that listens on `address`, ADDRESS:PORT, in the network of this thread. Port 0 is any that is free.

@@ -94,7 +94,7 @@ impl Test {
             let suite = format!("::{}::", module.suite);
             if jobs.iter().any(|job| job.name().contains(&suite)) {
                 let cache = options.workspace.join(".cache");
-                module.build(&cache, |program| host::command(program))?;
+                module.build(&cache)?;
             }
         }
         if jobs

@@ -90,7 +90,10 @@ impl Cache {
 
     /// The folder `key`, which begins with `name` and a dash: found, or made now, or by someone else while we wait. `make`
     /// gets a folder to work in, and returns the finished one in it.
-    pub(crate) fn made<E: From<TreeError>>(
+    ///
+    /// # Errors
+    /// Those of `make`; the cache cannot be written.
+    pub fn made<E: From<TreeError>>(
         &self,
         name: &'static str,
         key: &str,

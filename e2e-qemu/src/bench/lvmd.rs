@@ -112,7 +112,7 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
         message.executable
     });
     let driver = found.next_back();
-    peer::LVMD.build(&workspace.join(".cache"), |program| host::command(program))?;
+    peer::LVMD.build(&workspace.join(".cache"))?;
     e2e_qemu::prepare(workspace, Backend::Uml)?;
     driver.context("cargo did not say what it built")
 }

@@ -1,7 +1,6 @@
 //! The programs of a cluster, each built from its Go module: `e2e-qemu/kubernetes/*`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Result;
 
@@ -233,13 +232,13 @@ impl Binaries {
     ///
     /// # Errors
     /// Go is not installed or fails; `cache` cannot be written.
-    pub fn build(cache: &Path, minor: Minor, command: impl Fn(&str) -> Command) -> Result<Self> {
+    pub fn build(cache: &Path, minor: Minor) -> Result<Self> {
         let mut modules = MODULES;
         if minor == Minor::Older {
             modules[0] = OLDER_CONTROL;
         }
         for module in modules {
-            module.build(cache, &command)?;
+            module.build(cache)?;
         }
         Ok(Self {
             cache: cache.to_owned(),

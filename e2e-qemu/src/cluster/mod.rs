@@ -49,7 +49,7 @@ pub struct Cluster {
 /// Something cannot be built.
 pub fn prepare(workspace: &Path, minor: Minor) -> Result<Binaries> {
     let cache = workspace.join(".cache");
-    let binaries = Binaries::build(&cache, minor, |name| host::command(name))?;
+    let binaries = Binaries::build(&cache, minor)?;
     let trees = Cache::of_workspace(workspace);
     for recipe in [Recipe::node(), Recipe::guest()] {
         trees.tree(&recipe)?;

@@ -15,9 +15,7 @@ pub(crate) fn workspace() -> &'static Path {
 fn binary() -> &'static Path {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
         let cache = workspace().join(".cache");
-        HELM.build(&cache, |program| host::command(program))
-            .unwrap();
-        HELM.current(&cache).join("helm")
+        HELM.build(&cache).unwrap().join("helm")
     });
     &BUILT
 }

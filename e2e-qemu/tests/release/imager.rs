@@ -68,8 +68,8 @@ impl Imager {
         unshare.output().unwrap()
     }
 
-    /// Does what a profile says, to which the stand-ins are added.
-    fn merge(&self, profile: &str) -> Result<Merged<'_>, String> {
+    /// Does what a profile says, to which the stand-ins are added; or what it says against it.
+    fn merge(&self, profile: &str) -> Result<(), String> {
         let inputs = format!(
             "input:\n  kernel: {{path: {INSIDE}/vmlinuz}}\n  initramfs: {{path: {INSIDE}/initramfs}}\n"
         );
@@ -83,8 +83,33 @@ impl Imager {
         ));
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         match done.status.success() {
-            true => Ok(Merged { imager: self }),
+            true => Ok(()),
             false => Err(said),
+        }
+    }
+
+    /// Of what was merged last: the layers hold the same files as the released tars, and the list of layers names them.
+    fn holds(&self, tars: &[PathBuf]) {
+        let out = std::fs::read_dir(self.dir.path().join("out")).unwrap();
+        let out: Vec<PathBuf> = out.map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(out.len(), 1, "{out:?}");
+        assert!(std::fs::read(&out[0]).unwrap().starts_with(BEFORE));
+        let merged = self.dir.path().join("merged");
+        let list = std::fs::read_to_string(merged.join("extensions.yaml")).unwrap();
+        for (index, (name, tar)) in NAMES.iter().zip(tars).enumerate() {
+            for mark in [&format!("image: {index}.sqsh"), &format!("name: {name}")] {
+                assert!(list.contains(mark.as_str()), "{mark} in\n{list}");
+            }
+            let released = tempfile::tempdir().unwrap();
+            unpack(tar, released.path());
+            let (ours, theirs) = (
+                released.path().join("rootfs"),
+                merged.join(index.to_string()),
+            );
+            assert_eq!(listing(&theirs), listing(&ours), "{name}");
+            let mut diff = host::command("diff");
+            diff.args(["--recursive", "--no-dereference"]);
+            host::capture(diff.arg(ours).arg(theirs)).unwrap();
         }
     }
 }
@@ -112,41 +137,6 @@ fn profile_of_docs() -> String {
     profile
         .replace(&released, &format!("{INSIDE}/lvm-disk-watcher.tar"))
         .replace("kind: installer\n", "kind: initramfs\n")
-}
-
-/// What an imager made.
-struct Merged<'a> {
-    imager: &'a Imager,
-}
-
-impl Merged<'_> {
-    fn path(&self, name: &str) -> PathBuf {
-        self.imager.dir.path().join("merged").join(name)
-    }
-
-    /// The layers hold the same files as the released tars, and the list of layers names them.
-    fn is(&self, tars: &[PathBuf]) {
-        let out = std::fs::read_dir(self.imager.dir.path().join("out")).unwrap();
-        let out: Vec<PathBuf> = out.map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(out.len(), 1, "{out:?}");
-        assert!(std::fs::read(&out[0]).unwrap().starts_with(BEFORE));
-        let list = std::fs::read_to_string(self.path("extensions.yaml")).unwrap();
-        for (index, (name, tar)) in NAMES.iter().zip(tars).enumerate() {
-            for mark in [&format!("image: {index}.sqsh"), &format!("name: {name}")] {
-                assert!(list.contains(mark.as_str()), "{mark} in\n{list}");
-            }
-            let released = tempfile::tempdir().unwrap();
-            unpack(tar, released.path());
-            let (ours, theirs) = (
-                released.path().join("rootfs"),
-                self.path(&index.to_string()),
-            );
-            assert_eq!(listing(&theirs), listing(&ours), "{name}");
-            let mut diff = host::command("diff");
-            diff.args(["--recursive", "--no-dereference"]);
-            host::capture(diff.arg(ours).arg(theirs)).unwrap();
-        }
-    }
 }
 
 fn unpack(tar: &Path, dir: &Path) {
@@ -204,23 +194,22 @@ fn talos_imagers_merge_what_is_released_from_tars_layouts_and_a_registry() {
         ] {
             imager
                 .merge(&profile(None, items))
-                .unwrap_or_else(|said| panic!("{}, {what}: {said}", module.name))
-                .is(&tars);
+                .unwrap_or_else(|said| panic!("{}, {what}: {said}", module.name));
+            imager.holds(&tars);
             println!("{} merges them from {what}", module.name);
         }
         if profile_of_docs().contains(&format!("version: {version}\n")) {
-            imager.merge(&profile_of_docs()).unwrap().is(&tars[..1]);
+            imager.merge(&profile_of_docs()).unwrap();
+            imager.holds(&tars[..1]);
             println!("{} takes the profile of docs/releases.md", module.name);
             docs += 1;
         }
         // What it refuses, so that taking the others says something.
-        let said = imager
-            .merge(&profile(Some("v1.99.0"), &flat))
-            .err()
-            .unwrap();
+        let other = profile(Some("v1.99.0"), &flat);
+        let said = imager.merge(&other).unwrap_err();
         assert!(said.contains("error validating extension"), "{said}");
         let other = flat[0].replace("lvm-disk-watcher", "vmlinuz");
-        let said = imager.merge(&profile(None, &[other])).err().unwrap();
+        let said = imager.merge(&profile(None, &[other])).unwrap_err();
         assert!(said.contains("vmlinuz"), "{said}");
     }
     assert_eq!(docs, 1, "no imager is of the version in docs/releases.md");

@@ -15,10 +15,7 @@ pub(crate) fn workspace() -> &'static Path {
 /// A program of a Go module.
 pub(crate) fn build(module: &Module, program: &str) -> PathBuf {
     let cache = workspace().join(".cache");
-    module
-        .build(&cache, |program| host::command(program))
-        .unwrap();
-    module.current(&cache).join(program)
+    module.build(&cache).unwrap().join(program)
 }
 
 /// Helm, built from its Go module.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use e2e_qemu::host;
+use e2e_qemu::python::SPDX_TOOLS;
 use extension::release::{self, Options, Release};
 use extension::talos::finding::Rule;
 use extension::talos::validate::{self, Target};
@@ -36,23 +37,9 @@ pub(crate) fn options(registry: &str, out: &Path) -> Options {
 
 /// The SPDX project's reader, from Python's package index: what it has against a document.
 fn judged(document: &Path) -> Result<(), String> {
-    let wanted = workspace().join("e2e-qemu/release/spdx-tools.txt");
-    let dir = workspace().join(".cache/spdx-tools-0.8.5");
-    if !dir.exists() {
-        let work = tempfile::tempdir_in(workspace().join(".cache")).unwrap();
-        let part = work.path().join("part");
-        let mut pip = host::command("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
-        host::capture(pip.arg(&part).arg("--requirement").arg(wanted)).unwrap();
-        std::fs::rename(part, &dir).unwrap();
-    }
-    let mut python = host::command("python3");
+    let mut python = SPDX_TOOLS.python(workspace()).unwrap();
     python.args(["-m", "spdx_tools.spdx.clitools.pyspdxtools", "--infile"]);
-    let done = python
-        .arg(document)
-        .env("PYTHONPATH", &dir)
-        .output()
-        .unwrap();
+    let done = python.arg(document).output().unwrap();
     match done.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),

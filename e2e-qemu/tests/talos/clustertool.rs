@@ -1,20 +1,15 @@
 //! The drop-in for ClusterTool, as kustomize builds it on the way to Flux.
 
-use std::path::Path;
-
 use e2e_qemu::host;
 use e2e_qemu::peer::KUSTOMIZE;
 use serde_json::Value;
 
+use crate::{cache, workspace};
+
 /// What kustomize makes of the app of this name.
 fn built(app: &str) -> Vec<Value> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let cache = workspace.join(".cache");
-    KUSTOMIZE
-        .build(&cache, |program| host::command(program))
-        .unwrap();
-    let folder = workspace.join("talos/clustertool/clusters/main/kubernetes/system");
-    let mut kustomize = host::command(KUSTOMIZE.current(&cache).join("kustomize"));
+    let folder = workspace().join("talos/clustertool/clusters/main/kubernetes/system");
+    let mut kustomize = host::command(KUSTOMIZE.build(&cache()).unwrap().join("kustomize"));
     kustomize.arg("build").arg(folder.join(app).join("app"));
     let text = String::from_utf8(host::capture(&mut kustomize).unwrap()).unwrap();
     serde_saphyr::from_multiple(&text).unwrap()

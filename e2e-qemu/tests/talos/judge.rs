@@ -1,12 +1,14 @@
 //! Talos' own code, as a program.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use e2e_qemu::host;
 use e2e_qemu::peer::Module;
 use extension::talos::finding::Rule;
 use serde::Deserialize;
+
+use crate::cache;
 
 /// What the judge says of one file or folder.
 #[derive(Debug, Deserialize)]
@@ -63,11 +65,7 @@ pub(crate) fn configs(module: &Module, paths: &[PathBuf]) -> Vec<Verdict> {
 }
 
 fn judge(module: &Module, args: &[OsString]) -> Vec<Verdict> {
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
-    module
-        .build(&cache, |program| host::command(program))
-        .unwrap();
-    let mut command = host::command(module.current(&cache).join("judge"));
+    let mut command = host::command(module.build(&cache()).unwrap().join("judge"));
     let said = host::capture(command.args(args)).unwrap();
     String::from_utf8(said)
         .unwrap()

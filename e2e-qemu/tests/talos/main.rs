@@ -10,7 +10,7 @@ mod schemas;
 mod talhelper;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use e2e_qemu::host;
 use e2e_qemu::peer::{Module, TALOS_1_12, TALOS_1_13, TALOS_1_14};
@@ -19,6 +19,16 @@ use extension::talos::finding::Rule;
 use extension::talos::validate::{self, Target};
 use extension::thin_tools::{NAMES, PROGRAM, ThinTools};
 use extension::{Arch, Cache};
+
+/// The folder with all crates and charts.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Where programs of Go modules are built.
+pub(crate) fn cache() -> PathBuf {
+    workspace().join(".cache")
+}
 
 /// Both say of each extension what the corpus says they do, and whoever is refused by Talos is refused by us.
 fn agrees(module: &Module, talos: [u64; 3]) {
@@ -122,7 +132,7 @@ fn the_thin_tools_are_taken() {
 #[test]
 #[ignore = "a minute: builds the thin tools where they are not built yet"]
 fn the_thin_tools_as_they_are_built_are_taken_by_each_talos() {
-    let cache = Cache::of_workspace(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    let cache = Cache::of_workspace(workspace());
     let tools = ThinTools::get(&cache, Arch::Amd64).unwrap();
     let root = build::lvm_thin_tools(&tools).unwrap();
     let name = build::LVM_THIN_TOOLS;

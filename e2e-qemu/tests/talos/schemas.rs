@@ -3,10 +3,10 @@
 //! They are in the Go modules whose code judges the same files; jsonschema is Python's.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use e2e_qemu::host;
 use e2e_qemu::peer::TALHELPER;
+use e2e_qemu::python::JSONSCHEMA;
 use extension::talos::container;
 use extension::talos::patches::{Dialect, Topic};
 use extension::talos::talconfig;
@@ -15,16 +15,13 @@ use serde_json::Value;
 
 use crate::patches::{files, talos};
 use crate::talhelper::TALCONFIG;
+use crate::{cache, workspace};
 
 /// What a schema has against a patch that Talos takes, because a patch need not be whole: the rest is in Talos' own document.
 const PARTS: [(&str, &str); 1] = [(
     "1.14/scheduler-extender.yaml",
     "'image' is a required property",
 )];
-
-fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The schema of machine configurations in a version of Talos' module.
 fn schema(version: &str) -> PathBuf {
@@ -35,33 +32,11 @@ fn schema(version: &str) -> PathBuf {
     Path::new(module["Dir"].as_str().unwrap()).join("config/schemas/config.schema.json")
 }
 
-/// Where jsonschema is installed; once for all tests.
-fn installed() -> &'static Path {
-    static DIR: LazyLock<PathBuf> = LazyLock::new(|| {
-        let cache = here().join("../.cache");
-        let dir = cache.join("jsonschema-4.26.0");
-        if !dir.exists() {
-            let work = tempfile::tempdir_in(&cache).unwrap();
-            let part = work.path().join("part");
-            let mut pip = host::command("python3");
-            pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
-            pip.arg(&part).arg("--requirement");
-            host::capture(pip.arg(here().join("talos/jsonschema.txt"))).unwrap();
-            std::fs::rename(part, &dir).unwrap();
-        }
-        dir
-    });
-    &DIR
-}
-
 /// What the schema has against the documents of the files, a line each.
 fn judged(schema: &Path, files: &[PathBuf]) -> Vec<String> {
-    let mut python = host::command("python3");
-    python
-        .arg(here().join("talos/schema.py"))
-        .arg(schema)
-        .args(files)
-        .env("PYTHONPATH", installed());
+    let mut python = JSONSCHEMA.python(workspace()).unwrap();
+    let script = workspace().join("e2e-qemu/talos/schema.py");
+    python.arg(script).arg(schema).args(files);
     let said = String::from_utf8(host::capture(&mut python).unwrap()).unwrap();
     said.lines().map(str::to_owned).collect()
 }
@@ -121,13 +96,9 @@ fn patches_and_the_container_fit_talos_own_schemas() {
 #[test]
 #[ignore = "TalHelper takes minutes to build; in `make test-all`"]
 fn talhelpers_pieces_fit_its_schema() {
-    let cache = here().join("../.cache");
-    TALHELPER
-        .build(&cache, |program| host::command(program))
-        .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let schema = dir.path().join("talconfig.json");
-    let mut genschema = host::command(TALHELPER.current(&cache).join("talhelper"));
+    let mut genschema = host::command(TALHELPER.build(&cache()).unwrap().join("talhelper"));
     genschema.arg("genschema").arg("--file").arg(&schema);
     host::capture(&mut genschema).unwrap();
     let file = dir.path().join("talconfig.yaml");

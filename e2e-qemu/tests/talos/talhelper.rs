@@ -8,7 +8,7 @@ use extension::talos::patches::{Dialect, Topic};
 use extension::talos::talconfig;
 use extension::talos::values::Values;
 
-use crate::judge;
+use crate::{cache, judge};
 
 /// A control plane and a worker, without anything of ours.
 pub(crate) const TALCONFIG: &str = "clusterName: judged
@@ -22,11 +22,7 @@ nodes:
 
 /// What TalHelper makes of `talconfig`: the control plane's configuration and the worker's.
 fn generated(dir: &Path, talconfig: &str) -> [String; 2] {
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache");
-    TALHELPER
-        .build(&cache, |program| host::command(program))
-        .unwrap();
-    let program = TALHELPER.current(&cache).join("talhelper");
+    let program = TALHELPER.build(&cache()).unwrap().join("talhelper");
     std::fs::write(dir.join("talconfig.yaml"), talconfig).unwrap();
     let secrets = host::capture(host::command(&program).current_dir(dir).arg("gensecret")).unwrap();
     std::fs::write(dir.join("talsecret.yaml"), secrets).unwrap();

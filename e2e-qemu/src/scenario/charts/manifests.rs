@@ -81,16 +81,13 @@ impl Judges {
     /// A module is not to be had.
     pub(super) fn prepare(workspace: &Path) -> Result<Self> {
         let cache = workspace.join(".cache");
-        KUBECONFORM.build(&cache, |name| host::command(name))?;
+        let kubeconform = KUBECONFORM.build(&cache)?.join("kubeconform");
         let mut crds = snapshots::crds(workspace)?;
         for (module, folder, files) in FOREIGN {
             let folder = upstream::module(workspace, module)?.join(folder);
             crds.extend(files.iter().map(|file| folder.join(file)));
         }
-        Ok(Self {
-            kubeconform: KUBECONFORM.current(&cache).join("kubeconform"),
-            crds,
-        })
+        Ok(Self { kubeconform, crds })
     }
 
     /// Holds manifests to the schemas; gives kubeconform's summary.

@@ -9,7 +9,6 @@ use super::workloads::NAMESPACE;
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster, Node, images};
 use crate::command::Command;
-use crate::host;
 use crate::peer::SANITY;
 use crate::spec::{Backend, Disk};
 
@@ -26,9 +25,7 @@ const KUBELET: &str = "/var/lib/kubelet";
 
 /// See the module.
 pub(in super::super) fn passes(context: &Context) -> Result<()> {
-    SANITY.build(&context.workspace.join(".cache"), |name| {
-        host::command(name)
-    })?;
+    SANITY.build(&context.workspace.join(".cache"))?;
     in_cluster(context, |cluster| {
         let node = cluster.node(1, context.spec(Backend::Uml, "n1"))?;
         let disk = node.guest().plug(Disk::new(8 << 30))?.path();
