@@ -9,6 +9,7 @@
 //! does not kill it.
 
 mod child;
+mod namespace;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use child::Host;
+pub use namespace::may_enter;
 
 /// How much of a child's stdout is kept, in bytes. A report of 10,000 LVs is about 8 MiB.
 const MAX_STDOUT: usize = 64 << 20;
@@ -38,6 +40,8 @@ pub struct Cmd {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// What it sees as `/dev`, in a mount namespace of its own; `None`: what we see.
+    pub dev: Option<PathBuf>,
     /// Its whole environment besides `LC_ALL` and `PATH`.
     pub env: BTreeMap<OsString, OsString>,
     /// When SIGTERM is sent.
@@ -53,6 +57,7 @@ impl Cmd {
             prefix: Vec::new(),
             program: program.into(),
             args: Vec::new(),
+            dev: None,
             env: BTreeMap::new(),
             limit: Duration::from_secs(60),
             grace: TERM_GRACE,

@@ -13,6 +13,7 @@ pub mod metadata;
 pub mod model;
 pub mod mutation;
 mod nodes;
+mod own_dev;
 pub mod percent;
 pub mod reader;
 pub mod report;

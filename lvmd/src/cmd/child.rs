@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::{Cmd, CmdError, MAX_STDOUT, Output, Runner};
+use super::{Cmd, CmdError, MAX_STDOUT, Output, Runner, namespace};
 
 /// How much of a child's stderr joins an error, in bytes (the last ones).
 const STDERR_TAIL: usize = 4096;
@@ -39,7 +39,11 @@ async fn run_child(cmd: Cmd) -> Result<Output, CmdError> {
     let text = cmd.to_string();
     let started = Instant::now();
     debug!(cmd = %text, "starting");
-    let mut child = command(&cmd).spawn().map_err(|error| CmdError::Start {
+    let child = match &cmd.dev {
+        Some(dev) => namespace::spawn(command(&cmd), dev).await,
+        None => command(&cmd).spawn(),
+    };
+    let mut child = child.map_err(|error| CmdError::Start {
         program: cmd.program.display().to_string(),
         reason: error.to_string(),
     })?;

@@ -29,6 +29,7 @@ fn engine(result: Result<Output, CmdError>) -> (Engine<Fake>, Fake, tempfile::Te
         system_dir: SystemDir::Generated(dir.path().to_owned()),
         program: "test",
         nodes: None,
+        own_dev: false,
     };
     let fake = Fake {
         let_go: Arc::new(Semaphore::new(0)),

@@ -133,15 +133,17 @@ impl Snapshot {
     }
 }
 
-fn view(vg: Vg, by_uuid: &HashMap<&str, Vec<&Labelled>>, twin: bool) -> VgView {
+fn view(mut vg: Vg, by_uuid: &HashMap<&str, Vec<&Labelled>>, twin: bool) -> VgView {
     let mut frozen = Vec::new();
     let mut devices = Vec::new();
     let mut missing = Vec::new();
     let mut copies = HashSet::new();
-    for pv in &vg.pvs {
+    for pv in &mut vg.pvs {
         match by_uuid.get(pv.uuid.as_str()).map(Vec::as_slice) {
             Some([device]) if !pv.missing => {
                 devices.push(device.path.clone());
+                // lvm may have said another of its names, which commands do not see.
+                pv.device = device.path.display().to_string();
                 let extents = pv.extent_count.saturating_mul(vg.extent_size.0);
                 let end = extents.saturating_add(device.label.data_start);
                 if device.size.is_some_and(|size| size < end) {

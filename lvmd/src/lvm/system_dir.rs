@@ -50,7 +50,7 @@ pub fn render(udev: Udev<'_>, lock_dir: &Path, devices: &[PathBuf]) -> String {
         "# Generated; changes are lost. Explained in docs/decisions/udev.md.\n\
          global {{\n\tuse_aio=0\n\tuse_lvmpolld=0\n\tevent_activation=0\n\tnotify_dbus=0\n\tuse_lvmlockd=0\n\tlocking_dir=\"{lock_dir}\"\n}}\n\
          backup {{\n\tbackup=0\n\tarchive=0\n}}\n\
-         devices {{{dir}{filter}\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
+         devices {{{dir}{filter}\n\tpreferred_names=[\"^/dev/mapper/\"]\n\tuse_devicesfile=0\n\thints=\"none\"\n\tscan_lvs=0\n\tobtain_device_list_from_udev=0\n\texternal_device_info_source=\"none\"\n}}\n\
          activation {{\n\tmonitoring=0\n\tudev_sync=0\n\tudev_rules={by_udev}\n\tverify_udev_operations={by_udev}\n\treserved_memory={RESERVED_KIB}\n}}\n\
          log {{\n\tverbose=0\n\tsyslog=0\n}}\n"
     )

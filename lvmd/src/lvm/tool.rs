@@ -5,10 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cmd::{Cmd, CmdError, Runner, find_program};
-use crate::lvm::nodes;
+use tracing::warn;
+
+use crate::cmd::{Cmd, CmdError, Runner, find_program, may_enter};
 use crate::lvm::script::{self, Script};
 use crate::lvm::system_dir::{self, Udev};
+use crate::lvm::{nodes, own_dev};
 use crate::names;
 
 /// How long a report may take before it is asked to stop. It waits for no lock, and
@@ -39,17 +41,29 @@ pub struct Tool {
     pub program: &'static str,
     /// Next to a udevd: the directory under which lvm gets device nodes of its own.
     pub nodes: Option<PathBuf>,
+    /// Whether an lvm that gets them sees a `/dev` with nothing but the PVs it may see.
+    pub own_dev: bool,
+}
+
+/// What one lvm runs in.
+struct Surroundings {
+    /// Where its lvm.conf is.
+    system_dir: PathBuf,
+    /// What it sees as `/dev`, when that is not the real one.
+    dev: Option<PathBuf>,
 }
 
 impl Tool {
     /// The lvm beside us with a generated lvm.conf, for `program`; udev as found.
     pub fn beside_us(program: &'static str) -> Self {
         let beside_udevd = Path::new("/run/udev/control").exists();
+        let own_dev = beside_udevd && may_have_own_dev();
         Self {
             command_prefix: Vec::new(),
             system_dir: SystemDir::Generated(names::LVM_SYSTEM_DIRS.into()),
             program,
             nodes: beside_udevd.then(|| names::LVM_NODE_DIRS.into()),
+            own_dev,
         }
     }
 
@@ -64,8 +78,9 @@ impl Tool {
         devices: &[PathBuf],
         args: &[String],
     ) -> Result<Cmd, CmdError> {
-        let dir = self.prepare(vg, devices)?;
-        self.cmd(&dir, words(devices, args))
+        // One lvm.conf for all reports, which run at the same time.
+        let seen = vg.map_or_else(Vec::new, |_| own_dev::names(devices));
+        self.cmd(self.prepare(vg, &seen)?, words(devices, args))
     }
 
     /// One call that runs `commands` in order, each only after the one before it succeeded;
@@ -86,20 +101,21 @@ impl Tool {
         if !matches!(self.system_dir, SystemDir::Generated(_)) || !is_seen {
             return Ok(None);
         }
+        let seen = own_dev::names(devices);
         let (Some(_), Some(text), Some(verb)) = (
-            system_dir::filter(devices),
+            system_dir::filter(&seen),
             script::render(commands),
             commands.first().and_then(|words| words.first()),
         ) else {
             return Ok(None);
         };
-        let dir = self.prepare(Some(vg), devices)?;
-        let script = Script::create(&dir, verb, &text).map_err(not_prepared)?;
+        let inside = self.prepare(Some(vg), &seen)?;
+        let script = Script::create(&inside.system_dir, verb, &text).map_err(not_prepared)?;
         let words = vec![script.path().display().to_string()];
-        Ok(Some((self.cmd(&dir, words)?, script)))
+        Ok(Some((self.cmd(inside, words)?, script)))
     }
 
-    fn cmd(&self, dir: &Path, words: Vec<String>) -> Result<Cmd, CmdError> {
+    fn cmd(&self, inside: Surroundings, words: Vec<String>) -> Result<Cmd, CmdError> {
         let mut prefix = self
             .command_prefix
             .iter()
@@ -111,10 +127,11 @@ impl Tool {
         };
         let is_report = words.first().is_some_and(|verb| verb == "fullreport");
         let mut cmd = Cmd::new(program)
-            .env("LVM_SYSTEM_DIR", dir)
+            .env("LVM_SYSTEM_DIR", inside.system_dir)
             .env("LVM_SUPPRESS_FD_WARNINGS", "1")
             .args(words);
         cmd.prefix = prefix;
+        cmd.dev = inside.dev;
         Ok(if is_report {
             cmd.limit(REPORT_LIMIT).grace(REPORT_GRACE)
         } else {
@@ -122,28 +139,41 @@ impl Tool {
         })
     }
 
-    /// Makes the lvm.conf and the device nodes for `vg`; gives the lvm.conf's directory.
-    fn prepare(&self, vg: Option<&str>, devices: &[PathBuf]) -> Result<PathBuf, CmdError> {
+    /// Makes the lvm.conf and the device nodes for `vg`, of which lvm is to see the devices of these names.
+    fn prepare(&self, vg: Option<&str>, seen: &[PathBuf]) -> Result<Surroundings, CmdError> {
         match &self.system_dir {
-            SystemDir::User(dir) => Ok(dir.clone()),
-            SystemDir::Generated(root) => self.generate(root, vg, devices).map_err(not_prepared),
+            SystemDir::User(dir) => Ok(Surroundings {
+                system_dir: dir.clone(),
+                dev: None,
+            }),
+            SystemDir::Generated(root) => self.generate(root, vg, seen).map_err(not_prepared),
         }
     }
 
-    fn generate(&self, root: &Path, vg: Option<&str>, devices: &[PathBuf]) -> io::Result<PathBuf> {
-        let nodes = match (&self.nodes, vg) {
-            (Some(nodes), Some(vg)) => Some(nodes.join(self.program).join(vg)),
-            // A report makes no nodes.
-            _ => None,
-        };
-        if let (Some(nodes), Some(vg)) = (&nodes, vg) {
-            nodes::refresh(nodes, vg)?;
+    fn generate(
+        &self,
+        root: &Path,
+        vg: Option<&str>,
+        seen: &[PathBuf],
+    ) -> io::Result<Surroundings> {
+        let (mut dev, mut nodes) = (None, None);
+        // A report makes no nodes.
+        if let (Some(all), Some(vg)) = (&self.nodes, vg) {
+            let dir = all.join(self.program).join(vg);
+            nodes::refresh(&dir.join(own_dev::NODES), vg)?;
+            // Behind a prefix lvm may be in another mount namespace; without devices it is to see all.
+            if self.own_dev && self.command_prefix.len() < 2 && !seen.is_empty() {
+                own_dev::refresh(&dir, seen)?;
+                nodes = Some(Path::new("/dev").join(own_dev::NODES));
+                dev = Some(dir);
+            } else {
+                nodes = Some(dir.join(own_dev::NODES));
+            }
         }
         let udev = nodes.as_deref().map_or(Udev::Absent, Udev::Runs);
-        // One text for all reports, which run at the same time.
-        let devices = if vg.is_some() { devices } else { &[] };
-        let text = system_dir::render(udev, Path::new(names::LVM_LOCK_DIR), devices);
-        system_dir::place(root, self.program, vg.unwrap_or("_scan"), &text)
+        let text = system_dir::render(udev, Path::new(names::LVM_LOCK_DIR), seen);
+        let system_dir = system_dir::place(root, self.program, vg.unwrap_or("_scan"), &text)?;
+        Ok(Surroundings { system_dir, dev })
     }
 
     /// Checks what is relied on: lvm runs, is new enough, knows thin pools; thin_check is there.
@@ -174,6 +204,15 @@ impl Tool {
         }
         Ok(version)
     }
+}
+
+/// Whether lvm can be given a `/dev` of its own. Without one it works too, slower by each volume of the node.
+fn may_have_own_dev() -> bool {
+    let may = may_enter();
+    if let Err(error) = &may {
+        warn!(%error, "lvm looks through all of /dev: it cannot be given one of its own (mount namespaces are forbidden here)");
+    }
+    may.is_ok()
 }
 
 /// The words of one command: its verb, the devices it may see, the rest.
@@ -248,6 +287,7 @@ mod tests {
             system_dir: SystemDir::Generated(root.to_owned()),
             program: "lvmd",
             nodes: None,
+            own_dev: false,
         }
     }
 

@@ -15,6 +15,7 @@ mod kills;
 mod layouts;
 mod memory;
 mod moves;
+mod own_dev;
 mod pending;
 mod pools;
 mod random;

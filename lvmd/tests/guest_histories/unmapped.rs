@@ -120,6 +120,7 @@ impl Lvm {
             system_dir: SystemDir::User(self.dir.path().to_owned()),
             program: "test",
             nodes: None,
+            own_dev: false,
         }
     }
 }
