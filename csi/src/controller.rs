@@ -38,7 +38,7 @@ use crate::proto::{
     list_snapshots_response, list_volumes_response, validate_volume_capabilities_response,
 };
 use crate::size::{Minimums, Range};
-use crate::store::{Held, Kind, Listing, Store};
+use crate::store::{Grown, Held, Kind, Listing, Store};
 use crate::topology;
 use messages::{signed, snapshot, volume};
 
@@ -163,14 +163,17 @@ impl<S: Store> Controller<S> {
                 held.size
             )));
         }
-        let size = if wanted <= held.size {
-            held.size
-        } else {
-            self.store.grow(&held, wanted).await?
+        let grown = match wanted <= held.size {
+            // The file system may be as it was.
+            true => Grown {
+                size: held.size,
+                file_system: false,
+            },
+            false => self.store.grow(&held, wanted).await?,
         };
         Ok(ControllerExpandVolumeResponse {
-            capacity_bytes: signed(size),
-            node_expansion_required: !block,
+            capacity_bytes: signed(grown.size),
+            node_expansion_required: !block && !grown.file_system,
         })
     }
 

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::identity::Ready;
-use crate::store::{Capacity, Held, Kind, Listing, New, Source, Store};
+use crate::store::{Capacity, Grown, Held, Kind, Listing, New, Source, Store};
 use tags::Tags;
 
 /// A store of one node that asks lvmd in-process.
@@ -132,7 +132,7 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
             })?;
         }
         if held.size < held.asked {
-            held.size = self.grow(&held, held.asked).await?;
+            held.size = self.grow(&held, held.asked).await?.size;
         }
         Ok(held)
     }
@@ -240,12 +240,12 @@ impl<R: Runner + Clone> Store for LocalStore<R> {
         }
     }
 
-    async fn grow(&self, held: &Held, size: Bytes) -> Result<Bytes, Error> {
-        Ok(self
-            .volumes
-            .resize(&held.id, &held.class, size)
-            .await?
-            .into_inner())
+    async fn grow(&self, held: &Held, size: Bytes) -> Result<Grown, Error> {
+        let grown = self.volumes.resize(&held.id, &held.class, size).await?;
+        Ok(Grown {
+            size: grown.into_inner(),
+            file_system: false,
+        })
     }
 }
 

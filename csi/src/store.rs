@@ -112,6 +112,15 @@ pub struct Capacity {
     pub free: Bytes,
 }
 
+/// A volume that was grown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grown {
+    /// Its real size.
+    pub size: Bytes,
+    /// Whether its file system was grown with it.
+    pub file_system: bool,
+}
+
 /// See the module. Implementors: [`crate::standalone::LocalStore`],
 /// [`crate::kubernetes::store::KubeStore`].
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
@@ -183,9 +192,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// What is wrong with a volume, or why that cannot be told; `None` while nothing is known to be.
     fn wrong(&self, held: &Held) -> impl Future<Output = Option<String>> + Send;
 
-    /// Grows it to at least `size` bytes and gives its real size.
+    /// Grows it to at least `size` bytes.
     ///
     /// # Errors
     /// It has its old size, or that cannot be told.
-    fn grow(&self, held: &Held, size: Bytes) -> impl Future<Output = Result<Bytes, Error>> + Send;
+    fn grow(&self, held: &Held, size: Bytes) -> impl Future<Output = Result<Grown, Error>> + Send;
 }

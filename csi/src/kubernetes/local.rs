@@ -67,6 +67,20 @@ pub trait Local: Send + Sync + std::fmt::Debug + 'static {
     fn remove(&self, name: &str, class: &str) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
+/// The file systems of this node's volumes, as pods have them.
+pub trait FileSystems: Send + Sync + std::fmt::Debug + 'static {
+    /// Grows the file system of the volume of this name to the size of its device, which has at least `size` bytes. `false`
+    /// when none is mounted here that can be written to: then it grows when it is mounted.
+    ///
+    /// # Errors
+    /// It is not grown, or that is not known yet.
+    fn grow_mounted(
+        &self,
+        name: &str,
+        size: Bytes,
+    ) -> impl Future<Output = Result<bool, Error>> + Send;
+}
+
 impl<R: Runner + Clone> Local for Volumes<R> {
     async fn find(&self, name: &str) -> Result<Option<(String, Bytes)>, Error> {
         let found = Self::find(self, name).await?;

@@ -59,6 +59,8 @@ pub struct LogicalVolumeSpec {
 
 /// The condition that says whether something is wrong with the volume. It is not there while nothing ever was.
 pub(super) const HEALTHY: &str = "Healthy";
+/// The condition that says that the volume's file system was grown with it, by its node.
+pub(super) const FILE_SYSTEM: &str = "FileSystemGrown";
 
 /// What the node says.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -166,6 +168,18 @@ impl LogicalVolume {
             .iter()
             .find(|condition| condition.type_ == HEALTHY)?;
         (healthy.status != "True").then_some(healthy.message.as_str())
+    }
+
+    /// Whether its file system has the size that is wanted now, so that no kubelet need grow it.
+    pub fn has_grown_file_system(&self) -> bool {
+        let status = self.status.as_ref();
+        let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
+        conditions.any(|condition| {
+            condition.type_ == FILE_SYSTEM
+                && condition.status == "True"
+                && condition.observed_generation.is_some()
+                && condition.observed_generation == self.metadata.generation
+        })
     }
 
     /// Whether it is a snapshot.

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tracing::{info, warn};
 
-use super::local::Local;
+use super::local::{FileSystems, Local};
 use super::logical_volume::{LogicalVolume, NODE_FIELD};
 use super::strays::Told;
 use crate::error::{self, Error};
@@ -45,9 +45,10 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Reconciler<L> {
+pub struct Reconciler<L, F> {
     node: String,
     local: L,
+    mounted: F,
     api: Api<LogicalVolume>,
     events: Events,
     strays: Mutex<Told>,
@@ -61,14 +62,15 @@ impl std::fmt::Debug for Events {
     }
 }
 
-impl<L: Local> Reconciler<L> {
-    /// A reconciler for the objects of `node`; `strays` hears which volumes no object names.
-    pub fn new(client: &Client, node: String, local: L, strays: Told) -> Self {
+impl<L: Local, F: FileSystems> Reconciler<L, F> {
+    /// A reconciler for the objects of `node`, whose pods have `mounted`; `strays` hears which volumes no object names.
+    pub fn new(client: &Client, node: String, local: L, mounted: F, strays: Told) -> Self {
         Self {
             api: Api::all(client.clone()),
             events: Events(Recorder::new(client.clone(), MANAGER.into())),
             node,
             local,
+            mounted,
             strays: Mutex::new(strays),
         }
     }
@@ -208,7 +210,13 @@ impl<L: Local> Reconciler<L> {
             Ok(size) => {
                 info!(volume = object.name_any(), id, %size, "made");
                 let id = id.to_owned();
-                self.say(object, &Said::Is { id, size }).await?;
+                let file_system = false;
+                let is = Said::Is {
+                    id,
+                    size,
+                    file_system,
+                };
+                self.say(object, &is).await?;
                 Ok(false)
             }
             // All data of the source is being copied, which goes on by itself.
@@ -230,7 +238,17 @@ impl<L: Local> Reconciler<L> {
         match self.local.grow(&id, &object.spec.device_class, size).await {
             Ok(size) => {
                 info!(volume = object.name_any(), id, %size, "has the size that is wanted");
-                self.say(object, &Said::Is { id, size }).await?;
+                // What cannot be grown here is left to kubelet, which tells its user why.
+                let grown = self.mounted.grow_mounted(&id, size).await;
+                if let Err(error) = &grown {
+                    warn!(volume = object.name_any(), id, %error, "its file system is not grown with it");
+                }
+                let is = Said::Is {
+                    id,
+                    size,
+                    file_system: grown.unwrap_or(false),
+                };
+                self.say(object, &is).await?;
                 Ok(false)
             }
             Err(error) => {

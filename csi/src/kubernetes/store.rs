@@ -30,7 +30,7 @@ use super::logical_volume::LogicalVolume;
 use super::size::Size;
 use crate::deadline;
 use crate::error::Error;
-use crate::store::{Capacity, Held, Kind, Listing, New, Store};
+use crate::store::{Capacity, Grown, Held, Kind, Listing, New, Store};
 use held::{held, object, same};
 use only::only;
 
@@ -377,7 +377,7 @@ impl Store for KubeStore {
             }
         };
         if made.whole && made.size < made.asked {
-            let size = self.grow(&made, made.asked).await?;
+            let size = self.grow(&made, made.asked).await?.size;
             return Ok(Held { size, ..made });
         }
         Ok(made)
@@ -470,7 +470,7 @@ impl Store for KubeStore {
         object.wrong().map(str::to_owned)
     }
 
-    async fn grow(&self, held: &Held, size: Bytes) -> Result<Bytes, Error> {
+    async fn grow(&self, held: &Held, size: Bytes) -> Result<Grown, Error> {
         let stamp = self.ask_for(held, size).await?;
         let key = ObjectRef::new(&object_name(&held.name));
         let waited = self.volumes.until(deadline::rest(LIMIT), |store| {
@@ -479,7 +479,10 @@ impl Store for KubeStore {
                 return None;
             }
             match (object.current_size(), object.failure()) {
-                (Some(now), _) if now >= size => Some(Ok(now)),
+                (Some(now), _) if now >= size => Some(Ok(Grown {
+                    size: now,
+                    file_system: object.has_grown_file_system(),
+                })),
                 (_, Some((code, message))) => Some(Err(Error::Told(Status::new(code, message)))),
                 _ => None,
             }

@@ -138,7 +138,8 @@ impl Program {
         if let Some((client, strays)) = client.zip(strays) {
             let object = NodeObject::start(&client, nodename.clone(), &tasks, &stop);
             tasks.spawn(object.run(lvmd.rooms(), strays.text()));
-            let reconciler = Reconciler::new(&client, nodename, volumes.clone(), strays);
+            let reconciler =
+                Reconciler::new(&client, nodename, volumes.clone(), node.clone(), strays);
             tasks.spawn(reconciler.run(stop.clone()));
             match registration::folder(&socket) {
                 Some(folder) => {

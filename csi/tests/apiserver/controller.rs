@@ -75,7 +75,8 @@ impl Driver {
         Ok(made.into_inner().volume.unwrap())
     }
 
-    async fn expand(&self, id: &str, size: u64) -> Result<i64, Status> {
+    /// Its size, and whether kubelet has to grow its file system.
+    async fn expand(&self, id: &str, size: u64) -> Result<(i64, bool), Status> {
         let request = ControllerExpandVolumeRequest {
             volume_id: id.to_owned(),
             capacity_range: range(size),
@@ -85,7 +86,8 @@ impl Driver {
             .controller
             .controller_expand_volume(Request::new(request))
             .await?;
-        Ok(grown.into_inner().capacity_bytes)
+        let grown = grown.into_inner();
+        Ok((grown.capacity_bytes, grown.node_expansion_required))
     }
 
     /// The condition of the only volume, which both calls give alike.
@@ -128,6 +130,23 @@ fn range(size: u64) -> Option<CapacityRange> {
     })
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn kubelet_is_not_asked_to_grow_a_file_system_that_the_node_has_grown() {
+    // Upstream's CRD has no room for what the node says of it.
+    for (crd, told) in [(Crd::Ours, true), (Crd::Upstreams, false)] {
+        let server = Server::start(crd).await;
+        let (driver, node) = (Driver::start(&server), Running::start(&server.client, "n1"));
+        let id = driver.create("a", "n1", GIB).await.unwrap().volume_id;
+        for (size, mounted) in [(2, true), (3, false), (4, true)] {
+            *node.memory.mounted.lock().unwrap() = mounted;
+            let grown = driver.expand(&id, size * GIB).await.unwrap();
+            assert_eq!(grown.1, !(mounted && told), "{size}");
+        }
+        // Asked again, it is not known to be of this size.
+        assert!(driver.expand(&id, 4 * GIB).await.unwrap().1);
+    }
+}
+
 /// Ten times the goal of what the two need beside LVM.
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -150,7 +169,7 @@ async fn a_volume_is_made_grown_copied_and_deleted_without_polling() {
         let timed = Instant::now();
         let size = driver.expand(&volume.volume_id, 2 * GIB).await.unwrap();
         took.push(timed.elapsed());
-        assert_eq!(size, 2 << 30);
+        assert_eq!(size, (2 << 30, true));
         // The node is asked each time, also when its last answer still stands there.
         for _ in 0..2 {
             let full = driver.expand(&volume.volume_id, 11 * GIB).await;
@@ -159,7 +178,7 @@ async fn a_volume_is_made_grown_copied_and_deleted_without_polling() {
         }
         // What failed before is no answer to what is asked now.
         let held = driver.expand(&volume.volume_id, 2 * GIB).await.unwrap();
-        assert_eq!(held, 2 << 30);
+        assert_eq!(held, (2 << 30, true));
 
         let snapshot = CreateSnapshotRequest {
             source_volume_id: volume.volume_id.clone(),

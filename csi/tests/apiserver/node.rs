@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use csi::error::Error;
-use csi::kubernetes::local::Local;
+use csi::kubernetes::local::{FileSystems, Local};
 use csi::kubernetes::logical_volume::LogicalVolume;
 use csi::kubernetes::node_object::{NodeObject, Room};
 use csi::kubernetes::reconciler::Reconciler;
@@ -37,6 +37,8 @@ pub struct Memory {
     pub busy: Arc<Mutex<bool>>,
     /// Copies are not whole yet.
     pub copying: Arc<Mutex<bool>>,
+    /// They are mounted for pods.
+    pub mounted: Arc<Mutex<bool>>,
     /// What is wrong with all of them.
     wrong: Arc<Mutex<Option<String>>>,
     /// Why nothing is made or removed.
@@ -184,6 +186,13 @@ impl Local for Memory {
     }
 }
 
+impl FileSystems for Memory {
+    async fn grow_mounted(&self, name: &str, size: Bytes) -> Result<bool, Error> {
+        assert_eq!(self.volumes.lock().unwrap()[name], size.0);
+        Ok(*self.mounted.lock().unwrap())
+    }
+}
+
 /// A node that works until it is dropped.
 pub struct Running {
     pub memory: Memory,
@@ -201,7 +210,13 @@ impl Running {
         let object = NodeObject::start(client, name.to_owned(), &tasks, &stop);
         let rooms = stream::once(async { Room::default() }).chain(stream::pending());
         tokio::spawn(object.run(rooms, strays.text()));
-        let reconciler = Reconciler::new(client, name.to_owned(), memory.clone(), strays);
+        let reconciler = Reconciler::new(
+            client,
+            name.to_owned(),
+            memory.clone(),
+            memory.clone(),
+            strays,
+        );
         tokio::spawn(reconciler.run(stop.clone()));
         Self { memory, stop }
     }

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::status::with;
 use super::{MANAGER, Reconciler};
-use crate::kubernetes::local::Local;
+use crate::kubernetes::local::{FileSystems, Local};
 use crate::kubernetes::logical_volume::{HEALTHY, LogicalVolume};
 
 /// What a look at a volume came to.
@@ -38,7 +38,7 @@ impl Health {
     }
 }
 
-impl<L: Local> Reconciler<L> {
+impl<L: Local, F: FileSystems> Reconciler<L, F> {
     /// Looks at each volume once. Gives what is said of them now: upstream's CRD keeps no conditions, and its objects do
     /// not tell.
     pub(super) async fn say_health(

@@ -11,7 +11,7 @@ use kube::{Resource, ResourceExt};
 use tracing::warn;
 
 use super::Reconciler;
-use crate::kubernetes::local::Local;
+use crate::kubernetes::local::{FileSystems, Local};
 use crate::kubernetes::logical_volume::LogicalVolume;
 use crate::kubernetes::strays;
 
@@ -22,7 +22,7 @@ const SHARE: u32 = 10;
 /// What no change tells of is seen after this time.
 const NET: Duration = Duration::from_secs(60);
 
-impl<L: Local> Reconciler<L> {
+impl<L: Local, F: FileSystems> Reconciler<L, F> {
     /// Looks until it is dropped.
     pub(super) async fn look(&self, objects: Store<LogicalVolume>) {
         // It ends before it is ready only with the controller that fills it.

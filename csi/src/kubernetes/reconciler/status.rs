@@ -7,7 +7,7 @@ use lvmd::units::Bytes;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::kubernetes::logical_volume::LogicalVolume;
+use crate::kubernetes::logical_volume::{FILE_SYSTEM, LogicalVolume};
 use crate::kubernetes::size::Size;
 
 /// The condition: the volume is there, with the size that is wanted.
@@ -22,6 +22,8 @@ pub(super) enum Said {
         id: String,
         /// Its size.
         size: Bytes,
+        /// Whether its file system was grown with it.
+        file_system: bool,
     },
     /// It could not be done; whoever asked for it decides what becomes of it.
     Failed(Code, String),
@@ -34,7 +36,7 @@ pub(super) fn patch(object: &LogicalVolume, said: &Said, now: Timestamp) -> Opti
     let was = object.status.clone().unwrap_or_default();
     let mut is = was.clone();
     let (ready, reason, message) = match said {
-        Said::Is { id, size } => {
+        Said::Is { id, size, .. } => {
             is.volume_id.clone_from(id);
             is.current_size = Some(Size::from(*size));
             is.code = 0;
@@ -62,6 +64,25 @@ pub(super) fn patch(object: &LogicalVolume, said: &Said, now: Timestamp) -> Opti
         last_transition_time: Time(now),
     };
     is.conditions = with(&was.conditions, condition);
+    match said {
+        Said::Is {
+            file_system: true,
+            size,
+            ..
+        } => {
+            let grown = Condition {
+                type_: FILE_SYSTEM.to_owned(),
+                status: "True".to_owned(),
+                reason: "Grown".to_owned(),
+                message: format!("grown with the volume to {size}, mounted"),
+                observed_generation: object.meta().generation,
+                last_transition_time: Time(now),
+            };
+            is.conditions = with(&is.conditions, grown);
+        }
+        Said::Is { .. } => is.conditions.retain(|one| one.type_ != FILE_SYSTEM),
+        Said::Failed(..) | Said::NotYet(..) => {}
+    }
     if is == was {
         return None;
     }
@@ -130,6 +151,7 @@ mod tests {
         let is = Said::Is {
             id: "uid-1".into(),
             size: Bytes(1 << 30),
+            file_system: false,
         };
         let first = patch(&object(), &is, at(1)).unwrap();
         assert_eq!(first["status"]["volumeID"], "uid-1");
@@ -153,6 +175,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_system_that_was_grown_is_told_of_until_more_is_wanted() {
+        let mut object = object();
+        object.metadata.generation = Some(4);
+        let is = |file_system| Said::Is {
+            id: "uid-1".into(),
+            size: Bytes(1 << 30),
+            file_system,
+        };
+        let alone = applied(object.clone(), &patch(&object, &is(false), at(1)).unwrap());
+        assert!(!alone.has_grown_file_system());
+        let mut grown = applied(object.clone(), &patch(&object, &is(true), at(1)).unwrap());
+        assert!(grown.has_grown_file_system());
+        let not = applied(grown.clone(), &patch(&grown, &is(false), at(2)).unwrap());
+        assert!(!not.has_grown_file_system());
+        grown.metadata.generation = Some(5);
+        assert!(!grown.has_grown_file_system());
+        grown.metadata.generation = None;
+        assert!(!grown.has_grown_file_system());
+    }
+
+    #[test]
     fn a_condition_keeps_the_time_of_its_last_change() {
         let not_yet = |words: &str| Said::NotYet(Code::Unavailable, words.into());
         let object = applied(object(), &patch(&object(), &not_yet("a"), at(1)).unwrap());
@@ -173,6 +216,7 @@ mod tests {
         let small = Said::Is {
             id: "uid-1".into(),
             size: Bytes(1 << 29),
+            file_system: false,
         };
         let growing = applied(later.clone(), &patch(&later, &small, at(10)).unwrap());
         assert_eq!(growing.status.unwrap().conditions[0].reason, "Growing");

@@ -136,6 +136,10 @@ impl Kinds<'_> {
             KINDS.join(", "),
             started.elapsed().as_secs_f32()
         ));
+        // The node grew the file systems; kubelet was not waited for.
+        let grown = "jsonpath={.items[*].status.conditions[?(@.type==\"FileSystemGrown\")].status}";
+        let grown = self.kubectl(&["get", "logicalvolumes", "-o", grown])?;
+        ensure!(grown == "True True True", "grown by their node: {grown:?}");
         Ok(())
     }
 
