@@ -163,23 +163,22 @@ impl LogicalVolume {
 
     /// What its node says is wrong with its volume, or why it cannot tell.
     pub fn wrong(&self) -> Option<&str> {
-        let conditions = &self.status.as_ref()?.conditions;
-        let healthy = conditions
-            .iter()
-            .find(|condition| condition.type_ == HEALTHY)?;
+        let healthy = self.condition(HEALTHY)?;
         (healthy.status != "True").then_some(healthy.message.as_str())
     }
 
     /// Whether its file system has the size that is wanted now, so that no kubelet need grow it.
     pub fn has_grown_file_system(&self) -> bool {
-        let status = self.status.as_ref();
-        let mut conditions = status.into_iter().flat_map(|status| &status.conditions);
-        conditions.any(|condition| {
-            condition.type_ == FILE_SYSTEM
-                && condition.status == "True"
-                && condition.observed_generation.is_some()
-                && condition.observed_generation == self.metadata.generation
+        self.condition(FILE_SYSTEM).is_some_and(|grown| {
+            grown.status == "True"
+                && grown.observed_generation.is_some()
+                && grown.observed_generation == self.metadata.generation
         })
+    }
+
+    fn condition(&self, kind: &str) -> Option<&Condition> {
+        let mut conditions = self.status.as_ref()?.conditions.iter();
+        conditions.find(|condition| condition.type_ == kind)
     }
 
     /// Whether it is a snapshot.

@@ -209,12 +209,10 @@ impl<L: Local, F: FileSystems> Reconciler<L, F> {
         match made {
             Ok(size) => {
                 info!(volume = object.name_any(), id, %size, "made");
-                let id = id.to_owned();
-                let file_system = false;
                 let is = Said::Is {
-                    id,
+                    id: id.to_owned(),
                     size,
-                    file_system,
+                    file_system: false,
                 };
                 self.say(object, &is).await?;
                 Ok(false)
