@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::cmd::Cmd;
 use crate::lvm::report;
-use crate::lvm::tool::SystemDir;
+use crate::lvm::tool::{Nodes, SystemDir};
 use tokio::sync::Semaphore;
 
 /// A runner whose commands end when they are let, with what is prepared.
@@ -28,8 +28,7 @@ fn engine(result: Result<Output, CmdError>) -> (Engine<Fake>, Fake, tempfile::Te
         command_prefix: vec!["lvm".into()],
         system_dir: SystemDir::Generated(dir.path().to_owned()),
         program: "test",
-        nodes: None,
-        own_dev: false,
+        nodes: Nodes::InDev,
     };
     let fake = Fake {
         let_go: Arc::new(Semaphore::new(0)),

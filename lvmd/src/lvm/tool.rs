@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tracing::warn;
@@ -39,10 +40,19 @@ pub struct Tool {
     pub system_dir: SystemDir,
     /// The name of the calling program, part of the generated directory's path.
     pub program: &'static str,
-    /// Next to a udevd: the directory under which lvm gets device nodes of its own.
-    pub nodes: Option<PathBuf>,
-    /// Whether an lvm that gets them sees a `/dev` with nothing but the PVs it may see.
-    pub own_dev: bool,
+    /// Where lvm makes device nodes.
+    pub nodes: Nodes,
+}
+
+/// Where an lvm that changes a group makes device nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Nodes {
+    /// In `/dev`: there is no udevd that would.
+    InDev,
+    /// Below this directory, where nobody else looks: the names in `/dev` are udevd's.
+    Apart(PathBuf),
+    /// Below it too, and what lvm sees as `/dev` is there, with nothing else but the PVs it may see.
+    OwnDev(PathBuf),
 }
 
 /// What one lvm runs in.
@@ -56,14 +66,17 @@ struct Surroundings {
 impl Tool {
     /// The lvm beside us with a generated lvm.conf, for `program`; udev as found.
     pub fn beside_us(program: &'static str) -> Self {
-        let beside_udevd = Path::new("/run/udev/control").exists();
-        let own_dev = beside_udevd && may_have_own_dev();
+        let dir = || names::LVM_NODE_DIRS.into();
+        let nodes = match Path::new("/run/udev/control").exists() {
+            false => Nodes::InDev,
+            true if may_have_own_dev() => Nodes::OwnDev(dir()),
+            true => Nodes::Apart(dir()),
+        };
         Self {
             command_prefix: Vec::new(),
             system_dir: SystemDir::Generated(names::LVM_SYSTEM_DIRS.into()),
             program,
-            nodes: beside_udevd.then(|| names::LVM_NODE_DIRS.into()),
-            own_dev,
+            nodes,
         }
     }
 
@@ -156,18 +169,20 @@ impl Tool {
         vg: Option<&str>,
         seen: &[PathBuf],
     ) -> io::Result<Surroundings> {
+        // Behind a prefix lvm may be in another mount namespace; without devices it is to see all.
+        let sees_less = self.command_prefix.len() < 2 && !seen.is_empty();
         let (mut dev, mut nodes) = (None, None);
         // A report makes no nodes.
-        if let (Some(all), Some(vg)) = (&self.nodes, vg) {
+        if let (Nodes::Apart(all) | Nodes::OwnDev(all), Some(vg)) = (&self.nodes, vg) {
             let dir = all.join(self.program).join(vg);
-            nodes::refresh(&dir.join(own_dev::NODES), vg)?;
-            // Behind a prefix lvm may be in another mount namespace; without devices it is to see all.
-            if self.own_dev && self.command_prefix.len() < 2 && !seen.is_empty() {
+            let own = dir.join(own_dev::NODES);
+            nodes::refresh(&own, vg)?;
+            if sees_less && matches!(self.nodes, Nodes::OwnDev(_)) {
                 own_dev::refresh(&dir, seen)?;
                 nodes = Some(Path::new("/dev").join(own_dev::NODES));
                 dev = Some(dir);
             } else {
-                nodes = Some(dir.join(own_dev::NODES));
+                nodes = Some(own);
             }
         }
         let udev = nodes.as_deref().map_or(Udev::Absent, Udev::Runs);
@@ -206,13 +221,16 @@ impl Tool {
     }
 }
 
-/// Whether lvm can be given a `/dev` of its own. Without one it works too, slower by each volume of the node.
+/// Whether lvm can be given a `/dev` of its own; tried once. Without one it works too, slower by each volume of the node.
 fn may_have_own_dev() -> bool {
-    let may = may_enter();
-    if let Err(error) = &may {
-        warn!(%error, "lvm looks through all of /dev: it cannot be given one of its own (mount namespaces are forbidden here)");
-    }
-    may.is_ok()
+    static MAY: OnceLock<bool> = OnceLock::new();
+    *MAY.get_or_init(|| {
+        let may = may_enter();
+        if let Err(error) = &may {
+            warn!(%error, "lvm looks through all of /dev: it cannot be given one of its own (mount namespaces are forbidden here)");
+        }
+        may.is_ok()
+    })
 }
 
 /// The words of one command: its verb, the devices it may see, the rest.
@@ -286,8 +304,7 @@ mod tests {
             command_prefix: prefix.iter().map(|s| (*s).to_owned()).collect(),
             system_dir: SystemDir::Generated(root.to_owned()),
             program: "lvmd",
-            nodes: None,
-            own_dev: false,
+            nodes: Nodes::InDev,
         }
     }
 

@@ -12,7 +12,7 @@ use lvmd::lvm::model::{Lv, Vg};
 use lvmd::lvm::reader::Reader;
 use lvmd::lvm::report;
 use lvmd::lvm::snapshot::VgView;
-use lvmd::lvm::tool::{SystemDir, Tool};
+use lvmd::lvm::tool::{Nodes, SystemDir, Tool};
 
 use crate::bugs::Bugs;
 use crate::host::{disks, output, run};
@@ -119,8 +119,7 @@ impl Lvm {
             command_prefix: Vec::new(),
             system_dir: SystemDir::User(self.dir.path().to_owned()),
             program: "test",
-            nodes: None,
-            own_dev: false,
+            nodes: Nodes::InDev,
         }
     }
 }
