@@ -119,10 +119,14 @@ fn argv(
         .pair("-machine", "q35")
         .pair("-accel", accelerator)
         .pair("-cpu", processor)
+        .pair("-smp", spec.processors.to_string())
         .pair("-m", spec.memory_mib.to_string())
         .pair("-kernel", parts.kernel.join("vmlinuz").display())
         .pair("-initrd", scratch.join("initramfs").display())
-        .pair("-append", "console=ttyS0 loglevel=5 panic=-1 rdinit=/init")
+        .pair(
+            "-append",
+            "console=ttyS0 loglevel=5 panic=-1 maxcpus=1 rdinit=/init",
+        )
         // Not stdio: that would read the agent's line, which is stdin.
         .pair("-chardev", "file,id=console,path=/dev/fd/1,append=on")
         .pair("-serial", "chardev:console")
@@ -355,12 +359,13 @@ mod tests {
             writable: false,
         }];
         let disks = [disk(Disk::new(1).serial("V1"))];
-        let argv = argv(&Spec::qemu(), &parts, Path::new("/s"), &shares, &disks).unwrap();
+        let spec = Spec::qemu().processors(2);
+        let argv = argv(&spec, &parts, Path::new("/s"), &shares, &disks).unwrap();
         let after = |flag: &str, part: &str| {
             argv.windows(2)
                 .any(|pair| pair[0] == flag && pair[1].contains(part))
         };
-        assert!(after("-accel", "tcg"));
+        assert!(after("-accel", "tcg") && after("-smp", "2"));
         assert!(after("-qmp", "unix:/s/monitor,"));
         assert!(after("-virtfs", "readonly=on,mount_tag=share0,path=/w"));
         assert!(after("-blockdev", "\"filename\":\"/s/disk3.img\""));

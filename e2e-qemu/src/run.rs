@@ -25,6 +25,9 @@ pub(crate) struct Run {
     /// The guest's memory in MiB.
     #[arg(long, default_value_t = 512, value_name = "MIB")]
     memory: u32,
+    /// The guest's processors; only a virtual machine has more than one.
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    processors: u8,
     /// A host folder to share, writable, at the same path. The workspace is there read-only anyway.
     #[arg(long = "share", value_name = "DIR")]
     shares: Vec<PathBuf>,
@@ -55,6 +58,7 @@ impl Run {
             disks,
             scsi_disks,
             memory,
+            processors,
             shares,
             tap,
             timeout,
@@ -67,7 +71,7 @@ impl Run {
         let has_here =
             find_workspace(&here).is_some() || shares.iter().any(|share| here.starts_with(share));
         let cwd = cwd.or_else(|| has_here.then_some(here));
-        let mut spec = Spec::new(backend).memory_mib(memory);
+        let mut spec = Spec::new(backend).memory_mib(memory).processors(processors);
         for size in disks {
             spec = spec.disk(Disk::new(size));
         }

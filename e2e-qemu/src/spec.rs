@@ -134,6 +134,7 @@ pub struct Spec {
     pub(crate) backend: Backend,
     pub(crate) name: String,
     pub(crate) memory_mib: u32,
+    pub(crate) processors: u8,
     pub(crate) disks: Vec<Disk>,
     pub(crate) shares: Vec<Share>,
     pub(crate) modules: Vec<String>,
@@ -149,13 +150,14 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A guest of the backend: 512 MiB, no disks, device-mapper with thin pools and snapshots loaded, udev running.
+    /// A guest of the backend: one processor, 512 MiB, no disks, device-mapper with thin pools and snapshots loaded, udev running.
     #[must_use]
     pub fn new(backend: Backend) -> Self {
         Self {
             backend,
             name: "basalt".to_owned(),
             memory_mib: 512,
+            processors: 1,
             disks: Vec::new(),
             shares: Vec::new(),
             modules: ["dm-mod", "dm-thin-pool", "dm-snapshot"]
@@ -196,6 +198,13 @@ impl Spec {
     #[must_use]
     pub fn memory_mib(mut self, mib: u32) -> Self {
         self.memory_mib = mib;
+        self
+    }
+
+    /// Its processors. Only a virtual machine has more than one.
+    #[must_use]
+    pub fn processors(mut self, count: u8) -> Self {
+        self.processors = count;
         self
     }
 

@@ -66,9 +66,12 @@ pub(crate) fn plan(
     shares: &[Share],
     disks: &[Attached],
 ) -> io::Result<Plan> {
+    let only = |what| Err(io::Error::new(io::ErrorKind::Unsupported, what));
     if spec.recorded.is_some() {
-        let what = "only a virtual machine's disks are recorded";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        return only("only a virtual machine's disks are recorded");
+    }
+    if spec.processors > 1 {
+        return only("only a virtual machine has more than one processor");
     }
     // Left by a boot whose power was cut, it would have the kernel put its console elsewhere.
     match std::fs::remove_dir_all(scratch.join(UMID)) {

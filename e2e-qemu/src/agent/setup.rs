@@ -64,6 +64,21 @@ pub(super) fn apply(setup: &Setup, processes: &Processes) -> io::Result<()> {
     if setup.udev {
         start_udev(processes)?;
     }
+    more_processors()
+}
+
+/// Starts the processors that the kernel was told to leave alone: while it boots it changes its own code, which an emulated
+/// second processor does not always survive.
+fn more_processors() -> io::Result<()> {
+    let Ok(processors) = fs::read_dir("/sys/devices/system/cpu") else {
+        return Ok(());
+    };
+    for processor in processors {
+        let online = processor?.path().join("online");
+        if fs::read_to_string(&online).is_ok_and(|text| text.trim() == "0") {
+            fs::write(online, "1")?;
+        }
+    }
     Ok(())
 }
 
