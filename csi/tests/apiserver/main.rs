@@ -12,5 +12,6 @@ mod node;
 mod plugin;
 mod programs;
 mod server;
+mod successor;
 mod volumes;
 mod webhook;

@@ -75,6 +75,14 @@ pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>)
     }
 }
 
+fn client(port: u16, token: &str, namespace: &str) -> Client {
+    let mut config = Config::new(format!("https://127.0.0.1:{port}").parse().unwrap());
+    config.accept_invalid_certs = true;
+    namespace.clone_into(&mut config.default_namespace);
+    config.auth_info.token = Some(token.to_owned().into());
+    Client::try_from(config).unwrap()
+}
+
 pub struct Server {
     etcd: Child,
     api: Child,
@@ -148,17 +156,13 @@ impl Server {
             &args,
             &dir.path().join("api.log"),
         );
-        let mut config = Config::new(format!("https://127.0.0.1:{port}").parse().unwrap());
-        config.accept_invalid_certs = true;
-        config.auth_info.token = Some("admin".to_owned().into());
-        let client = Client::try_from(config).unwrap();
         let mut this = Self {
+            client: client(port, "admin", "default"),
             etcd,
             api,
             port,
             args,
             dir,
-            client,
         };
         this.ready().await;
         let nodes: Api<Node> = Api::all(this.client.clone());
@@ -197,6 +201,11 @@ impl Server {
                 .await
                 .unwrap();
         }
+    }
+
+    /// A client with this token, at home in that namespace.
+    pub fn client_of(&self, token: &str, namespace: &str) -> Client {
+        client(self.port, token, namespace)
     }
 
     /// A kubeconfig for programs that may do everything.

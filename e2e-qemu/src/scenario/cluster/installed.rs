@@ -70,6 +70,10 @@ pub(in super::super) fn and_uninstalled(context: &Context) -> Result<()> {
             Ok(pods(NAMESPACE)?.is_empty() && pods(WATCHER)?.is_empty())
         })?;
         ensure!(lvs(&node)? == made, "LVs were made or removed");
+        // What is left there keeps another driver of the name, TopoLVM's, from registering.
+        let registry = Command::shell("ls -A /var/lib/kubelet/plugins_registry");
+        let left = node.guest().check(registry)?;
+        ensure!(left.is_empty(), "the kubelet still knows {left}");
         install.run(&["--yes"])?;
         runs(cluster)?;
         cluster.apply(&user.to_string())?;
