@@ -1,5 +1,6 @@
 //! Our driver beside upstream's, by their own charts in one cluster, one after the other.
 
+mod burst;
 mod calls;
 mod cases;
 mod driver;
@@ -13,16 +14,18 @@ mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use comfy_table::Table;
 use e2e_qemu::cluster::{self, Cluster, Node, images, snapshots, upstream};
-use e2e_qemu::{Command, Disk, Spec, host};
+use e2e_qemu::{Spec, host};
 use extension::progress::Step;
 
-use cases::{CASES, Cases};
-use lives::{CLAIMS, Measured};
+use burst::CLAIMS;
+use cases::{BURST, BURST_ON_ONE, CASES, Cases};
+use driver::Driver;
+use lives::Measured;
 use rows::{Row, median};
 
 /// How long the cluster may live; all takes half of it on a machine with other work.
@@ -41,7 +44,7 @@ pub(super) fn run(workspace: &Path, rounds: u32, cases: &[String]) -> anyhow::Re
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
     }
-    let (rows, raw) = cluster::within(|| {
+    let (rows, raws) = cluster::within(|| {
         let audited = Some(calls::POLICY);
         let mut cluster =
             Cluster::start_audited(workspace, Some(&programs), binaries, &dir, audited)?;
@@ -61,8 +64,8 @@ pub(super) fn run(workspace: &Path, rounds: u32, cases: &[String]) -> anyhow::Re
         measured
     })?;
     print(&rows);
-    if let Some(raw) = raw {
-        println!("{CLAIMS} times one raw lvcreate in the same node: {raw:.1} s");
+    for (case, raw) in raws {
+        println!("{case}: {CLAIMS} times one raw lvcreate in the same node: {raw:.1} s");
     }
     if cases.all() {
         let file = workspace.join("target/bench/kubernetes.json");
@@ -92,37 +95,68 @@ fn programs(workspace: &Path) -> anyhow::Result<PathBuf> {
     Ok(programs)
 }
 
-/// Measures upstream's, ours, and how long raw lvcreates take.
+/// Measures upstream's and ours; and how long as many raw lvcreates take as a burst claims volumes, where one is wanted.
 fn beside(
     workspace: &Path,
     cluster: &mut Cluster,
     crds: &[PathBuf],
     rounds: u32,
     cases: &Cases,
-) -> anyhow::Result<(Vec<Row>, Option<f64>)> {
+) -> anyhow::Result<(Vec<Row>, Vec<Raw>)> {
     let (mut own, mut peer) = extender::both(workspace, cluster, rounds, cases)?;
+    let mut raws = Vec::new();
     if !cases.drivers() {
-        return Ok((rows(&own, &peer, cases)?, None));
+        return Ok((rows(&own, &peer, cases)?, raws));
     }
     cluster.add_upstream()?;
     let theirs = upstream::chart(workspace, cluster.dir())?;
     let ours = workspace.join("charts/topolvm");
+    let theirs = (
+        "upstream's",
+        Driver {
+            chart: &theirs,
+            image: upstream::chart_value(),
+        },
+    );
+    let ours = (
+        "ours",
+        Driver {
+            chart: &ours,
+            image: images::chart_value(true),
+        },
+    );
     let nodes = nodes(workspace, cluster, cases)?;
     snapshots::install(cluster, crds)?;
     cluster.apply(SNAPSHOT_CLASS)?;
-    let raw = match cases.has("burst-50-bound") {
-        true => Some(raw(&nodes[0])?),
-        false => None,
-    };
-    let step = Step::start("measuring upstream's driver");
-    let upstreams = (theirs.as_path(), upstream::chart_value());
-    peer.extend(driver::measure(cluster, &nodes, upstreams, rounds, cases)?);
-    step.done();
-    let step = Step::start("measuring ours");
-    let chart = (ours.as_path(), images::chart_value(true));
-    own.extend(driver::measure(cluster, &nodes, chart, rounds, cases)?);
-    step.done();
-    Ok((rows(&own, &peer, cases)?, raw))
+    if cases.lives() {
+        if cases.has(BURST_ON_ONE) {
+            raws.push((BURST_ON_ONE, burst::raw(&nodes[0])?));
+        }
+        for ((name, driver), measured) in [(&theirs, &mut peer), (&ours, &mut own)] {
+            let step = Step::start(format!("measuring {name}"));
+            let all: Vec<_> = nodes.iter().collect();
+            measured.extend(driver.with(cluster, &all, || {
+                let mut measured = driver::measure(cluster, &nodes, rounds, cases)?;
+                if cases.has(BURST_ON_ONE) {
+                    let bursts = burst::bursts(cluster, &nodes[0])?;
+                    measured.insert(BURST_ON_ONE, bursts);
+                }
+                Ok(measured)
+            })?);
+            step.done();
+        }
+    }
+    if cases.has(BURST) {
+        let node = burst::two_processors(workspace, cluster, 4)?;
+        raws.push((BURST, burst::raw(&node)?));
+        for ((name, driver), measured) in [(&ours, &mut own), (&theirs, &mut peer)] {
+            let step = Step::start(format!("measuring a burst with {name}"));
+            let bursts = || burst::bursts(cluster, &node);
+            measured.insert(BURST, driver.with(cluster, &[&node], bursts)?);
+            step.done();
+        }
+    }
+    Ok((rows(&own, &peer, cases)?, raws))
 }
 
 /// The node that volumes are on; and where watches of more are counted two others, on which the driver runs and that take no pods.
@@ -137,9 +171,7 @@ fn nodes(workspace: &Path, cluster: &Cluster, cases: &Cases) -> anyhow::Result<V
         let console = cluster.dir().join(format!("{name}.console.log"));
         let spec = Spec::uml().name(&name).workspace(workspace).limit(LIMIT);
         let node = cluster.node(number, spec.console(console))?;
-        let disk = node.guest().plug(Disk::new(24 << 30))?.path();
-        let make = format!("lvm vgcreate vg {disk} && lvm lvcreate -y -L 16G -T vg/pool");
-        node.guest().check(Command::shell(make))?;
+        burst::group(node.guest())?;
         if number > 1 {
             cluster.control.kubectl(&["cordon", &name])?;
         }
@@ -148,18 +180,8 @@ fn nodes(workspace: &Path, cluster: &Cluster, cases: &Cases) -> anyhow::Result<V
     Ok(nodes)
 }
 
-/// How long so many raw lvcreates take as a burst claims volumes, one after the other, in seconds.
-fn raw(node: &Node) -> anyhow::Result<f64> {
-    let all = format!(
-        "for i in $(seq {CLAIMS}); do lvm lvcreate -qq -y -V 200M -T vg/pool -n raw$i; done"
-    );
-    let started = Instant::now();
-    node.guest().check(Command::shell(all).timeout(SOON))?;
-    let took = started.elapsed();
-    let remove = "lvm lvremove -qq -y -S lv_name=~^raw";
-    node.guest().check(Command::shell(remove).timeout(SOON))?;
-    Ok(took.as_secs_f64())
-}
+/// The case of a burst, and how long as many raw lvcreates take on its node, in seconds.
+type Raw = (&'static str, f64);
 
 const SNAPSHOT_CLASS: &str = r#"{"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotClass",
     "metadata": {"name": "thin"}, "driver": "topolvm.io", "deletionPolicy": "Delete"}"#;

@@ -21,7 +21,7 @@ pub(super) const SERVICES: &str = "10.96.0.0/16";
 /// What a release that is pushed here calls its registry. Nodes, whose loopback is another one, look for it at [`CONTROL`].
 pub const REGISTRY: &str = "127.0.0.1:5000";
 /// How many nodes there is room for.
-pub(super) const NODES: u8 = 3;
+pub(super) const NODES: u8 = 4;
 
 /// The address of a node, counted from 1.
 pub(super) fn address(node: u8) -> String {

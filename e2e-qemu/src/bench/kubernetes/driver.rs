@@ -15,27 +15,56 @@ use super::node::{self, Processes};
 
 const NAMESPACE: &str = "topolvm-system";
 
-/// Installs a driver by its chart, measures it on the first of these nodes, and takes it away again.
+/// A driver, by its chart and the image that its value names.
+pub(super) struct Driver<'a> {
+    pub chart: &'a Path,
+    pub image: Value,
+}
+
+impl Driver<'_> {
+    /// Installs it, has `work` done with it on these nodes, and takes it away again.
+    pub(super) fn with<T>(
+        &self,
+        cluster: &Cluster,
+        nodes: &[&Node],
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let control = &cluster.control;
+        let values = values(&self.image);
+        cluster.helm("install", self.chart, "topolvm", NAMESPACE, &[], &values)?;
+        let runs = ["daemonset/topolvm-node", "deployment/topolvm-controller"];
+        cluster.rolled_out(NAMESPACE, &runs)?;
+        for node in nodes {
+            let name = node.name();
+            let drivers = "jsonpath={.spec.drivers[*].name}";
+            cluster::until("the kubelet knows the driver", SOON, || {
+                let known = control.kubectl(&["get", "csinode", &name, "-o", drivers])?;
+                Ok(known.contains("topolvm.io"))
+            })?;
+        }
+        let done = work()?;
+        let left = ["get", "pv,logicalvolumes", "-o", "name"];
+        cluster::until("no volume is left", SOON, || {
+            Ok(control.kubectl(&left)?.is_empty())
+        })?;
+        let mut helm = host::command(cluster.binaries().path("helm"));
+        helm.env("KUBECONFIG", cluster.dir().join("admin.conf"));
+        host::capture(helm.args(["uninstall", "topolvm", "--namespace", NAMESPACE, "--wait"]))?;
+        let pods = ["get", "pods", "--namespace", NAMESPACE, "-o", "name"];
+        cluster::until("its pods are gone", SOON, || {
+            Ok(control.kubectl(&pods)?.is_empty())
+        })?;
+        Ok(done)
+    }
+}
+
+/// Measures the driver that runs, on the first of these nodes; all but bursts.
 pub(super) fn measure(
     cluster: &Cluster,
     nodes: &[Node],
-    (chart, image): (&Path, Value),
     rounds: u32,
     cases: &Cases,
 ) -> anyhow::Result<Measured> {
-    let control = &cluster.control;
-    let values = values(image);
-    cluster.helm("install", chart, "topolvm", NAMESPACE, &[], &values)?;
-    let runs = ["daemonset/topolvm-node", "deployment/topolvm-controller"];
-    cluster.rolled_out(NAMESPACE, &runs)?;
-    for node in nodes {
-        let name = node.name();
-        let drivers = "jsonpath={.spec.drivers[*].name}";
-        cluster::until("the kubelet knows the driver", SOON, || {
-            let known = control.kubectl(&["get", "csinode", &name, "-o", drivers])?;
-            Ok(known.contains("topolvm.io"))
-        })?;
-    }
     let node = &nodes[0];
     let mut measured = Measured::new();
     let log = Log::of(cluster);
@@ -54,9 +83,6 @@ pub(super) fn measure(
         lives.counted(&format!("short-{round}"), mirrors.as_mut(), &mut measured)?;
     }
     drop(mirrors);
-    if cases.has("burst-50-bound") {
-        measured.insert("burst-50-bound", vec![lives.burst()?]);
-    }
     for (case, component) in [("node-rss", "node"), ("controller-rss", "controller")] {
         let programs = node::memory(cluster, node, component)?;
         println!("{case}: {programs:.1?}");
@@ -64,27 +90,14 @@ pub(super) fn measure(
         measured.insert(case, vec![all]);
     }
     println!("{measured:.2?}");
-    drop(lives);
-    let left = ["get", "pv,logicalvolumes", "-o", "name"];
-    cluster::until("no volume is left", SOON, || {
-        Ok(control.kubectl(&left)?.is_empty())
-    })?;
-    let mut helm = host::command(cluster.binaries().path("helm"));
-    helm.env("KUBECONFIG", cluster.dir().join("admin.conf"));
-    host::capture(helm.args(["uninstall", "topolvm", "--namespace", NAMESPACE, "--wait"]))?;
-    let pods = ["get", "pods", "--namespace", NAMESPACE, "-o", "name"];
-    cluster::until("its pods are gone", SOON, || {
-        Ok(control.kubectl(&pods)?.is_empty())
-    })?;
     Ok(measured)
 }
 
 /// The same for both charts, but for the image.
-fn values(image: Value) -> Value {
-    let class = |name: &str, mode: &str| {
-        json!({"name": name, "storageClass": {"fsType": "ext4", "volumeBindingMode": mode,
-            "allowVolumeExpansion": true, "additionalParameters": {"topolvm.io/device-class": "thin"}}})
-    };
+fn values(image: &Value) -> Value {
+    let class = json!({"name": "waits", "storageClass": {"fsType": "ext4",
+        "volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true,
+        "additionalParameters": {"topolvm.io/device-class": "thin"}}});
     // A user-mode kernel on a busy machine is slow; upstream's programs are given a second to answer.
     let patient = json!({"failureThreshold": 100});
     json!({
@@ -96,6 +109,6 @@ fn values(image: Value) -> Value {
             "thin-pool": {"name": "pool", "overprovision-ratio": 5.0},
         }]},
         "node": {"lvmdEmbedded": true},
-        "storageClasses": [class("waits", "WaitForFirstConsumer"), class("now", "Immediate")],
+        "storageClasses": [class],
     })
 }

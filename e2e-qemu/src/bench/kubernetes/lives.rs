@@ -1,4 +1,4 @@
-//! Volumes from claim to deletion, one after the other and fifty at once, and how long each step took.
+//! Volumes from claim to deletion, one after the other, and how long each step took.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,10 +13,6 @@ use super::watch::Watch;
 
 /// Several times what the slowest step took.
 const SOON: Duration = Duration::from_mins(5);
-/// How long fifty claims may take.
-const BURST: Duration = Duration::from_mins(20);
-/// How many are claimed at once.
-pub(super) const CLAIMS: usize = 50;
 /// What is waited for calls and events that come after the end of a life; and for those without a reason, before the first.
 const AFTER: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_secs(20);
@@ -149,28 +145,6 @@ impl<'a> Lives<'a> {
         Ok(())
     }
 
-    /// Claims at once, of a class that waits for no pod; how long until all are bound. They are deleted again.
-    pub(super) fn burst(&self) -> anyhow::Result<f64> {
-        let names: Vec<_> = (0..CLAIMS).map(|n| format!("burst-{n}")).collect();
-        let claims: Vec<_> = names
-            .iter()
-            .map(|name| claim(name, &Value::Null, SIZES[0], "now").to_string())
-            .collect();
-        self.cluster.apply(&claims.join("\n---\n"))?;
-        let first = self.claims.when(&names[0], SOON, |_| true)?;
-        let mut last = first;
-        for name in &names {
-            last = last.max(self.claims.when(name, BURST, bound)?);
-        }
-        let all = ["delete", "pvc", "--all", "--wait=false"];
-        self.kubectl(&all)?;
-        for name in &names {
-            let volume = self.volume(name)?;
-            self.volumes.gone(&volume, BURST)?;
-        }
-        Ok((last - first).as_secs_f64())
-    }
-
     fn kubectl(&self, args: &[&str]) -> anyhow::Result<String> {
         self.cluster.control.kubectl(args)
     }
@@ -190,22 +164,22 @@ impl<'a> Lives<'a> {
     }
 
     fn volume_gone(&self, claim: &str) -> anyhow::Result<Instant> {
-        self.volumes.gone(&self.volume(claim)?, SOON)
-    }
-
-    /// The volume of a claim, as the claim said last.
-    fn volume(&self, claim: &str) -> anyhow::Result<String> {
-        let name = std::cell::Cell::new(String::new());
-        self.claims.when(claim, SOON, |claim| {
-            let volume = claim["spec"]["volumeName"].as_str();
-            name.set(volume.unwrap_or_default().to_owned());
-            volume.is_some()
-        })?;
-        Ok(name.into_inner())
+        self.volumes.gone(&volume(&self.claims, claim)?, SOON)
     }
 }
 
-fn bound(claim: &Value) -> bool {
+/// The volume of a claim, as the claim said last.
+pub(super) fn volume(claims: &Watch, claim: &str) -> anyhow::Result<String> {
+    let name = std::cell::Cell::new(String::new());
+    claims.when(claim, SOON, |claim| {
+        let volume = claim["spec"]["volumeName"].as_str();
+        name.set(volume.unwrap_or_default().to_owned());
+        volume.is_some()
+    })?;
+    Ok(name.into_inner())
+}
+
+pub(super) fn bound(claim: &Value) -> bool {
     claim["status"]["phase"] == "Bound"
 }
 
@@ -217,7 +191,7 @@ fn ready(pod: &Value) -> bool {
         .any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-fn claim(name: &str, source: &Value, size: &str, class: &str) -> Value {
+pub(super) fn claim(name: &str, source: &Value, size: &str, class: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": {
         "accessModes": ["ReadWriteOnce"], "storageClassName": class, "dataSource": source,
         "resources": {"requests": {"storage": size}}}})
