@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use comfy_table::Table;
-use e2e_qemu::cluster::{self, Cluster, Node, images, snapshots, upstream};
+use e2e_qemu::cluster::upstream::Release;
+use e2e_qemu::cluster::{self, Cluster, Node, images, snapshots};
 use e2e_qemu::{Spec, host};
 use extension::progress::Step;
 
@@ -108,14 +109,15 @@ fn beside(
     if !cases.drivers() {
         return Ok((rows(&own, &peer, cases)?, raws));
     }
-    cluster.add_upstream()?;
-    let theirs = upstream::chart(workspace, cluster.dir())?;
+    let release = Release::newest(workspace)?;
+    cluster.add_upstream(&release)?;
+    let theirs = release.chart(cluster.dir())?;
     let ours = workspace.join("charts/topolvm");
     let theirs = (
         "upstream's",
         Driver {
             chart: &theirs,
-            image: upstream::chart_value(),
+            image: release.chart_value(),
         },
     );
     let ours = (

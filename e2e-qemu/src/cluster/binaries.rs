@@ -139,6 +139,32 @@ pub const SIDECARS: Module = Module {
     version_in: &["main.version"],
 };
 
+/// An earlier driver of upstream's, to move from. No cluster has it unless asked.
+pub const OLDER_TOPOLVM: Module = Module {
+    name: "topolvm-0.36",
+    suite: "cluster",
+    what: "an earlier TopoLVM",
+    files: &[
+        (
+            "go.mod",
+            include_str!("../../kubernetes/topolvm-0.36/go.mod"),
+        ),
+        (
+            "go.sum",
+            include_str!("../../kubernetes/topolvm-0.36/go.sum"),
+        ),
+        (
+            "tools.go",
+            include_str!("../../kubernetes/topolvm-0.36/tools.go"),
+        ),
+    ],
+    packages: &["github.com/topolvm/topolvm/cmd/hypertopolvm"],
+    binaries: &["hypertopolvm"],
+    upstream: "github.com/topolvm/topolvm",
+    flags: &[],
+    version_in: &[],
+};
+
 /// The provisioner.
 pub const PROVISIONER: Module = Module {
     name: "provisioner",

@@ -134,16 +134,23 @@ impl Control {
         self.stop("apiserver");
     }
 
-    /// Starts the scheduler anew with this `KubeSchedulerConfiguration`; the paths in it count from the control plane's folder.
+    /// Starts the scheduler anew with this `KubeSchedulerConfiguration`, whose paths count from the control plane's folder,
+    /// and with these feature gates on.
     ///
     /// # Errors
     /// The configuration cannot be written, or the program does not start.
-    pub fn restart_scheduler(&mut self, config: &Value) -> Result<()> {
+    pub fn restart_scheduler(&mut self, config: &Value, gates: &[&str]) -> Result<()> {
         self.stop("scheduler");
         std::fs::write(self.dir.join("scheduler.json"), config.to_string())?;
         let args = "--config=scheduler.json --authentication-kubeconfig=scheduler.conf \
                     --authorization-kubeconfig=scheduler.conf";
-        self.add("scheduler", "kube-scheduler", &words(&[args]))
+        let mut args = words(&[args]);
+        args.extend(
+            gates
+                .iter()
+                .map(|gate| format!("--feature-gates={gate}=true")),
+        );
+        self.add("scheduler", "kube-scheduler", &args)
     }
 
     /// Runs kubectl as the cluster's administrator; what it wrote to stdout.

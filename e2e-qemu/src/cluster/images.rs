@@ -10,7 +10,7 @@ use extension::{Arch, Cache, Recipe, image, layer};
 use serde_json::{Value, json};
 
 use super::binaries::Binaries;
-use super::upstream;
+use super::upstream::Release;
 
 /// The node image, as the charts are told to use it.
 pub const BASALT: &str = "basalt.test/basalt:dev";
@@ -138,12 +138,13 @@ pub(super) fn write_other(
     Ok(path)
 }
 
-/// Writes the archives that upstream's chart needs beside these into `dir`; their paths.
+/// Writes the archives that a release of upstream's needs beside these into `dir`; their paths.
 ///
 /// # Errors
 /// As [`write`].
 pub(super) fn write_upstream(
     workspace: &Path,
+    release: &Release,
     binaries: &Binaries,
     dir: &Path,
 ) -> Result<Vec<PathBuf>> {
@@ -154,9 +155,9 @@ pub(super) fn write_upstream(
         archives.push(path);
         Ok(())
     };
-    let root = upstream::rootfs(workspace, binaries)?;
+    let root = release.rootfs(workspace)?;
     let path = "/usr/sbin:/usr/bin:/";
-    let image = pack(upstream::IMAGE, &["/hypertopolvm"], path, &root)?;
+    let image = pack(release.image(), &["/hypertopolvm"], path, &root)?;
     keep("topolvm", &image)?;
     // Its chart has a shell remove the registrar's socket.
     let shell = Cache::of_workspace(workspace).tree(&Recipe::guest())?;

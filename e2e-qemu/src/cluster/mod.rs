@@ -30,6 +30,7 @@ use extension::progress::Step;
 use extension::{Cache, Recipe};
 pub use network::REGISTRY;
 pub use node::Node;
+use upstream::Release;
 pub use wait::until;
 
 /// A control plane and its nodes.
@@ -130,13 +131,13 @@ impl Cluster {
         self.dir.join(control::AUDIT_LOG)
     }
 
-    /// Has the nodes that boot from now on know the images of [`upstream`].
+    /// Has the nodes that boot from now on know the images of a release of upstream's.
     ///
     /// # Errors
     /// They cannot be made.
-    pub fn add_upstream(&mut self) -> Result<()> {
+    pub fn add_upstream(&mut self, release: &Release) -> Result<()> {
         let step = Step::start("packing upstream's images");
-        let more = images::write_upstream(&self.workspace, &self.binaries, &self.dir)?;
+        let more = images::write_upstream(&self.workspace, release, &self.binaries, &self.dir)?;
         self.archives.extend(more);
         step.done();
         Ok(())

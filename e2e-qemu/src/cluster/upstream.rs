@@ -8,13 +8,108 @@ use extension::rootfs::{Node, Rootfs};
 use extension::{Cache, Recipe};
 use serde_json::{Value, json};
 
-use super::binaries::Binaries;
-use super::images;
+use super::{binaries, images};
 use crate::host;
+use crate::peer::Module;
 
-/// Its programs, and the makers and growers of file systems that they call; the sidecars are images of their own. The tag
-/// is its module's version.
-pub const IMAGE: &str = "basalt.test/topolvm:0.41.0";
+/// A release of TopoLVM.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Its programs, and the makers and growers of file systems that they call; the sidecars are images of their own. The tag
+    /// is its module's version.
+    image: &'static str,
+    module: PathBuf,
+    program: PathBuf,
+}
+
+impl Release {
+    /// 0.41.0, with chart 16.0.1: what is measured beside.
+    ///
+    /// # Errors
+    /// Its module is not to be had, or Go does not build it.
+    pub fn newest(workspace: &Path) -> Result<Self> {
+        let image = "basalt.test/topolvm:0.41.0";
+        Self::of(workspace, image, MODULE, &binaries::SIDECARS)
+    }
+
+    /// 0.36.3, with chart 15.5.2: the oldest whose chart is in a module that is to be had. Asked for outside a cluster's
+    /// network.
+    ///
+    /// # Errors
+    /// As [`Self::newest`].
+    pub fn older(workspace: &Path) -> Result<Self> {
+        let image = "basalt.test/topolvm:0.36.3";
+        let module = format!("{MODULE}@v0.36.3");
+        Self::of(workspace, image, &module, &binaries::OLDER_TOPOLVM)
+    }
+
+    fn of(workspace: &Path, image: &'static str, name: &str, built: &Module) -> Result<Self> {
+        let programs = built.build(&workspace.join(".cache"))?;
+        Ok(Self {
+            image,
+            module: module(workspace, name)?,
+            program: programs.join("hypertopolvm"),
+        })
+    }
+
+    /// Its image.
+    #[must_use]
+    pub const fn image(&self) -> &str {
+        self.image
+    }
+
+    /// What its chart gets as `image`.
+    #[must_use]
+    pub fn chart_value(&self) -> Value {
+        let (repository, tag) = self
+            .image
+            .rsplit_once(':')
+            .unwrap_or((self.image, "latest"));
+        json!({"repository": repository, "tag": tag, "pullPolicy": "Never", "csi": {
+            "nodeDriverRegistrar": images::sidecar("csi-node-driver-registrar"),
+            "livenessProbe": images::sidecar("livenessprobe"),
+            "csiProvisioner": images::sidecar("csi-provisioner"),
+            "csiResizer": images::sidecar("csi-resizer"),
+            "csiSnapshotter": images::sidecar("csi-snapshotter"),
+        }})
+    }
+
+    /// A copy of its chart in `dir`, as [`chart_of`].
+    ///
+    /// # Errors
+    /// The chart is not built as it was.
+    pub fn chart(&self, dir: &Path) -> Result<PathBuf> {
+        chart_of(&self.module, &dir.join("upstream"))
+    }
+
+    /// The root of its image.
+    pub(super) fn rootfs(&self, workspace: &Path) -> Result<Rootfs> {
+        let tree = Cache::of_workspace(workspace).tree(&Recipe::node())?;
+        let mut root = Rootfs::default();
+        images::program(&mut root, "hypertopolvm", &self.program)?;
+        let mut link = |path: &str, target: &str| {
+            let target = target.into();
+            root.put(Path::new(path), Node::Link { target })
+        };
+        for name in NAMES {
+            link(name, "hypertopolvm")?;
+        }
+        for name in ["bin", "lib", "sbin"] {
+            link(name, &format!("usr/{name}"))?;
+        }
+        link("etc/mtab", "../proc/self/mounts")?;
+        root.put(Path::new("tmp"), Node::Dir { mode: 0o1777 })?;
+        let mut closure = Closure::new(&tree, &mut root);
+        for tool in TOOLS {
+            closure.program(tool)?;
+        }
+        closure.file("etc/mke2fs.conf")?;
+        Ok(root)
+    }
+}
+
+/// Its Go module.
+const MODULE: &str = "github.com/topolvm/topolvm";
 
 /// What upstream's driver calls in its own image; lvm is the node's, through nsenter.
 const TOOLS: &[&str] = &[
@@ -46,58 +141,11 @@ const NAMES: &[&str] = &[
     "topolvm-scheduler",
 ];
 
-/// What its chart gets as `image`.
-#[must_use]
-pub fn chart_value() -> Value {
-    let (repository, tag) = IMAGE.rsplit_once(':').unwrap_or((IMAGE, "latest"));
-    json!({"repository": repository, "tag": tag, "pullPolicy": "Never", "csi": {
-        "nodeDriverRegistrar": images::sidecar("csi-node-driver-registrar"),
-        "livenessProbe": images::sidecar("livenessprobe"),
-        "csiProvisioner": images::sidecar("csi-provisioner"),
-        "csiResizer": images::sidecar("csi-resizer"),
-        "csiSnapshotter": images::sidecar("csi-snapshotter"),
-    }})
-}
-
-/// The root of its image.
-pub(super) fn rootfs(workspace: &Path, binaries: &Binaries) -> Result<Rootfs> {
-    let tree = Cache::of_workspace(workspace).tree(&Recipe::node())?;
-    let mut root = Rootfs::default();
-    images::program(&mut root, "hypertopolvm", &binaries.path("hypertopolvm"))?;
-    let mut link = |path: &str, target: &str| {
-        let target = target.into();
-        root.put(Path::new(path), Node::Link { target })
-    };
-    for name in NAMES {
-        link(name, "hypertopolvm")?;
-    }
-    for name in ["bin", "lib", "sbin"] {
-        link(name, &format!("usr/{name}"))?;
-    }
-    link("etc/mtab", "../proc/self/mounts")?;
-    root.put(Path::new("tmp"), Node::Dir { mode: 0o1777 })?;
-    let mut closure = Closure::new(&tree, &mut root);
-    for tool in TOOLS {
-        closure.program(tool)?;
-    }
-    closure.file("etc/mke2fs.conf")?;
-    Ok(root)
-}
-
-/// A copy of its chart in `dir`. The chart's own dependency, cert-manager, is left out: it is off unless asked for, and helm
-/// wants it there all the same.
+/// A copy of the chart in a version of its module, as `copy`. The chart's own dependency, cert-manager, is left out: it is off
+/// unless asked for, and helm wants it there all the same.
 ///
 /// # Errors
-/// Its module is not to be had, or the chart is not built as it was.
-pub fn chart(workspace: &Path, dir: &Path) -> Result<PathBuf> {
-    let module = module(workspace, "github.com/topolvm/topolvm")?;
-    chart_of(&module, &dir.join("upstream"))
-}
-
-/// The same of any version of its module, as `copy`.
-///
-/// # Errors
-/// As [`chart`].
+/// The chart is not built as it was.
 pub fn chart_of(module: &Path, copy: &Path) -> Result<PathBuf> {
     let from = module.join("charts/topolvm");
     let copying = ["-r", "--no-preserve=mode"];

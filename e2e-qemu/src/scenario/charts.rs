@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Context;
-use crate::cluster::{self, Control, upstream};
+use crate::cluster::upstream::{self, Release};
+use crate::cluster::{self, Control};
 use crate::host;
 
 const NAMESPACE: &str = "topolvm-system";
@@ -86,7 +87,7 @@ impl Bench<'_> {
     /// again. The volume is there.
     fn topolvm_is_replaced(&self) -> Result<()> {
         let older = upstream::chart_of(&self.older, &self.dir.join("older"))?;
-        let newer = upstream::chart(&self.context.workspace, &self.dir)?;
+        let newer = Release::newest(&self.context.workspace)?.chart(&self.dir)?;
         // Without it the older chart wants cert-manager; the others know nothing of it.
         let no_hook = "webhook.pvcMutatingWebhook.enabled=false";
         let release = |verb, chart: &Path| {

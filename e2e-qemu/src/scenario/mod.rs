@@ -230,7 +230,11 @@ pub fn all() -> Vec<Scenario> {
         ),
         Scenario::slow(
             "cluster_migrates_from_topolvm_and_back_under_load_uml",
-            |c| cluster::migration::there_and_back(c, 5),
+            cluster::migration::there_and_back,
+        ),
+        Scenario::slow(
+            "cluster_migrates_from_topolvm_0_36_and_back_under_load_uml",
+            cluster::migration::from_the_older,
         ),
         Scenario::slow(
             "cluster_works_with_half_of_it_topolvms_uml",

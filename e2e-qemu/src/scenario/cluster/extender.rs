@@ -1,4 +1,5 @@
-//! kube-scheduler asks the chart's extender, which the chart's webhook told what pods want: with volumes on two nodes.
+//! How pods with volumes are placed on two nodes: kube-scheduler scores the room that CSIStorageCapacity objects say, or asks
+//! the chart's extender, which the chart's webhook told what pods want.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::workloads::{
-    self, NAMESPACE, claim, exec, list, nodes_with_group, preferring, runs_on, said, thick_values,
+    self, NAMESPACE, claim, exec, list, nodes_with_group, preferring, room_is_known, runs_on, said,
+    thick_values,
 };
 use super::{Context, TOPOLVM, in_cluster};
 use crate::cluster::{self, Cluster};
@@ -36,16 +38,41 @@ pub(in super::super) fn decides(context: &Context) -> Result<()> {
             "a pod is not where it would rather be without the extender"
         );
 
+        scored_by_capacity(context, cluster)?;
         for names in [false, true] {
             cluster.helm_upgrade("topolvm", NAMESPACE, &values(names))?;
             cluster.rolled_out(NAMESPACE, &[&TOPOLVM[..], &[EXTENDER]].concat())?;
-            let asks = configuration(context, cluster, names)?;
-            cluster.control.restart_scheduler(&asks)?;
+            let asks = asking(context, cluster, names)?;
+            cluster.control.restart_scheduler(&asks, &[])?;
             decided(context, cluster, if names { "names" } else { "nodes" })?;
         }
         left_alone(cluster)?;
         back(context, cluster)
     })
+}
+
+/// Without the extender: kube-scheduler's own gate has the node with more room chosen.
+fn scored_by_capacity(context: &Context, cluster: &mut Cluster) -> Result<()> {
+    let mut values = without();
+    values["controller"]["storageCapacityTracking"] = json!({"enabled": true});
+    cluster.helm_upgrade("topolvm", NAMESPACE, &values)?;
+    cluster.rolled_out(NAMESPACE, &TOPOLVM)?;
+    room_is_known(cluster, "thick")?;
+    ensure!(
+        placed(cluster, "unscored")? == SMALL,
+        "a pod is not where it would rather be without the gate"
+    );
+    let config = configuration(context, "capacity-scoring.yaml")?;
+    let gate = "StorageCapacityScoring";
+    cluster.control.restart_scheduler(&config, &[gate])?;
+    ensure!(
+        placed(cluster, "scored")? == LARGE,
+        "the room did not count"
+    );
+    context.result(format!(
+        "with {gate} a pod that preferred the node with 4 GiB ran on the one with 64 GiB, and without it on the other"
+    ));
+    Ok(())
 }
 
 /// The node with more room is chosen, and the one with too little left out.
@@ -128,15 +155,21 @@ fn placed(cluster: &Cluster, name: &str) -> Result<String> {
     Ok(node)
 }
 
-/// docs' configuration of kube-scheduler, with where things are here.
-fn configuration(context: &Context, cluster: &Cluster, names: bool) -> Result<Value> {
-    let docs = context.workspace.join("docs/scheduler/kube-scheduler.yaml");
+/// docs' configuration of kube-scheduler of that name, with where things are here.
+fn configuration(context: &Context, name: &str) -> Result<Value> {
+    let docs = context.workspace.join("docs/scheduler").join(name);
     let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(docs)?)?;
+    config["leaderElection"]["leaderElect"] = json!(false);
+    config["clientConnection"]["kubeconfig"] = json!("scheduler.conf");
+    Ok(config)
+}
+
+/// The one that asks the extender.
+fn asking(context: &Context, cluster: &Cluster, names: bool) -> Result<Value> {
+    let mut config = configuration(context, "kube-scheduler.yaml")?;
     let address = r#"jsonpath={.status.addresses[?(@.type=="InternalIP")].address}"#;
     let address = ["get", "node", SMALL, "-o", address];
     let address = cluster.control.kubectl(&address)?;
-    config["leaderElection"]["leaderElect"] = json!(false);
-    config["clientConnection"]["kubeconfig"] = json!("scheduler.conf");
     config["extenders"][0]["urlPrefix"] = json!(format!("http://{address}:9251"));
     config["extenders"][0]["nodeCacheCapable"] = json!(names);
     // Pods' preference counts for up to 200 at the kube-scheduler, a point of the extender's for 10 times this.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::workloads::{self, NAMESPACE, all_kept, claim, exec, list, pod, writing, written};
 use super::{Context, TOPOLVM, in_cluster};
-use crate::cluster::{self, Cluster, Node, images, snapshots, upstream};
+use crate::cluster::upstream::Release;
+use crate::cluster::{self, Cluster, Node, images, snapshots};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
@@ -21,12 +22,24 @@ const UPSTREAM: [&str; 3] = ["daemonset/topolvm-lvmd-0", TOPOLVM[0], TOPOLVM[1]]
 /// The volumes of one pod: their StorageClasses.
 const CLASSES: [&str; 4] = ["thin-ext4", "thin-xfs", "thick", "thin-ext4"];
 
-/// With `pods` pods of four volumes each that write all the time.
-pub(in super::super) fn there_and_back(context: &Context, pods: u32) -> Result<()> {
+/// How many pods write all the time, each into its own volumes: twenty of them in all.
+const PODS: usize = 5;
+
+/// From and to the newest TopoLVM.
+pub(in super::super) fn there_and_back(context: &Context) -> Result<()> {
+    from(context, &Release::newest(&context.workspace)?)
+}
+
+/// From and to the oldest TopoLVM whose chart is to be had.
+pub(in super::super) fn from_the_older(context: &Context) -> Result<()> {
+    from(context, &Release::older(&context.workspace)?)
+}
+
+fn from(context: &Context, release: &Release) -> Result<()> {
     let crds = snapshots::crds(&context.workspace)?;
     in_cluster(context, |cluster| {
-        cluster.add_upstream()?;
-        let theirs = upstream::chart(&context.workspace, cluster.dir())?;
+        cluster.add_upstream(release)?;
+        let theirs = release.chart(cluster.dir())?;
         let ours = context.workspace.join("charts/topolvm");
         let node = cluster.node(1, context.spec(Backend::Uml, "n1").limit(LIMIT))?;
         let disk = node.guest().plug(Disk::new(32 << 30))?.path();
@@ -39,9 +52,9 @@ pub(in super::super) fn there_and_back(context: &Context, pods: u32) -> Result<(
             context,
             cluster,
             node: &node,
-            pods: (1..=pods).map(|n| format!("live{n}")).collect(),
+            pods: (1..=PODS).map(|n| format!("live{n}")).collect(),
         };
-        live.release("install", &theirs, upstream::chart_value(), &UPSTREAM)?;
+        live.release("install", &theirs, release.chart_value(), &UPSTREAM)?;
         live.start()?;
         live.make("theirs")?;
 
@@ -50,7 +63,7 @@ pub(in super::super) fn there_and_back(context: &Context, pods: u32) -> Result<(
         live.work_on("theirs", "ours", "768Mi")?;
         live.make("ours")?;
 
-        live.upgrade("theirs", &theirs, upstream::chart_value(), &UPSTREAM)?;
+        live.upgrade("theirs", &theirs, release.chart_value(), &UPSTREAM)?;
         live.work_on("ours", "back", "1Gi")?;
         live.make("back")?;
 
@@ -281,6 +294,8 @@ fn values(image: Value) -> Value {
     let patient = json!({"failureThreshold": 100});
     json!({
         "image": image,
+        // With it the older chart wants cert-manager; the others know nothing of it.
+        "webhook": {"pvcMutatingWebhook": {"enabled": false}},
         // Two replicas keep apart, and there is one node: the old one has to go first.
         "controller": {"replicaCount": 1, "updateStrategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}},
         "livenessProbe": {"lvmd": patient, "topolvm_node": patient, "csi_registrar": patient, "topolvm_controller": patient},

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::kinds::only_the_pool_is_left;
 use super::workloads::{NAMESPACE, claim, exec, list, pod, ready};
 use super::{Context, TOPOLVM, in_cluster};
-use crate::cluster::{self, Cluster, Node, images, snapshots, upstream};
+use crate::cluster::upstream::Release;
+use crate::cluster::{self, Cluster, Node, images, snapshots};
 use crate::command::Command;
 use crate::spec::{Backend, Disk};
 
@@ -23,9 +24,10 @@ const LIMIT: Duration = Duration::from_mins(60);
 pub(in super::super) fn each_with_the_other(context: &Context) -> Result<()> {
     let crds = snapshots::crds(&context.workspace)?;
     in_cluster(context, |cluster| {
-        cluster.add_upstream()?;
-        let chart = upstream::chart(&context.workspace, cluster.dir())?;
-        let theirs = Driver::render(cluster, &chart, upstream::chart_value())?;
+        let release = Release::newest(&context.workspace)?;
+        cluster.add_upstream(&release)?;
+        let chart = release.chart(cluster.dir())?;
+        let theirs = Driver::render(cluster, &chart, release.chart_value())?;
         let chart = context.workspace.join("charts/topolvm");
         let ours = Driver::render(cluster, &chart, images::chart_value(true))?;
         let node = cluster.node(1, context.spec(Backend::Uml, "n1").limit(LIMIT))?;
