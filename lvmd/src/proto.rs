@@ -102,6 +102,31 @@ mod tests {
         );
     }
 
+    /// Node and lvmd may be of two versions of ours.
+    #[test]
+    fn what_is_ours_alone_keeps_its_names_and_numbers() {
+        assert_eq!(activation_server::SERVICE_NAME, "proto.Activation");
+        assert_eq!(inventory_server::SERVICE_NAME, "proto.Inventory");
+        let volume = ListedVolume {
+            vg: "g".into(),
+            vg_uuid: "u".into(),
+            name: "n".into(),
+            device_classes: vec!["d".into()],
+            size_bytes: 1,
+            tags: vec!["t".into()],
+            is_whole: true,
+            is_open: true,
+        };
+        let all = ListAllResponse {
+            device_classes: vec!["d".into()],
+            volumes: vec![volume],
+        };
+        assert_eq!(
+            all.encode_to_vec(),
+            b"\x0a\x01d\x12\x15\x0a\x01g\x12\x01u\x1a\x01n\x22\x01d\x28\x01\x32\x01t\x38\x01\x40\x01"
+        );
+    }
+
     #[test]
     fn service_names_are_upstreams() {
         assert_eq!(lv_service_server::SERVICE_NAME, "proto.LVService");

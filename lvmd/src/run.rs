@@ -30,6 +30,7 @@ use crate::lvm::tool::{SystemDir, Tool};
 use crate::metrics::{Metrics, Page};
 use crate::proto::activation_server::ActivationServer;
 use crate::proto::health::health_server::HealthServer;
+use crate::proto::inventory_server::InventoryServer;
 use crate::proto::lv_service_server::LvServiceServer;
 use crate::proto::vg_service_server::VgServiceServer;
 use crate::runtime::http::{self, Health};
@@ -106,6 +107,7 @@ fn serve(
             .add_service(LvServiceServer::new(service.clone()))
             .add_service(VgServiceServer::new(service.clone()))
             .add_service(ActivationServer::new(service.clone()))
+            .add_service(InventoryServer::new(service.clone()))
             .add_service(HealthServer::new(service))
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.cancelled_owned())
             .await

@@ -4,6 +4,7 @@
 //! lvm command nor leaves half of an operation undone.
 
 mod activation;
+mod inventory;
 
 use std::pin::Pin;
 use std::time::Instant;
@@ -34,7 +35,7 @@ use crate::proto::{
 use crate::units::Bytes;
 use crate::volumes::{Access, Create, NodeState, SnapshotOf, Volume, VolumeError, Volumes};
 
-/// Serves all three services.
+/// Serves all of them.
 #[derive(Debug, Clone)]
 pub struct Service<R> {
     volumes: Volumes<R>,
@@ -93,6 +94,20 @@ impl<R: Runner + Clone> Service<R> {
                 "the operation broke off: {error}"
             )))
         })
+    }
+
+    /// Answers a question, which changes nothing and ends with its caller.
+    async fn look<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T, VolumeError>>,
+    ) -> Result<T, Status> {
+        let started = Instant::now();
+        let result = work.await.map_err(Status::from);
+        let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        self.metrics
+            .operation(name, code_name(code), started.elapsed());
+        result
     }
 }
 
@@ -191,18 +206,8 @@ impl<R: Runner + Clone> VgService for Service<R> {
         &self,
         request: Request<GetLvListRequest>,
     ) -> Result<Response<GetLvListResponse>, Status> {
-        let started = Instant::now();
-        let result = self
-            .volumes
-            .list(&request.into_inner().device_class)
-            .await
-            .map_err(Status::from);
-        self.metrics.operation(
-            "GetLVList",
-            code_name(result.as_ref().map_or_else(Status::code, |_| Code::Ok)),
-            started.elapsed(),
-        );
-        let listing = result?;
+        let class = request.into_inner().device_class;
+        let listing = self.look("GetLVList", self.volumes.list(&class)).await?;
         Ok(Response::new(GetLvListResponse {
             volumes: listing.volumes.into_iter().map(message).collect(),
             unseen: listing.unseen,
@@ -213,20 +218,9 @@ impl<R: Runner + Clone> VgService for Service<R> {
         &self,
         request: Request<GetFreeBytesRequest>,
     ) -> Result<Response<GetFreeBytesResponse>, Status> {
-        let started = Instant::now();
-        let result = self
-            .volumes
-            .free(&request.into_inner().device_class)
-            .await
-            .map_err(Status::from);
-        self.metrics.operation(
-            "GetFreeBytes",
-            code_name(result.as_ref().map_or_else(Status::code, |_| Code::Ok)),
-            started.elapsed(),
-        );
-        Ok(Response::new(GetFreeBytesResponse {
-            free_bytes: result?.0,
-        }))
+        let class = request.into_inner().device_class;
+        let free = self.look("GetFreeBytes", self.volumes.free(&class)).await?;
+        Ok(Response::new(GetFreeBytesResponse { free_bytes: free.0 }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
