@@ -28,10 +28,10 @@ pub trait Local: Send + Sync + std::fmt::Debug + 'static {
     /// It cannot be told.
     fn wrong(&self, name: &str) -> impl Future<Output = Result<Option<String>, Error>> + Send;
 
-    /// All volumes of the classes that can be looked at; an lvmd in another process does not tell enough of any.
+    /// All volumes of the classes that can be looked at.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// It cannot be told, as by TopoLVM's lvmd; with the way out where there is one.
     fn inventory(&self) -> impl Future<Output = Result<Inventory, Error>> + Send;
 
     /// Moves when something here changed, by whomever.

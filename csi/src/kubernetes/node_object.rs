@@ -1,6 +1,7 @@
 //! What the Node object says of this node's classes: upstream's annotations, one for each
 //! class with the bytes it can give, which the controller, GetCapacity and the scheduler
-//! extender read; upstream's finalizer; and which LVs no LogicalVolume names.
+//! extender read; upstream's finalizer; and which LVs no LogicalVolume names, or why that
+//! cannot be told.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::cache::Cache;
+use super::strays::Said;
 
 /// At least this long between two writes, so that a burst of volumes is few of them.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -95,11 +97,11 @@ impl NodeObject {
     }
 
     /// Keeps the object true until the program or `rooms` ends: writes when there is other
-    /// room or another text of `strays`, and when somebody else changed the object.
+    /// room or something else is said of `strays`, and when somebody else changed the object.
     pub async fn run(
         self,
         rooms: impl Stream<Item = Room> + Send,
-        mut strays: watch::Receiver<Option<Option<String>>>,
+        mut strays: watch::Receiver<Option<Said>>,
     ) {
         let mut rooms = std::pin::pin!(rooms);
         let mut told = self.cache.told();
@@ -119,9 +121,9 @@ impl NodeObject {
                 self.write(|node| patch(node, &wanted(room))).await;
             }
             // Apart, as an admission policy of an older chart refuses it.
-            let text = strays.borrow_and_update().clone();
-            if let Some(text) = text {
-                self.write(|node| strays_patch(node, text.as_deref())).await;
+            let said = strays.borrow_and_update().clone();
+            if let Some(said) = said {
+                self.write(|node| strays_patch(node, &said)).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -188,12 +190,20 @@ fn patch(node: &PartialObjectMeta<Node>, wanted: &BTreeMap<String, String>) -> O
     (!metadata.is_empty()).then(|| json!({"metadata": metadata}))
 }
 
-/// The patch that makes a Node say which volumes no object names; `None` when it does.
-fn strays_patch(node: &PartialObjectMeta<Node>, text: Option<&str>) -> Option<Value> {
+/// The patch that makes a Node say which volumes no object names, or that this cannot be told; `None` when it does.
+fn strays_patch(node: &PartialObjectMeta<Node>, said: &Said) -> Option<Value> {
     let there = node.annotations().get(names::ANNOTATION_STRAYS);
-    let differs = there.map(String::as_str) != text;
-    let annotations = json!({names::ANNOTATION_STRAYS: text});
-    differs.then(|| json!({"metadata": {"annotations": annotations}}))
+    let there = there.map(String::as_str);
+    let text = said.text(there);
+    if text.as_deref() == there {
+        return None;
+    }
+    let mut metadata = json!({"annotations": {names::ANNOTATION_STRAYS: text}});
+    if matches!(said, Said::Unknown(_)) {
+        // It is made of what is there, so only if nobody changed that since.
+        metadata["resourceVersion"] = json!(node.resource_version());
+    }
+    Some(json!({"metadata": metadata}))
 }
 
 #[cfg(test)]
@@ -272,13 +282,33 @@ mod tests {
     fn volumes_without_objects_stand_on_the_node_while_there_are_any() {
         let without = node(json!({"annotations": {"someone/else": "1"}}));
         let with = node(json!({"annotations": {"basalt.storage/strays": "a"}}));
-        let text = |patch: Option<Value>| {
-            patch.map(|patch| patch["metadata"]["annotations"]["basalt.storage/strays"].clone())
+        let patched = |node, text: Option<&str>| {
+            let patch = strays_patch(node, &Said::All(text.map(str::to_owned)))?;
+            assert_eq!(patch["metadata"].get("resourceVersion"), None);
+            Some(patch["metadata"]["annotations"]["basalt.storage/strays"].clone())
         };
-        assert_eq!(text(strays_patch(&without, None)), None);
-        assert_eq!(text(strays_patch(&with, Some("a"))), None);
-        assert_eq!(text(strays_patch(&with, Some("b"))), Some(json!("b")));
-        assert_eq!(text(strays_patch(&with, None)), Some(Value::Null));
+        assert_eq!(patched(&without, None), None);
+        assert_eq!(patched(&with, Some("a")), None);
+        assert_eq!(patched(&with, Some("b")), Some(json!("b")));
+        assert_eq!(patched(&with, None), Some(Value::Null));
+    }
+
+    #[test]
+    fn a_node_that_cannot_tell_says_so_beside_what_it_told_before() {
+        let before = json!({"strays": [], "more": 3}).to_string();
+        let there = |text: &str| {
+            let annotations = json!({"basalt.storage/strays": text});
+            node(json!({"resourceVersion": "7", "annotations": annotations}))
+        };
+        let unknown = Said::Unknown("lvmd is away".into());
+        let patch = strays_patch(&there(&before), &unknown).unwrap();
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        let text = &patch["metadata"]["annotations"]["basalt.storage/strays"];
+        let text = text.as_str().unwrap();
+        let said: Value = serde_json::from_str(text).unwrap();
+        let both = json!({"strays": [], "more": 3, "unknown": "lvmd is away"});
+        assert_eq!(said, both);
+        assert_eq!(strays_patch(&there(text), &unknown), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! LVs of a node that no LogicalVolume names: what the node says of them on its Node object,
-//! as a metric and as an Event, and `kubectl topolvm` reads. Nobody removes one unasked.
+//! as a metric and as an Event, and `kubectl topolvm` reads. Nobody removes one unasked. A node
+//! that cannot tell says so: that nothing is said would be read as that there is nothing.
 //!
 //! One whose tags say that a driver in a cluster made it is an orphan: objects were lost, or
 //! given up. Others, of upstream's node or of a person, are listed and counted nowhere: only
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 
 /// Bytes of an annotation that are taken at most; Kubernetes gives 256 KiB to all of an object.
 const ROOM: usize = 64 << 10;
+/// Characters of a reason that stand in it at most.
+const REASON: usize = 1000;
 
 /// An LV that no LogicalVolume names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +54,9 @@ pub struct Strays {
     /// How many more there are, for which there was no room.
     #[serde(default)]
     pub more: usize,
+    /// Why the node cannot tell now, with the way out; then the rest is what it told before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
 }
 
 impl Stray {
@@ -122,8 +128,37 @@ pub fn text(strays: &[Stray]) -> Option<String> {
     });
     let said: Vec<_> = fits.cloned().collect();
     let more = strays.len() - said.len();
-    let said = Strays { strays: said, more };
+    let said = Strays {
+        strays: said,
+        more,
+        unknown: None,
+    };
     (!strays.is_empty()).then(|| serde_json::to_string(&said).unwrap_or_default())
+}
+
+/// What a look came to, for the annotation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// Its text; `None` when there are no strays.
+    All(Option<String>),
+    /// Why it cannot be told, with the way out.
+    Unknown(String),
+}
+
+impl Said {
+    /// The annotation's text in place of the one that is `there`. What was told before is kept when nothing can be told now.
+    pub fn text(&self, there: Option<&str>) -> Option<String> {
+        let why = match self {
+            Self::All(text) => return text.clone(),
+            Self::Unknown(why) => why.clone(),
+        };
+        let before = there.and_then(|text| serde_json::from_str(text).ok());
+        let said = Strays {
+            unknown: Some(why),
+            ..before.unwrap_or_default()
+        };
+        Some(serde_json::to_string(&said).unwrap_or_default())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -132,42 +167,44 @@ struct Class {
 }
 
 /// Where a node's strays are told: the annotation's text to whoever keeps the Node object, the
-/// number of orphans to the metrics.
+/// number of orphans, or that it is not known, to the metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
-    text: watch::Sender<Option<Option<String>>>,
+    said: watch::Sender<Option<Said>>,
     orphans: Family<Class, Gauge>,
+    unknown: Gauge,
     classes: BTreeSet<String>,
 }
 
 impl Told {
-    /// With its metric, of node `node`.
+    /// With its metrics, of node `node`.
     pub fn register(registry: &mut Registry, node: &str) -> Self {
         let this = Self::default();
-        registry
-            .sub_registry_with_label(("node".into(), node.to_owned().into()))
-            .register(
-                "topolvm_orphaned_volumes",
-                "LVs that a cluster's driver made and no LogicalVolume names",
-                this.orphans.clone(),
-            );
+        // Nothing is known before the first look.
+        this.unknown.set(1);
+        let own = registry.sub_registry_with_label(("node".into(), node.to_owned().into()));
+        own.register(
+            "topolvm_orphaned_volumes",
+            "LVs that a cluster's driver made and no LogicalVolume names",
+            this.orphans.clone(),
+        );
+        own.register(
+            "topolvm_orphaned_volumes_unknown",
+            "1 while it cannot be told which LVs no LogicalVolume names",
+            this.unknown.clone(),
+        );
         this
     }
 
-    /// The annotation's text as it is to be: `None` until the first look, then whether there
-    /// is one.
-    pub fn text(&self) -> watch::Receiver<Option<Option<String>>> {
-        self.text.subscribe()
+    /// What the last look came to; `None` before the first.
+    pub fn said(&self) -> watch::Receiver<Option<Said>> {
+        self.said.subscribe()
     }
 
     /// Says what a look came to. `classes`: all that could be looked at.
     pub fn tell(&mut self, strays: &[Stray], classes: Vec<String>) {
-        let now: BTreeSet<String> = classes.into_iter().collect();
-        for gone in self.classes.difference(&now) {
-            let device_class = gone.clone();
-            self.orphans.remove(&Class { device_class });
-        }
-        for class in &now {
+        self.forget_all_but(classes.into_iter().collect());
+        for class in &self.classes {
             let its = strays
                 .iter()
                 .filter(|stray| stray.is_orphan() && stray.class() == class);
@@ -176,13 +213,32 @@ impl Told {
                 .get_or_create(&Class { device_class })
                 .set(i64::try_from(its.count()).unwrap_or(i64::MAX));
         }
-        self.classes = now;
-        let text = Some(text(strays));
-        self.text.send_if_modified(|was| {
-            let differs = *was != text;
-            *was = text;
+        self.unknown.set(0);
+        self.say(Said::All(text(strays)));
+    }
+
+    /// Says that a look failed, for this reason. Gives whether that is news.
+    pub fn cannot_tell(&mut self, why: &str) -> bool {
+        self.forget_all_but(BTreeSet::new());
+        self.unknown.set(1);
+        self.say(Said::Unknown(why.chars().take(REASON).collect()))
+    }
+
+    fn forget_all_but(&mut self, classes: BTreeSet<String>) {
+        for gone in self.classes.difference(&classes) {
+            let device_class = gone.clone();
+            self.orphans.remove(&Class { device_class });
+        }
+        self.classes = classes;
+    }
+
+    fn say(&self, said: Said) -> bool {
+        let said = Some(said);
+        self.said.send_if_modified(|was| {
+            let differs = *was != said;
+            *was = said;
             differs
-        });
+        })
     }
 }
 
@@ -234,8 +290,34 @@ mod tests {
             "others' tags are nobody's business"
         );
         let read: Strays = serde_json::from_str(&text(&strays).unwrap()).unwrap();
-        assert_eq!(read, Strays { strays, more: 0 });
+        let all = Strays {
+            strays,
+            ..Strays::default()
+        };
+        assert_eq!(read, all);
         assert_eq!(text(&[]), None);
+    }
+
+    #[test]
+    fn what_cannot_be_told_now_takes_nothing_back() {
+        let before = text(&of(vec![listed("a", &[])], &BTreeSet::new())).unwrap();
+        let unknown = Said::Unknown("lvmd is away".into());
+        let now = unknown.text(Some(&before)).unwrap();
+        let read: Strays = serde_json::from_str(&now).unwrap();
+        assert_eq!(read.unknown.as_deref(), Some("lvmd is away"));
+        assert_eq!(read.strays[0].lv, "a");
+        assert_eq!(unknown.text(Some(&now)), Some(now.clone()), "said once");
+        let other = Said::Unknown("another reason".into()).text(Some(&now));
+        assert!(other.unwrap().contains("another reason"));
+        // Nothing was told before.
+        let read: Strays = serde_json::from_str(&unknown.text(None).unwrap()).unwrap();
+        assert!(read.strays.is_empty() && read.unknown.is_some());
+        // And when it can be told again, nothing of it is left.
+        assert_eq!(Said::All(None).text(Some(&now)), None);
+        assert_eq!(
+            Said::All(Some(before.clone())).text(Some(&now)),
+            Some(before)
+        );
     }
 
     #[test]
@@ -269,7 +351,9 @@ mod tests {
     fn orphans_are_counted_by_class_and_a_class_that_is_gone_is_not() {
         let mut registry = Registry::default();
         let mut told = Told::register(&mut registry, "n1");
-        let receiver = told.text();
+        let receiver = told.said();
+        let unknown =
+            |value: u8| format!("topolvm_orphaned_volumes_unknown{{node=\"n1\"}} {value}\n");
         let page = |registry: &Registry| {
             let mut page = String::new();
             encode(&mut page, registry).unwrap();
@@ -279,6 +363,10 @@ mod tests {
             vec![listed("a", &["basalt.lv=x"]), listed("b", &[])],
             &BTreeSet::new(),
         );
+        assert!(
+            page(&registry).contains(&unknown(1)),
+            "before the first look"
+        );
         told.tell(&strays, vec!["thick".into(), "other".into()]);
         let sample = |class: &str, n: u32| {
             format!("topolvm_orphaned_volumes{{node=\"n1\",device_class=\"{class}\"}} {n}\n")
@@ -286,13 +374,22 @@ mod tests {
         let first = page(&registry);
         assert!(first.contains(&sample("thick", 1)), "{first}");
         assert!(first.contains(&sample("other", 0)), "{first}");
-        assert!(receiver.borrow().clone().flatten().is_some());
+        assert!(first.contains(&unknown(0)), "{first}");
+        assert!(matches!(&*receiver.borrow(), Some(Said::All(Some(_)))));
         told.tell(&[], vec!["thick".into()]);
         let second = page(&registry);
         assert!(
             second.contains(&sample("thick", 0)) && !second.contains("other"),
             "{second}"
         );
-        assert_eq!(*receiver.borrow(), Some(None));
+        assert_eq!(*receiver.borrow(), Some(Said::All(None)));
+        assert!(told.cannot_tell("lvmd is away") && !told.cannot_tell("lvmd is away"));
+        let third = page(&registry);
+        assert!(
+            third.contains(&unknown(1)) && !third.contains("topolvm_orphaned_volumes{"),
+            "{third}"
+        );
+        let why = Said::Unknown("lvmd is away".into());
+        assert_eq!(*receiver.borrow(), Some(why));
     }
 }

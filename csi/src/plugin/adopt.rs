@@ -183,7 +183,9 @@ pub fn judge(
         let shared = whose.as_ref().is_some_and(|whose| wanted[whose] > 1);
         let plan = match shared {
             true => Err("several have this claim or VolumeSnapshot: name one with --lv".to_owned()),
-            false => one_of_its_name(&reported, found, wish)
+            false => found
+                .is_told()
+                .and_then(|()| one_of_its_name(&reported, found, wish))
                 .and_then(|()| plan(seen, claims, found, wish)),
         };
         let (plan, result) = match plan {
@@ -313,8 +315,10 @@ fn nothing(seen: &Seen, wish: &Wish, reported: &strays::Reported) -> String {
         true => "; nor in any other".to_owned(),
         false => format!("; there are some in {}", groups.join(", ")),
     };
+    let blind = reported.blind(wish.node.as_deref());
+    let blind = blind.map_or_else(String::new, |blind| format!("; but {blind}"));
     format!(
-        "{place} reports {what} without a LogicalVolume in a volume group {}{others}",
+        "{place} reports {what} without a LogicalVolume in a volume group {}{others}{blind}",
         wish.vg_uuid
     )
 }

@@ -138,10 +138,13 @@ fn plan(
     }
     let here = |found: &&strays::Found| found.node == *node && found.stray.lv == id;
     let found = reported.found.iter().find(here).ok_or_else(|| {
-        format!(
-            "node {node} reports no LV {id}: does this driver run there, with a device class over its group? It looks once a minute"
-        )
+        reported.blind(Some(node)).unwrap_or_else(|| {
+            format!(
+                "node {node} reports no LV {id}: does this driver run there, with a device class over its group? It looks once a minute"
+            )
+        })
     })?;
+    found.is_told()?;
     let old = legacy.persistent_of(id).ok_or_else(|| {
         format!(
             "no PersistentVolume refers to it: kubectl topolvm adopt --vg-uuid {} --lv {id}",
@@ -343,6 +346,18 @@ mod tests {
         let (mut seen, legacy) = cluster(false);
         seen.nodes[0].metadata.annotations = None;
         refused(&seen, &legacy, "does this driver run there");
+        let blind = |strays: &Value| {
+            let (mut seen, legacy) = cluster(false);
+            let said = json!({"strays": strays, "unknown": "set node.lvmdEmbedded: true"});
+            let annotations = seen.nodes[0].metadata.annotations.as_mut().unwrap();
+            annotations.insert("basalt.storage/strays".into(), said.to_string());
+            refused(&seen, &legacy, "node.lvmdEmbedded: true");
+        };
+        blind(&json!([]));
+        let (seen, _) = cluster(false);
+        let text = &seen.nodes[0].metadata.annotations.as_ref().unwrap()["basalt.storage/strays"];
+        let said: Value = serde_json::from_str(text).unwrap();
+        blind(&said["strays"]);
         let (seen, mut legacy) = cluster(false);
         legacy.persistent.clear();
         refused(&seen, &legacy, "adopt --vg-uuid group --lv id-1");

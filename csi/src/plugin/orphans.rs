@@ -98,8 +98,16 @@ pub fn rows(seen: &Seen) -> anyhow::Result<Vec<Orphan>> {
         size_bytes: 0,
         why: "its node reports them when these have objects".to_owned(),
     });
+    let blind = reported.blind.iter().map(|(node, why)| Orphan {
+        kind: "LV",
+        name: "unknown".to_owned(),
+        node: node.clone(),
+        size_bytes: 0,
+        why: format!("its node cannot tell which LVs no LogicalVolume names: {why}"),
+    });
     let objects = volumes.chain(persistent);
-    Ok(objects.chain(orphans.map(lv)).chain(more).collect())
+    let lvs = orphans.map(lv).chain(more).chain(blind);
+    Ok(objects.chain(lvs).collect())
 }
 
 fn lv(found: &Found) -> Orphan {
@@ -116,7 +124,11 @@ fn lv(found: &Found) -> Orphan {
         node: found.node.clone(),
         size_bytes: stray.size_bytes,
         why: format!(
-            "no LogicalVolume names it; group {} {}{}",
+            "no LogicalVolume names it{}; group {} {}{}",
+            match found.untold {
+                Some(_) => ", as its node told before",
+                None => "",
+            },
             stray.vg,
             stray.vg_uuid,
             claim.or(snapshot).or(pod).unwrap_or_default()
@@ -133,8 +145,11 @@ pub fn removal(seen: &Seen, name: &str) -> anyhow::Result<(Plan, Orphan)> {
     let mut all = reported.found.iter();
     let found = all.find(|found| found.stray.lv == name && found.stray.is_orphan());
     let found = found.with_context(|| {
-        format!("{name} is no LV that a cluster's driver made and no LogicalVolume names")
+        let but = reported.blind(None);
+        let but = but.map_or_else(String::new, |blind| format!("; {blind}"));
+        format!("{name} is no LV that a cluster's driver made and no LogicalVolume names{but}")
     })?;
+    found.is_told().map_err(anyhow::Error::msg)?;
     if let Some(twin) = reported.twins(found).next() {
         bail!(
             "there is an LV {name} in {} and in {}, and one may be the copy that is needed: give one another name with lvrename",
@@ -252,6 +267,32 @@ mod tests {
             seen.snapshots = vec![object(content)];
             refused(&seen, &["VolumeSnapshotContent content"]);
         }
+    }
+
+    #[test]
+    fn a_node_that_cannot_tell_is_named_and_what_it_told_before_is_not_removed() {
+        let mut seen = cluster(&[("n1", "g1", "a"), ("n2", "g2", "b")]);
+        let annotations = seen.nodes[0].metadata.annotations.as_mut().unwrap();
+        let text = annotations.get_mut("basalt.storage/strays").unwrap();
+        let mut said: Value = serde_json::from_str(text).unwrap();
+        said["unknown"] = json!("set node.lvmdEmbedded: true");
+        *text = said.to_string();
+        let rows = rows(&seen).unwrap();
+        let lvs: Vec<_> = rows
+            .iter()
+            .map(|row| (row.name.as_str(), row.node.as_str()))
+            .collect();
+        assert_eq!(lvs, [("a", "n1"), ("b", "n2"), ("unknown", "n1")]);
+        assert!(rows[0].why.contains("as its node told before"), "{rows:?}");
+        assert!(!rows[1].why.contains("before"), "{rows:?}");
+        assert!(rows[2].why.contains("node.lvmdEmbedded: true"), "{rows:?}");
+        refused(&seen, &["cannot tell now", "node.lvmdEmbedded: true"]);
+        assert!(removal(&seen, "b").is_ok(), "of another node");
+        let error = removal(&seen, "c").unwrap_err().to_string();
+        assert!(error.contains("node n1 cannot tell"), "{error}");
+        // Its name may be that of an LV which is there still.
+        seen.nodes[1] = cluster(&[("n2", "g2", "a")]).nodes.remove(0);
+        assert!(removal(&seen, "a").is_err());
     }
 
     #[test]

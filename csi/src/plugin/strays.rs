@@ -15,6 +15,8 @@ pub struct Found {
     pub node: String,
     /// What it reports.
     pub stray: Stray,
+    /// Why the node cannot tell now; then it reported this before.
+    pub untold: Option<String>,
 }
 
 impl Found {
@@ -22,6 +24,20 @@ impl Found {
     pub fn place(&self) -> String {
         let Stray { vg, vg_uuid, .. } = &self.stray;
         format!("volume group {vg} ({vg_uuid}) of node {}", self.node)
+    }
+
+    /// That its node reports it now. One that was reported before may be gone, in use or named since.
+    ///
+    /// # Errors
+    /// Why the node cannot tell, with the way out.
+    pub fn is_told(&self) -> Result<(), String> {
+        match &self.untold {
+            None => Ok(()),
+            Some(why) => Err(format!(
+                "node {} reported it before and cannot tell now: {why}",
+                self.node
+            )),
+        }
     }
 }
 
@@ -32,6 +48,8 @@ pub struct Reported {
     pub found: Vec<Found>,
     /// Nodes that have more of them, and how many.
     pub more: Vec<(String, usize)>,
+    /// Nodes that cannot tell, and why, with the way out.
+    pub blind: Vec<(String, String)>,
 }
 
 impl Reported {
@@ -39,6 +57,16 @@ impl Reported {
     pub fn twins(&self, of: &Found) -> impl Iterator<Item = &Found> {
         let same = move |found: &&Found| found.stray.lv == of.stray.lv && **found != *of;
         self.found.iter().filter(same)
+    }
+
+    /// In words, why this node cannot tell, or, of none, why nodes cannot.
+    pub fn blind(&self, node: Option<&str>) -> Option<String> {
+        let asked = |blind: &&(String, String)| node.is_none_or(|node| node == blind.0);
+        let words = |(node, why): &(String, String)| {
+            format!("node {node} cannot tell which LVs no LogicalVolume names: {why}")
+        };
+        let all: Vec<String> = self.blind.iter().filter(asked).map(words).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
@@ -67,7 +95,9 @@ pub fn of(seen: &Seen) -> anyhow::Result<Reported> {
         all.found.extend(unnamed.map(|stray| Found {
             node: node.clone(),
             stray,
+            untold: said.unknown.clone(),
         }));
+        all.blind.extend(said.unknown.map(|why| (node, why)));
     }
     Ok(all)
 }

@@ -137,7 +137,7 @@ impl Program {
         let mut registered = None;
         if let Some((client, strays)) = client.zip(strays) {
             let object = NodeObject::start(&client, nodename.clone(), &tasks, &stop);
-            tasks.spawn(object.run(lvmd.rooms(), strays.text()));
+            tasks.spawn(object.run(lvmd.rooms(), strays.said()));
             let reconciler =
                 Reconciler::new(&client, nodename, volumes.clone(), node.clone(), strays);
             tasks.spawn(reconciler.run(stop.clone()));

@@ -41,6 +41,8 @@ pub struct Memory {
     pub mounted: Arc<Mutex<bool>>,
     /// What is wrong with all of them.
     wrong: Arc<Mutex<Option<String>>>,
+    /// Why it is not told which volumes there are.
+    untold: Arc<Mutex<Option<String>>>,
     /// Why nothing is made or removed.
     refuses: Arc<Mutex<Option<VolumeError>>>,
     changed: Arc<watch::Sender<u64>>,
@@ -53,6 +55,11 @@ impl Memory {
 
     pub fn set_wrong(&self, why: Option<&str>) {
         *self.wrong.lock().unwrap() = why.map(str::to_owned);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub fn set_untold(&self, why: Option<&str>) {
+        *self.untold.lock().unwrap() = why.map(str::to_owned);
         self.changed.send_modify(|n| *n += 1);
     }
 
@@ -111,6 +118,9 @@ impl Local for Memory {
     }
 
     async fn inventory(&self) -> Result<Inventory, Error> {
+        if let Some(why) = self.untold.lock().unwrap().clone() {
+            return Err(Error::Precondition(why));
+        }
         let made = self.volumes.lock().unwrap();
         let tags = |name: &str| {
             let tags = self.tags.lock().unwrap().get(name).cloned();
@@ -209,7 +219,7 @@ impl Running {
         let (tasks, strays) = (TaskTracker::new(), Told::default());
         let object = NodeObject::start(client, name.to_owned(), &tasks, &stop);
         let rooms = stream::once(async { Room::default() }).chain(stream::pending());
-        tokio::spawn(object.run(rooms, strays.text()));
+        tokio::spawn(object.run(rooms, strays.said()));
         let reconciler = Reconciler::new(
             client,
             name.to_owned(),

@@ -121,7 +121,7 @@ async fn a_node_says_what_its_classes_give_and_takes_back_what_is_gone() {
     let (tell, told) = mpsc::unbounded_channel();
     let told = UnboundedReceiverStream::new(told).chain(stream::pending());
     let strays = Told::default();
-    tasks.spawn(object.run(told, strays.text()));
+    tasks.spawn(object.run(told, strays.said()));
     tell.send(room(10, "ssd")).unwrap();
     has(&[("00default", "10"), ("ssd", "10")]).await;
     tell.send(room(7, "nvme")).unwrap();

@@ -57,7 +57,10 @@ impl<L: Local, F: FileSystems> Reconciler<L, F> {
         let inventory = match self.local.inventory().await {
             Ok(inventory) => inventory,
             Err(error) => {
-                warn!(%error, "which volumes no object names cannot be told");
+                let news = self.strays.lock().await.cannot_tell(&error.to_string());
+                if news {
+                    warn!(%error, "which volumes no object names cannot be told");
+                }
                 return known;
             }
         };

@@ -138,6 +138,30 @@ fn without_tags_a_person_says_it_all() {
 }
 
 #[test]
+fn of_a_node_that_cannot_tell_nothing_is_adopted_and_the_way_out_is_said() {
+    let blind = |strays: &[Value]| {
+        let said = json!({"strays": strays, "unknown": "set node.lvmdEmbedded: true"});
+        let mut seen = cluster(&[]);
+        let annotations = seen.nodes[0].metadata.annotations.as_mut().unwrap();
+        annotations.insert("basalt.storage/strays".into(), said.to_string());
+        seen
+    };
+    let error = judge(&blind(&[]), &[], &wish(None)).unwrap_err();
+    let words = error.to_string();
+    assert!(
+        words.contains("node n1 cannot tell") && words.contains("node.lvmdEmbedded: true"),
+        "{words}"
+    );
+    let mut elsewhere = wish(None);
+    elsewhere.node = Some("n2".into());
+    let error = judge(&blind(&[]), &[], &elsewhere).unwrap_err();
+    assert!(!error.to_string().contains("n1"), "{error}");
+    let known = blind(&[tagged("a")]);
+    refused(&known, &[], &wish(None), "node.lvmdEmbedded: true");
+    refused(&known, &[], &wish(Some("a")), "cannot tell now");
+}
+
+#[test]
 fn what_is_in_doubt_is_refused() {
     let all = wish(None);
     let odd = |tags: &[&str], change| cluster(&[stray("a", tags, change)]);

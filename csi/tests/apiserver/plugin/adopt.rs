@@ -46,6 +46,18 @@ pub(super) async fn strays(server: &Server, count: usize) {
     .await;
 }
 
+/// What the node says of why it cannot tell.
+pub(super) async fn unknown(server: &Server, wanted: Option<&str>) {
+    let nodes: Api<Node> = Api::all(server.client.clone());
+    eventually("the node says whether it can tell", async || {
+        let node = nodes.get("n1").await.unwrap();
+        let text = node.annotations().get("basalt.storage/strays");
+        let said: Value = text.map_or(Value::Null, |text| serde_json::from_str(text).unwrap());
+        (said["unknown"].as_str() == wanted).then_some(())
+    })
+    .await;
+}
+
 pub(super) async fn gone(server: &Server, name: &str) {
     eventually("it is gone", async || {
         let object = server.volumes().get_opt(name).await.unwrap();
@@ -202,4 +214,61 @@ async fn an_orphan_is_removed_on_request_and_only_then() {
     assert!(well, "{text}");
     gone(&server, "pvc-1").await;
     assert_eq!(memory.names(), [ids[1].clone()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_tell_any_more_says_so_and_takes_nothing_back() {
+    let why = "this lvmd does not tell it: set node.lvmdEmbedded: true";
+    let (server, memory, ids) = bereft(Crd::Ours).await;
+    let (all, group) = (memory.names(), format!("--vg-uuid={VG_UUID}"));
+    memory.set_untold(Some(why));
+    // Nothing was told before.
+    let node = Running::with(&server.client, "n1", memory.clone());
+    unknown(&server, Some(why)).await;
+    let (text, well) = run(&server, &["orphans"]);
+    assert!(well && text.contains("its node cannot tell"), "{text}");
+    assert!(text.contains(why), "{text}");
+    let adopt = ["adopt", &group, "--all", "--yes"];
+    let (text, well) = run(&server, &adopt);
+    assert!(
+        !well
+            && text.contains(&format!(
+                "node n1 cannot tell which LVs no LogicalVolume names: {why}"
+            )),
+        "{text}"
+    );
+    memory.set_untold(None);
+    strays(&server, 2).await;
+    unknown(&server, None).await;
+    // Another lvmd, once while the node runs, and once before it starts.
+    memory.set_untold(Some(why));
+    unknown(&server, Some(why)).await;
+    drop(node);
+    let _node = Running::with(&server.client, "n1", memory.clone());
+    for _ in 0..3 {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        strays(&server, 2).await;
+        unknown(&server, Some(why)).await;
+    }
+    let (text, _) = run(&server, &["orphans"]);
+    for id in &ids {
+        assert!(text.contains(id), "{text}");
+    }
+    assert!(text.contains("as its node told before"), "{text}");
+    let (text, well) = run(&server, &adopt);
+    assert!(!well && text.matches(why).count() == 2, "{text}");
+    let (text, well) = run(&server, &["orphans", "--remove", &ids[0], "--yes"]);
+    assert!(!well && text.contains(why), "{text}");
+    let volumes = server.volumes().list(&Default::default()).await.unwrap();
+    assert_eq!(volumes.items, [], "nothing was made");
+    assert_eq!(memory.names(), all);
+    // The way out was taken.
+    memory.set_untold(None);
+    unknown(&server, None).await;
+    let (text, well) = run(&server, &adopt);
+    assert!(well, "{text}");
+    // It looks when something changed.
+    memory.set_untold(None);
+    strays(&server, 0).await;
+    assert_eq!(memory.names(), all);
 }

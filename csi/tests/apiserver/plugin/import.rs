@@ -2,7 +2,7 @@
 
 use kube::CustomResourceExt;
 
-use super::adopt::{bereft, gone, strays};
+use super::adopt::{bereft, gone, strays, unknown};
 use super::*;
 use crate::node::Running;
 use crate::server::eventually;
@@ -73,7 +73,13 @@ async fn volumes_of_the_older_group_get_objects_beside_their_own() {
         !well && text.contains("does this driver run there"),
         "{text}"
     );
+    let why = "this lvmd does not tell it: set node.lvmdEmbedded: true";
+    memory.set_untold(Some(why));
     let _node = Running::with(&server.client, "n1", memory.clone());
+    unknown(&server, Some(why)).await;
+    let (text, well) = run(&server, &["import-legacy", "--yes"]);
+    assert!(!well && text.matches(why).count() == 2, "{text}");
+    memory.set_untold(None);
     strays(&server, 2).await;
     let (text, well) = run(&server, &["import-legacy"]);
     assert!(
