@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use futures::{Stream, stream};
 use lvmd::metrics::{ClassSample, Metrics};
 use lvmd::proto::activation_client::ActivationClient;
+use lvmd::proto::inventory_client::InventoryClient;
 use lvmd::proto::lv_service_client::LvServiceClient;
 use lvmd::proto::vg_service_client::VgServiceClient;
 use lvmd::proto::{
@@ -138,6 +139,10 @@ impl Remote {
 
     fn activation(&self) -> ActivationClient<Channel> {
         ActivationClient::new(self.channel.clone())
+    }
+
+    fn all(&self) -> InventoryClient<Channel> {
+        InventoryClient::new(self.channel.clone())
     }
 
     /// The volumes of a class.

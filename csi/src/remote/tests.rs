@@ -1,13 +1,15 @@
 //! What is made of an lvmd's answers, of none, and of half ones.
 
+use lvmd::proto::inventory_server::{Inventory, InventoryServer};
 use lvmd::proto::lv_service_server::{LvService, LvServiceServer};
 use lvmd::proto::vg_service_server::{VgService, VgServiceServer};
 use lvmd::proto::{
     CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest, CreateLvSnapshotResponse,
-    GetFreeBytesRequest, GetFreeBytesResponse, RemoveLvRequest, ResizeLvRequest, ResizeLvResponse,
+    GetFreeBytesRequest, GetFreeBytesResponse, ListAllResponse, RemoveLvRequest, ResizeLvRequest,
+    ResizeLvResponse,
 };
 use lvmd::units::Bytes;
-use lvmd::volumes::VolumeError;
+use lvmd::volumes::{self, Listed, VolumeError};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::Request;
 use tonic::transport::Server;
@@ -159,6 +161,56 @@ async fn with<T>(paths: &[&str], unseen: &[&str], ask: impl AsyncFnOnce(Remote) 
     let said = ask(remote).await;
     server.abort();
     said
+}
+
+/// One that tells of all volumes at once.
+struct Tells(volumes::Inventory);
+
+#[tonic::async_trait]
+impl Inventory for Tells {
+    async fn list_all(&self, _: Request<Empty>) -> Result<Response<ListAllResponse>, Status> {
+        Ok(Response::new(self.0.clone().into()))
+    }
+}
+
+#[tokio::test]
+async fn all_that_our_lvmd_tells_of_its_volumes_arrives() {
+    let listed = |name: &str, is_whole| Listed {
+        vg: "vg".into(),
+        vg_uuid: "vgvgvg-1".into(),
+        name: name.into(),
+        classes: vec!["thin".into(), "also".into()],
+        size: Bytes(5 << 40),
+        tags: vec!["basalt.lv=pvc-1".into(), "x".into()],
+        is_whole,
+        is_open: !is_whole,
+    };
+    let all = volumes::Inventory {
+        classes: vec!["thin".into(), "also".into(), "empty".into()],
+        volumes: vec![listed("a", true), listed("b", false)],
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("lvmd.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let server = Server::builder()
+        .add_service(InventoryServer::new(Tells(all.clone())))
+        .serve_with_incoming(UnixListenerStream::new(listener));
+    let server = tokio::spawn(server);
+    let told = Remote::new(socket).unwrap().inventory().await.unwrap();
+    assert_eq!(told, all);
+    server.abort();
+}
+
+#[tokio::test]
+async fn an_lvmd_that_does_not_know_the_question_has_not_said_that_there_is_nothing() {
+    let asked = async |remote: Remote| remote.inventory().await;
+    let error = with(&["/dev/a/v"], &[], asked).await.unwrap_err();
+    assert_eq!(crate::error::code(&error), Code::FailedPrecondition);
+    let words = error.to_string();
+    assert!(words.contains("node.lvmdEmbedded: true"), "{words}");
+    let nowhere = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
+    let error = nowhere.inventory().await.unwrap_err();
+    assert_eq!(crate::error::code(&error), Code::Unavailable);
 }
 
 /// What each way of looking for the volume `v`, and of removing it, comes to: whether it is there, or the error.

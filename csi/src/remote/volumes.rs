@@ -6,7 +6,8 @@
 
 use lvmd::config::UnknownClass;
 use lvmd::proto::{
-    CreateLvRequest, CreateLvSnapshotRequest, LogicalVolume, RemoveLvRequest, ResizeLvRequest,
+    CreateLvRequest, CreateLvSnapshotRequest, Empty, LogicalVolume, RemoveLvRequest,
+    ResizeLvRequest,
 };
 use lvmd::units::Bytes;
 use lvmd::volumes::{Access, Create, Inventory, SnapshotOf, VolumeError};
@@ -30,9 +31,19 @@ impl Local for Remote {
         Ok(found.and_then(|(item, volume)| device::sick(&item, &volume)))
     }
 
-    /// No class: a list does not tell a volume group's uuid, by which a volume is known for good.
     async fn inventory(&self) -> Result<Inventory, Error> {
-        Ok(Inventory::default())
+        match within(self.limits.look, self.all().list_all(Empty {})).await {
+            Ok(all) => Ok(all.into()),
+            // Its lists do not have a volume group's uuid, by which a volume is known for good.
+            Err(status) if status.code() == Code::Unimplemented => {
+                Err(Error::Precondition(format!(
+                    "the lvmd at {} does not tell it, as TopoLVM's and this project's older ones do not: set \
+                     node.lvmdEmbedded: true, or have this project's lvmd of the node's version serve there",
+                    self.socket.display()
+                )))
+            }
+            Err(status) => Err(self.error(status)),
+        }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -10,7 +10,7 @@ use csi::remote::Remote;
 use futures::StreamExt;
 use lvmd::metrics::Metrics;
 use lvmd::units::Bytes;
-use lvmd::volumes::{Access, Create, SnapshotOf, VolumeError};
+use lvmd::volumes::{Access, Create, Listed, SnapshotOf, VolumeError};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -73,6 +73,7 @@ async fn lives(whose: Whose) {
         let found = remote.find(name).await.unwrap();
         assert_eq!(found, Some((class.to_owned(), SIZE)));
     }
+    all(whose, &remote).await;
     let nowhere = remote.create(&volume("n", "nowhere")).await.unwrap_err();
     assert_eq!(error::code(&nowhere), Code::NotFound, "{nowhere}");
     let mut large = volume("n", "thick");
@@ -115,6 +116,42 @@ async fn lives(whose: Whose) {
     removals(&remote).await;
     stop.cancel();
     driver.stop();
+}
+
+/// Our lvmd tells of all volumes what LVM does; of TopoLVM's it is not said that there are none.
+async fn all(whose: Whose, remote: &Remote) {
+    let told = remote.inventory().await;
+    if whose == Whose::TopoLvms {
+        let error = told.unwrap_err();
+        assert_eq!(error::code(&error), Code::FailedPrecondition, "{error}");
+        assert!(
+            error.to_string().contains("node.lvmdEmbedded: true"),
+            "{error}"
+        );
+        return;
+    }
+    let mut told = told.unwrap();
+    told.classes.sort();
+    assert_eq!(told.classes, ["thick", "thin"]);
+    let group = run("lvm", &["vgs", "--noheadings", "-o", "vg_uuid", "vg"]);
+    let listed = |name: &str, class: &str| Listed {
+        vg: "vg".into(),
+        vg_uuid: group.trim().to_owned(),
+        name: name.into(),
+        classes: vec![class.to_owned()],
+        size: SIZE,
+        tags: vec![format!("basalt.lv={name}")],
+        is_whole: true,
+        is_open: false,
+    };
+    let mut volumes = told.volumes;
+    // udevd looks at a new device, and has it open meanwhile.
+    for volume in &mut volumes {
+        volume.is_open = false;
+        volume.tags.retain(|tag| tag.starts_with("basalt.lv="));
+    }
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(volumes, [listed("a", "thin"), listed("t", "thick")]);
 }
 
 /// A snapshot and what is restored from it have what was written; one that is not active is made so.

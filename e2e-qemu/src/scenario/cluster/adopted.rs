@@ -1,11 +1,12 @@
-//! The objects of volumes are lost, as with etcd, and the LVs are not: they are reported, adopted, and pods read what they
-//! wrote.
+//! The objects of volumes are lost, as with etcd, and the LVs are not: they are reported, by an lvmd in the node's pod and by
+//! one in its own, adopted, and pods read what they wrote.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
+use super::trouble::LVMD;
 use super::workloads::{NAMESPACE, exec, list, pod, ready};
 use super::{Context, TOPOLVM, in_cluster, kinds, volumes};
 use crate::cluster::{self, Cluster, Node};
@@ -50,6 +51,18 @@ pub(in super::super) fn after_loss(context: &Context) -> Result<()> {
         let counted = metrics(cluster)?;
         let sample = "topolvm_orphaned_volumes{node=\"n1\",device_class=\"thin\"} 2";
         ensure!(counted.contains(sample), "{counted}");
+        values["lvmd"]["managed"] = json!(true);
+        values["node"]["lvmdEmbedded"] = json!(false);
+        cluster.helm_upgrade("topolvm", NAMESPACE, &values)?;
+        cluster.rolled_out(NAMESPACE, &[TOPOLVM[0], TOPOLVM[1], LVMD])?;
+        cluster::until("both are counted by the lvmd of its own", SOON, || {
+            Ok(metrics(cluster).is_ok_and(|page| page.contains(sample)))
+        })?;
+        cluster::until("it is told that there are no others", SOON, || {
+            Ok(asked().is_ok_and(|said| !said.contains("cannot tell")))
+        })?;
+        let still = asked()?;
+        ensure!(still.matches("made for default/").count() == 2, "{still}");
         ensure!(lvs(&node)? == made, "LVs were made or removed");
 
         let uuid = Command::shell("lvm vgs --noheadings -o vg_uuid vg");
@@ -68,8 +81,8 @@ pub(in super::super) fn after_loss(context: &Context) -> Result<()> {
         ensure!(read == sums, "the volumes have\n{read}\nand had\n{sums}");
         ensure!(lvs(&node)? == made, "LVs were made or removed");
         context.result(format!(
-            "a file system and a device whose objects were lost: reported {:.0} s after the driver was back, adopted, \
-             the same sha256",
+            "a file system and a device whose objects were lost: reported {:.0} s after the driver was back, and again by \
+             an lvmd with a pod of its own, adopted, the same sha256",
             took.as_secs_f32()
         ));
         cleaned_up(context, cluster, &node, &made)

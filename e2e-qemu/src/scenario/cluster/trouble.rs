@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_mins(3);
 /// The tag of the image that comes later.
 const NEXT: &str = "next";
 /// lvmd, where it has pods of its own.
-const LVMD: &str = "daemonset/topolvm-lvmd-0";
+pub(super) const LVMD: &str = "daemonset/topolvm-lvmd-0";
 
 /// Node, driver and a pod that writes all the time on the healthy disk.
 fn with_writer(
