@@ -303,8 +303,10 @@ mod tests {
             let cli = ControllerCli::try_parse_from(["topolvm-controller", &flag]);
             cli.ok().map(|cli| cli.minimums.minimum_allocation_block)
         };
-        assert_eq!(parse("1Gi"), Some(Bytes(1 << 30)));
-        assert_eq!((parse("-1"), parse("blub")), (None, None));
+        let rows: [_; 3] = [("1Gi", Some(Bytes(1 << 30))), ("-1", None), ("blub", None)];
+        for (text, size) in rows {
+            assert_eq!(parse(text), size, "{text}");
+        }
     }
 
     #[test]

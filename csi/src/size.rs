@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn sizes_are_upstreams() {
         const GI: i64 = 1 << 30;
-        for (required, limit, size) in [
+        let rows: [_; 12] = [
             (-1, 10, None),
             (10, -1, None),
             (20, 10, None),
@@ -162,7 +162,8 @@ mod tests {
             (GI, GI, Some(1 << 30)),
             (0, 0, Some(1 << 30)),
             (i64::MAX, 0, None),
-        ] {
+        ];
+        for (required, limit, size) in rows {
             assert_eq!(choose(required, limit, 0).ok(), size, "{required} {limit}");
         }
     }
@@ -170,13 +171,14 @@ mod tests {
     #[test]
     fn a_minimum_counts_as_if_it_were_asked_for() {
         const GI: i64 = 1 << 30;
-        for (required, limit, minimum, size) in [
+        let rows: [_; 5] = [
             (GI, 2 * GI, 0, Some(1 << 30)),
             (0, 2 * GI, 1 << 30, Some(1 << 30)),
             (2 * GI, 2 * GI, 1 << 30, Some(2 << 30)),
             (0, GI, 2 << 30, None),
             (0, 0, 300 << 20, Some(300 << 20)),
-        ] {
+        ];
+        for (required, limit, minimum, size) in rows {
             assert_eq!(
                 choose(required, limit, minimum).ok(),
                 size,
@@ -204,13 +206,14 @@ mod tests {
             })
         };
         let block = || with(Access::Block);
-        for (capabilities, minimum) in [
+        let rows: [_; 5] = [
             (vec![], 0),
             (vec![block()], 1),
             (vec![mount(Kind::Ext4), block()], 2),
             (vec![mount(Kind::Xfs)], 3),
             (vec![mount(Kind::Btrfs)], 4),
-        ] {
+        ];
+        for (capabilities, minimum) in rows {
             assert_eq!(
                 minimums.of(&capabilities),
                 Bytes(minimum),

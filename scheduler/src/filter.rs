@@ -99,35 +99,38 @@ mod tests {
     #[test]
     fn upstreams_table_of_filters() {
         let one = want(&[("dc1", 2)]);
-        assert_eq!(fits(&node([5, 10, 10]), &one), Ok(()));
-        assert_eq!(fits(&node([1, 10, 10]), &one), Err(Misfit::Full));
-        assert_eq!(fits(&Metadata::default(), &one), Err(Misfit::Unknown));
         let foo = annotated(&[("dc1", "foo")]);
-        assert_eq!(fits(&foo, &one), Err(Misfit::Unreadable("foo".to_owned())));
-
         let three = want(&[("dc1", 5), ("dc2", 10), ("dc3", 20)]);
-        assert_eq!(fits(&node([10, 20, 30]), &three), Ok(()));
-        assert_eq!(fits(&node([1, 5, 10]), &three), Err(Misfit::Full));
-        assert_eq!(fits(&node([100, 5, 100]), &three), Err(Misfit::Full));
-
-        assert_eq!(fits(&node([5, 10, 10]), &want(&[("dc1", 0)])), Ok(()));
-        assert_eq!(fits(&Metadata::default(), &want(&[])), Ok(()));
-        assert_eq!(
-            fits(&node([5, 5, 5]), &want(&[("dc1", -1)])),
-            Err(Misfit::Full)
-        );
+        let (zero, none, less) = (want(&[("dc1", 0)]), want(&[]), want(&[("dc1", -1)]));
+        let rows: [_; 10] = [
+            (node([5, 10, 10]), &one, Ok(())),
+            (node([1, 10, 10]), &one, Err(Misfit::Full)),
+            (Metadata::default(), &one, Err(Misfit::Unknown)),
+            (foo, &one, Err(Misfit::Unreadable("foo".to_owned()))),
+            (node([10, 20, 30]), &three, Ok(())),
+            (node([1, 5, 10]), &three, Err(Misfit::Full)),
+            (node([100, 5, 100]), &three, Err(Misfit::Full)),
+            (node([5, 10, 10]), &zero, Ok(())),
+            // Not in upstream's table.
+            (Metadata::default(), &none, Ok(())),
+            (node([5, 5, 5]), &less, Err(Misfit::Full)),
+        ];
+        for (node, wanted, fit) in rows {
+            assert_eq!(fits(&node, wanted), fit, "{node:?} {wanted:?}");
+        }
     }
 
     #[test]
     fn reasons_are_in_upstreams_words() {
-        for (misfit, text) in [
+        let rows: [_; 3] = [
             (Misfit::Unknown, "no capacity annotation"),
             (
                 Misfit::Unreadable("foo".to_owned()),
                 "bad capacity annotation: foo",
             ),
             (Misfit::Full, "out of VG free space"),
-        ] {
+        ];
+        for (misfit, text) in rows {
             assert_eq!(misfit.to_string(), text);
         }
     }

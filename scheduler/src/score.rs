@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn upstreams_table_of_class_scores() {
-        for (bytes, divisor, score) in [
+        let rows: [_; 8] = [
             (0, 1.0, 0),
             (1, 1.0, 1),
             (1 << 30, 1.0, 1),
@@ -64,7 +64,8 @@ mod tests {
             (128 << 30, 0.5, 8),
             (u64::MAX, 1.0, 10),
             (255 << 30, 1.0, 7),
-        ] {
+        ];
+        for (bytes, divisor, score) in rows {
             assert_eq!(class_score(bytes, divisor), score, "{bytes} / {divisor}");
         }
     }
@@ -90,10 +91,16 @@ mod tests {
             &[("dc1", 128 << 30), ("dc2", 128 << 30), ("dc3", 128 << 30)],
             None,
         );
-        assert_eq!(node_score(&full, &pod, &divisors), Some(3));
-        assert_eq!(node_score(&Metadata::default(), &pod, &divisors), Some(0));
-        let foo = annotated(&[], Some(("dc1", "foo")));
-        assert_eq!(node_score(&foo, &pod, &divisors), Some(0));
-        assert_eq!(node_score(&full, &Metadata::default(), &divisors), None);
+        let (bare, foo) = (Metadata::default(), annotated(&[], Some(("dc1", "foo"))));
+        let rows: [_; 4] = [
+            (&full, &pod, Some(3)),
+            (&bare, &pod, Some(0)),
+            (&foo, &pod, Some(0)),
+            // Not in upstream's table.
+            (&full, &bare, None),
+        ];
+        for (node, pod, score) in rows {
+            assert_eq!(node_score(node, pod, &divisors), score, "{node:?} {pod:?}");
+        }
     }
 }

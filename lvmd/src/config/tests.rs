@@ -20,7 +20,7 @@ fn violations(result: Result<Config, ConfigError>) -> Vec<Violation> {
 
 #[test]
 fn what_upstream_accepts_is_accepted() {
-    for entries in [
+    let rows: [_; 11] = [
         &[
             "name: dc1, volume-group: node1-myvg1, default: true",
             "name: dc2, volume-group: node1-myvg2",
@@ -53,7 +53,8 @@ fn what_upstream_accepts_is_accepted() {
         &["name: a, volume-group: vg, stripe-size: k"],
         &["name: a, volume-group: vg, stripe-size: \"\", type: \"\", stripe: 0, spare-gb: 0"],
         &["name: A.b_c-1, volume-group: vg+_.-1"],
-    ] {
+    ];
+    for entries in rows {
         classes(entries).unwrap_or_else(|e| panic!("{entries:?}: {e}"));
     }
 }
@@ -61,7 +62,7 @@ fn what_upstream_accepts_is_accepted() {
 #[test]
 fn what_upstream_refuses_is_refused_with_the_rule_and_the_way_out() {
     let long = format!("name: {}, volume-group: vg", "a".repeat(64));
-    for (entries, rule) in [
+    let rows: [_; 29] = [
         (
             &["name: __invalid__, volume-group: vg, default: true"][..],
             "letter or digit at both ends",
@@ -193,7 +194,8 @@ fn what_upstream_refuses_is_refused_with_the_rule_and_the_way_out() {
             ],
             "not within 1 to 100",
         ),
-    ] {
+    ];
+    for (entries, rule) in rows {
         let found = violations(classes(entries));
         assert!(
             found.iter().any(|v| v.rule.contains(rule)),

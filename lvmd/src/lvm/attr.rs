@@ -154,12 +154,13 @@ mod tests {
     /// Upstream's `TestParsedLVAttr` and `TestLVAttrString`.
     #[test]
     fn upstreams_examples_are_written_as_they_were_read() {
-        for (text, kind, open) in [
+        let rows: [_; 4] = [
             ("-wi-a-----", '-', '-'),
             ("Rwi-a-r---", 'R', '-'),
             ("twi-a-tz--", 't', '-'),
             ("Cwi-aoC---", 'C', 'o'),
-        ] {
+        ];
+        for (text, kind, open) in rows {
             let attr = LvAttr::parse(text).unwrap();
             assert_eq!(attr.to_string(), text);
             assert_eq!((attr.kind(), attr.state(), attr.open()), (kind, 'a', open));

@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn each_of_the_21_verdicts_and_the_first_of_two() {
         use Verdict::*;
-        for (attr, verdict) in [
+        let rows: [_; 32] = [
             ("--------p-", Some(Partial)),
             ("--------X-", Some(UnknownHealth)),
             ("--------E-", Some(WriteCacheError)),
@@ -202,7 +202,8 @@ mod tests {
             ("----C-----", Some(CheckNeeded)),
             ("t---s---F-", Some(PoolFailed)),
             ("----XX----", Some(UnknownState)),
-        ] {
+        ];
+        for (attr, verdict) in rows {
             let parsed = LvAttr::parse(attr).unwrap();
             assert_eq!(Verdict::of(parsed), verdict, "{attr}");
         }

@@ -82,7 +82,7 @@ fn pod(claims: &[&str]) -> Pod {
 async fn upstreams_table_of_pods() {
     const G: u64 = 1 << 30;
     type Row = (&'static [&'static str], &'static [(&'static str, u64)]);
-    let table: &[Row] = &[
+    let rows: [Row; 17] = [
         (&[], &[]),
         (&["non-existent"], &[]),
         (&["pvc1"], &[("dc1", 100 * G)]),
@@ -105,7 +105,7 @@ async fn upstreams_table_of_pods() {
         (&["slip"], &[("dc1", 2)]),
         (&["huge", "huge"], &[("dc1", (1 << 63) - 1)]),
     ];
-    for (claims, expected) in table {
+    for (claims, expected) in rows {
         let expected: Wanted = expected
             .iter()
             .map(|(class, bytes)| ((*class).to_owned(), *bytes))

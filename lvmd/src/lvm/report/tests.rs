@@ -35,11 +35,15 @@ fn reads_every_kind_of_lv() {
     );
     assert_eq!(vg.lv("r1").unwrap().segtype, "raid1");
     assert_eq!(vg.virtual_bytes("pool"), Bytes(64 * MIB));
+    let inactive = vg.lv("inactive").unwrap();
     assert_eq!(
-        vg.lv("inactive").unwrap().tags,
+        inactive.tags,
         Vec::<String>::new(),
         "no tag is not one empty tag"
     );
+    let devno = |lv: &Lv| lv.shown.as_ref().unwrap().devno;
+    assert_eq!(devno(inactive), None, "lvm writes -1");
+    assert!(devno(thin).is_some(), "{thin:?}");
 }
 
 #[test]
