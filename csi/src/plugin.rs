@@ -163,8 +163,8 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
 /// Has a LogicalVolume deleted, or an LV that none names removed; without `yes` says what would go.
 async fn remove(cluster: &Cluster, name: &str, yes: bool) -> anyhow::Result<Orphan> {
     let seen = cluster.read().await?;
+    let users = cluster.users().await?;
     if seen.volumes.iter().any(|volume| volume.name_any() == name) {
-        let users = cluster.users().await?;
         let (volume, mut row) = orphans::deletion::judge(&seen, &users, name)?;
         if yes {
             cluster.delete(&volume).await?;
@@ -172,7 +172,7 @@ async fn remove(cluster: &Cluster, name: &str, yes: bool) -> anyhow::Result<Orph
         }
         return Ok(row);
     }
-    let (plan, mut row) = orphans::removal(&seen, name)?;
+    let (plan, mut row) = orphans::removal(&seen, &users, name)?;
     if yes {
         cluster.remove(&plan).await?;
         row.why = "its node removes it now".to_owned();

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use anyhow::{Context, bail};
 
-use super::orphans::deletion::Users;
+use super::orphans::users::Users;
 use crate::kubernetes::logical_volume::LogicalVolume;
 
 pub use examined::Examined;

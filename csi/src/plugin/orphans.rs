@@ -2,6 +2,7 @@
 //! the reason, and none touched unasked: it may be the last copy of somebody's data.
 
 pub mod deletion;
+pub mod users;
 
 use anyhow::{Context, bail};
 use kube::ResourceExt;
@@ -16,6 +17,7 @@ use super::strays::{self, Found};
 use super::table::{Row, size};
 use super::volumes::{id, persistent};
 use crate::kubernetes::logical_volume::LogicalVolume;
+use users::{Doomed, Users};
 
 /// One of them.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -139,8 +141,8 @@ fn lv(found: &Found) -> Orphan {
 /// What has an orphaned LV removed by its node, and what it is.
 ///
 /// # Errors
-/// It is no orphan, its name is another's too, or a PersistentVolume or VolumeSnapshotContent names it.
-pub fn removal(seen: &Seen, name: &str) -> anyhow::Result<(Plan, Orphan)> {
+/// It is no orphan, its name is another's too, a PersistentVolume or VolumeSnapshotContent names it, or somebody may use it.
+pub fn removal(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(Plan, Orphan)> {
     let reported = strays::of(seen)?;
     let mut all = reported.found.iter();
     let found = all.find(|found| found.stray.lv == name && found.stray.is_orphan());
@@ -170,6 +172,16 @@ pub fn removal(seen: &Seen, name: &str) -> anyhow::Result<(Plan, Orphan)> {
         );
     }
     let own = adopt::name(found).context("its name cannot be one of Kubernetes' objects")?;
+    let doomed = Doomed {
+        name: &own,
+        lv: name,
+        node: &found.node,
+        claim: found.stray.tag(names::TAG_PVC),
+        pod: found.stray.tag(names::TAG_EPHEMERAL),
+    };
+    if let Some(user) = users.of(seen, &doomed) {
+        bail!("{user}");
+    }
     let volume = adopt::objects::volume(found, &own, names::ANNOTATION_REMOVAL);
     if let Some(there) = seen.volumes.iter().find(|there| there.name_any() == own) {
         adopt::begun(there, &volume).map_err(anyhow::Error::msg)?;
@@ -242,7 +254,9 @@ mod tests {
     }
 
     fn refused(seen: &Seen, why: &[&str]) {
-        let error = removal(seen, "a").unwrap_err().to_string();
+        let error = removal(seen, &Users::default(), "a")
+            .unwrap_err()
+            .to_string();
         for part in why {
             assert!(error.contains(part), "{part:?} is not in {error}");
         }
@@ -251,7 +265,7 @@ mod tests {
     #[test]
     fn what_an_object_still_names_is_not_removed() {
         let mut seen = cluster(&[("n1", "g1", "a")]);
-        assert!(removal(&seen, "a").is_ok());
+        assert!(removal(&seen, &Users::default(), "a").is_ok());
         seen.persistent = vec![object(json!({"metadata": {"name": "kept"},
             "spec": {"persistentVolumeReclaimPolicy": "Retain", "csi": {"driver": "topolvm.io", "volumeHandle": "a"}},
             "status": {"phase": "Released"}}))];
@@ -287,12 +301,47 @@ mod tests {
         assert!(!rows[1].why.contains("before"), "{rows:?}");
         assert!(rows[2].why.contains("node.lvmdEmbedded: true"), "{rows:?}");
         refused(&seen, &["cannot tell now", "node.lvmdEmbedded: true"]);
-        assert!(removal(&seen, "b").is_ok(), "of another node");
-        let error = removal(&seen, "c").unwrap_err().to_string();
+        assert!(
+            removal(&seen, &Users::default(), "b").is_ok(),
+            "of another node"
+        );
+        let error = removal(&seen, &Users::default(), "c")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("node n1 cannot tell"), "{error}");
         // Its name may be that of an LV which is there still.
         seen.nodes[1] = cluster(&[("n2", "g2", "a")]).nodes.remove(0);
-        assert!(removal(&seen, "a").is_err());
+        assert!(removal(&seen, &Users::default(), "a").is_err());
+    }
+
+    #[test]
+    fn the_lv_of_a_lost_claim_and_of_a_pod_that_waits_for_it_is_not_removed() {
+        let mut seen = cluster(&[("n1", "g1", "a")]);
+        let lost = json!({"metadata": {"namespace": "ns", "name": "data", "uid": "1"},
+            "spec": {"volumeName": "pvc-a"}, "status": {"phase": "Lost"}});
+        let mut users = Users {
+            claims: vec![object(lost)],
+            ..Users::default()
+        };
+        let why = |seen: &Seen, users: &Users| removal(seen, users, "a").unwrap_err().to_string();
+        let text = why(&seen, &users);
+        for part in ["ns/data", "its volume is pvc-a", "delete the claim first"] {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+        // Its tags name the claim that the pod is to have.
+        users.claims.clear();
+        let pod = json!({"metadata": {"namespace": "ns", "name": "db"}, "spec": {"nodeName": "n1", "containers": [],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}});
+        users.pods = vec![object(pod)];
+        assert!(removal(&seen, &users, "a").is_ok(), "no tag names it");
+        let annotations = seen.nodes[0].metadata.annotations.as_mut().unwrap();
+        for text in annotations.values_mut() {
+            *text = text.replace(
+                "\"basalt.lv=pvc-a\"",
+                "\"basalt.lv=pvc-a\", \"basalt.pvc=ns/data\"",
+            );
+        }
+        assert!(why(&seen, &users).contains("pod ns/db is on its node"));
     }
 
     #[test]
@@ -304,9 +353,9 @@ mod tests {
     #[test]
     fn a_removal_goes_on_after_its_own_beginning_and_joins_no_adoption() {
         let mut seen = cluster(&[("n1", "g1", "a")]);
-        let begun = removal(&seen, "a").unwrap().0.volume;
+        let begun = removal(&seen, &Users::default(), "a").unwrap().0.volume;
         seen.volumes = vec![begun.clone()];
-        assert!(removal(&seen, "a").is_ok());
+        assert!(removal(&seen, &Users::default(), "a").is_ok());
         let found = &strays::of(&seen).unwrap().found[0];
         let adoption = adopt::objects::volume(found, "pvc-a", names::ANNOTATION_ADOPTED);
         assert!(

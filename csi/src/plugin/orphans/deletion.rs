@@ -3,27 +3,15 @@
 //! data is looked for first, and the object is deleted only as it was seen here.
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use k8s_openapi::api::storage::v1::VolumeAttachment;
 use kube::ResourceExt;
 use lvmd::names;
 
+use super::users::{Doomed, Users};
 use super::{Orphan, volume_why};
 use crate::kubernetes::logical_volume::LogicalVolume;
 use crate::plugin::cluster::{Seen, size_of};
 use crate::plugin::strays;
 use crate::plugin::volumes::id;
-
-/// Who may use volumes without a PersistentVolume that says so.
-#[derive(Debug, Default)]
-pub struct Users {
-    /// All claims.
-    pub claims: Vec<PersistentVolumeClaim>,
-    /// All pods.
-    pub pods: Vec<Pod>,
-    /// All VolumeAttachments.
-    pub attachments: Vec<VolumeAttachment>,
-}
 
 /// The LogicalVolume that is to be deleted, as it was seen, and what goes with it.
 ///
@@ -59,8 +47,15 @@ pub fn judge(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(LogicalV
     let why = volume_why(seen, volume).with_context(|| {
         format!("LogicalVolume {name} is none that nothing refers to; `kubectl topolvm orphans` lists those")
     })?;
-    if let Some(user) = user(seen, users, volume) {
-        bail!("{user}: its LV may be needed still");
+    let doomed = Doomed {
+        name,
+        lv: id(volume),
+        node,
+        claim: claim_of(volume),
+        pod: None,
+    };
+    if let Some(user) = users.of(seen, &doomed) {
+        bail!("{user}");
     }
     let snapshot = volume.annotations().get(names::ANNOTATION_SNAPSHOT);
     let made_for = claim_of(volume).or(snapshot.map(String::as_str));
@@ -83,117 +78,6 @@ pub fn judge(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(LogicalV
 fn claim_of(volume: &LogicalVolume) -> Option<&str> {
     let noted = volume.annotations().get(names::ANNOTATION_CLAIM);
     noted.map(String::as_str)
-}
-
-/// Who may use it, or is about to, in words.
-fn user(seen: &Seen, users: &Users, volume: &LogicalVolume) -> Option<String> {
-    claim(users, volume)
-        .or_else(|| content(seen, volume))
-        .or_else(|| copy(seen, volume))
-        .or_else(|| attachment(users, volume))
-        .or_else(|| pod(users, volume))
-}
-
-/// A claim whose PersistentVolume has this name: one that was lost, or that is just being made.
-fn claim(users: &Users, volume: &LogicalVolume) -> Option<String> {
-    let name = volume.name_any();
-    let mut all = users.claims.iter();
-    let claim = all.find(|claim| {
-        let spec = claim.spec.as_ref();
-        let bound = spec.and_then(|spec| spec.volume_name.as_deref());
-        let made = claim.uid().map(|uid| format!("pvc-{uid}"));
-        bound == Some(&name) || made.as_ref() == Some(&name)
-    })?;
-    Some(format!(
-        "PersistentVolumeClaim {} is there, whose volume LogicalVolume {name} is",
-        place(claim)
-    ))
-}
-
-/// The VolumeSnapshotContent that a snapshot is being taken for: it names it only afterwards.
-fn content(seen: &Seen, volume: &LogicalVolume) -> Option<String> {
-    let name = volume.name_any();
-    let its = format!("snapcontent-{}", name.strip_prefix("snapshot-")?);
-    let found = seen
-        .snapshots
-        .iter()
-        .any(|content| content.name_any() == its);
-    found.then(|| {
-        format!("VolumeSnapshotContent {its} is there, whose snapshot LogicalVolume {name} is")
-    })
-}
-
-/// A copy that is still being made of it.
-fn copy(seen: &Seen, volume: &LogicalVolume) -> Option<String> {
-    let name = volume.name_any();
-    let mut all = seen.volumes.iter();
-    let copy = all.find(|copy| copy.spec.source == name && copy.volume_id().is_none())?;
-    Some(format!(
-        "LogicalVolume {} is being made of {name}",
-        copy.name_any()
-    ))
-}
-
-fn attachment(users: &Users, volume: &LogicalVolume) -> Option<String> {
-    let (name, id) = (volume.name_any(), id(volume));
-    let mut all = users.attachments.iter();
-    let attachment = all.find(|attachment| {
-        let source = &attachment.spec.source;
-        let inline = source.inline_volume_spec.as_ref();
-        let handle = inline.and_then(|spec| spec.csi.as_ref());
-        attachment.spec.attacher == names::DRIVER
-            && (source.persistent_volume_name.as_ref() == Some(&name)
-                || handle.is_some_and(|csi| csi.volume_handle == id))
-    })?;
-    Some(format!(
-        "VolumeAttachment {} is there, of LogicalVolume {name}",
-        attachment.name_any()
-    ))
-}
-
-/// A pod on its node whose claim is gone, or has no other volume.
-fn pod(users: &Users, volume: &LogicalVolume) -> Option<String> {
-    let (namespace, claim) = claim_of(volume)?.split_once('/')?;
-    let mut claims = users.claims.iter();
-    let there = claims
-        .find(|there| there.namespace().as_deref() == Some(namespace) && there.name_any() == claim);
-    let another = there.and_then(|there| there.spec.as_ref()?.volume_name.as_deref());
-    if another.is_some_and(|another| !another.is_empty()) {
-        return None;
-    }
-    let mut pods = users.pods.iter();
-    let pod = pods.find(|pod| {
-        let spec = pod.spec.as_ref();
-        let here = spec.and_then(|spec| spec.node_name.as_ref()) == Some(&volume.spec.node_name);
-        let status = pod.status.as_ref();
-        let phase = status.and_then(|status| status.phase.as_deref());
-        pod.namespace().as_deref() == Some(namespace)
-            && here
-            && !matches!(phase, Some("Succeeded" | "Failed"))
-            && uses(pod, claim)
-    })?;
-    Some(format!(
-        "pod {namespace}/{} is on its node and uses the claim {claim}, for which LogicalVolume {} was made",
-        pod.name_any(),
-        volume.name_any()
-    ))
-}
-
-/// Whether a pod has a volume of this claim, its own ones (generic ephemeral volumes) too.
-fn uses(pod: &Pod, claim: &str) -> bool {
-    let spec = pod.spec.as_ref();
-    let volumes = spec.and_then(|spec| spec.volumes.as_deref());
-    volumes.unwrap_or_default().iter().any(|volume| {
-        let named = volume.persistent_volume_claim.as_ref();
-        let own = format!("{}-{}", pod.name_any(), volume.name);
-        named.is_some_and(|named| named.claim_name == claim)
-            || (volume.ephemeral.is_some() && own == claim)
-    })
-}
-
-fn place(claim: &PersistentVolumeClaim) -> String {
-    let namespace = claim.namespace().unwrap_or_default();
-    format!("{namespace}/{}", claim.name_any())
 }
 
 #[cfg(test)]
