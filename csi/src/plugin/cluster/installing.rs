@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{Cluster, MANAGER, Seen};
 use crate::kubernetes::claims::uses;
 use crate::plugin::install::checks::{POD_SECURITY, PRIVILEGED};
+use crate::plugin::orphans::users::has_inline;
 
 /// What there is before anything is installed.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub struct Before {
 pub struct Left {
     /// Volumes and what belongs to them.
     pub seen: Seen,
-    /// Pods that use volumes, as `namespace/name`.
+    /// Pods that use volumes, of claims or inline ones, as `namespace/name`.
     pub pods: Vec<String>,
     /// Names of our CRDs.
     pub crds: Vec<String>,
@@ -100,7 +101,7 @@ impl Cluster {
         pods.retain(|pod| {
             let namespace = pod.namespace().unwrap_or_default();
             let of_ours = |(there, claim): &(&str, &str)| *there == namespace && uses(pod, claim);
-            !ended(pod) && claims.iter().any(of_ours)
+            !ended(pod) && (has_inline(pod) || claims.iter().any(of_ours))
         });
         let pods = pods
             .iter()

@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::api::DeleteParams;
 
 use super::*;
 use crate::server::program;
@@ -122,6 +123,19 @@ async fn install_shows_then_does_and_uninstall_leaves_the_volumes() {
     apply(&server.client, &pod).await;
     let (text, well) = with_helm(&server, &["uninstall", "--yes"]);
     assert!(!well && text.contains("default/db use volumes"), "{text}");
+    // Another has one that no PersistentVolume stands for.
+    let scratch = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "scratch", "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": "x"}],
+            "volumes": [{"name": "v", "csi": {"driver": "topolvm.io"}}]}});
+    apply(&server.client, &scratch).await;
+    let pods: Api<Pod> = Api::default_namespaced(server.client.clone());
+    let now = DeleteParams::default().grace_period(0);
+    pods.delete("db", &now).await.unwrap();
+    let (text, well) = with_helm(&server, &["uninstall", "--yes"]);
+    assert!(
+        !well && text.contains("default/scratch use volumes"),
+        "{text}"
+    );
     assert!(
         daemon_set(&server, "topolvm-system", "topolvm-node")
             .await
