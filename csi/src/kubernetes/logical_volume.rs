@@ -33,6 +33,7 @@ pub const NODE_FIELD: &str = "spec.nodeName";
     printcolumn = r#"{"name":"Size", "type":"string", "jsonPath":".status.currentSize"}"#,
     printcolumn = r#"{"name":"Ready", "type":"string", "jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason", "type":"string", "jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Healthy", "type":"string", "jsonPath":".status.conditions[?(@.type==\"Healthy\")].status"}"#,
     printcolumn = r#"{"name":"Age", "type":"date", "jsonPath":".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -58,7 +59,7 @@ pub struct LogicalVolumeSpec {
 }
 
 /// The condition that says whether something is wrong with the volume. It is not there while nothing ever was.
-pub(super) const HEALTHY: &str = "Healthy";
+pub(crate) const HEALTHY: &str = "Healthy";
 /// The condition that says that the volume's file system was grown with it, by its node.
 pub(super) const FILE_SYSTEM: &str = "FileSystemGrown";
 
@@ -78,7 +79,7 @@ pub struct LogicalVolumeStatus {
     /// Its real size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_size: Option<Size>,
-    /// Ready: the volume is there, with the size that is wanted.
+    /// Ready: the volume is there, with the size that is wanted. Healthy: nothing is known to be wrong with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     pub conditions: Vec<Condition>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::cluster::{Seen, handle, size_of};
 use super::table::{Row, size};
-use crate::kubernetes::logical_volume::LogicalVolume;
+use crate::kubernetes::logical_volume::{HEALTHY, LogicalVolume};
 
 /// A LogicalVolume and whose it is.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -79,12 +79,13 @@ pub fn condition(volume: &LogicalVolume) -> String {
     let Some(status) = &volume.status else {
         return "Waiting for its node".to_owned();
     };
-    let ready = status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == "Ready");
-    if let Some(ready) = ready.filter(|ready| ready.status != "True") {
-        return format!("{}: {}", ready.reason, ready.message);
+    let said = |kind: &str| {
+        let mut all = status.conditions.iter();
+        all.find(|condition| condition.type_ == kind && condition.status != "True")
+    };
+    // What is wrong with the volume comes before what is still to be done about its size.
+    if let Some(wrong) = said(HEALTHY).or_else(|| said("Ready")) {
+        return format!("{}: {}", wrong.reason, wrong.message);
     }
     if status.code != 0 {
         return format!("Failed: {}", status.message);

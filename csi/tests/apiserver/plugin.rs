@@ -223,6 +223,62 @@ async fn nodes_volumes_and_orphans_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_says_is_wrong_with_a_volume_is_shown() {
+    let server = cluster().await;
+    for (name, status, reason, message) in [
+        ("lv-1", "False", "Sick", "a physical volume is missing"),
+        ("lv-2", "Unknown", "CannotTell", "its volume group is away"),
+        ("lv-3", "True", "Well", "nothing is known"),
+    ] {
+        bound(&server, name, &format!("id-{name}")).await;
+        let said = |kind: &str, status: &str, reason: &str, message: &str| {
+            json!({"type": kind, "status": status, "reason": reason, "message": message,
+                "lastTransitionTime": "2026-01-02T00:00:00Z"})
+        };
+        let conditions = [
+            said("Ready", "True", "Made", "the volume has 1Gi"),
+            said("Healthy", status, reason, message),
+        ];
+        let patch = json!({"status": {"conditions": conditions}});
+        let params = PatchParams::default();
+        let patch = Patch::Merge(&patch);
+        let patched = server.volumes().patch_status(name, &params, &patch).await;
+        patched.unwrap();
+    }
+    let (text, _) = run(&server, &["volumes"]);
+    let table = lines(&text);
+    let said: Vec<_> = table[1..].iter().map(|row| row[6]).collect();
+    let wrong = [
+        "Sick: a physical volume is missing",
+        "CannotTell: its volume group is away",
+    ];
+    assert_eq!(said, [wrong[0], wrong[1], "Ready"], "{text}");
+    let (text, well) = run(&server, &["doctor"]);
+    let table = lines(&text);
+    for (name, wrong) in ["volume lv-1", "volume lv-2"].into_iter().zip(wrong) {
+        assert!(table.contains(&vec![name, "PROBLEM", wrong]), "{text}");
+    }
+    assert!(!well && !text.contains("volume lv-3"), "{text}");
+
+    // As kubectl get prints them.
+    let request = kube::core::Request::new("/apis/topolvm.io/v1/logicalvolumes");
+    let mut request = request.list(&Default::default()).unwrap();
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    request
+        .headers_mut()
+        .insert("accept", table.parse().unwrap());
+    let table: Value = server.client.request(request).await.unwrap();
+    let columns = table["columnDefinitions"].as_array().unwrap();
+    let healthy = columns
+        .iter()
+        .position(|column| column["name"] == "Healthy")
+        .unwrap();
+    let rows = table["rows"].as_array().unwrap().iter();
+    let cells: Vec<_> = rows.map(|row| &row["cells"][healthy]).collect();
+    assert_eq!(cells, ["False", "Unknown", "True"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_claim_without_a_volume_is_explained() {
     let server = cluster().await;
     let says = |claim: &str, parts: &[&str], well: bool| {
