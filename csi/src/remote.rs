@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{Stream, stream};
+use lvmd::keeper;
 use lvmd::metrics::{ClassSample, Metrics};
 use lvmd::proto::activation_client::ActivationClient;
 use lvmd::proto::inventory_client::InventoryClient;
@@ -266,14 +267,12 @@ impl Health for Remote {
                 let there = told.items.len();
                 let all = there + told.absent.len();
                 let count = Check::ok("classes", format!("{there} of {all} are there"));
-                let absent = told.absent.iter().map(|class| {
-                    let name = format!("class {}", class.device_class);
-                    Check::ok(name, class.reason.clone())
-                });
+                let absent = told.absent.iter();
+                let absent = absent.map(|class| keeper::absent(&class.device_class, &class.reason));
                 let conditions = told.items.iter().flat_map(|item| {
                     item.conditions.iter().map(|condition| {
-                        let name = format!("class {}", item.device_class);
-                        Check::ok(name, format!("{}: {}", condition.code, condition.message))
+                        let (code, message) = (&condition.code, &condition.message);
+                        keeper::of_class(&item.device_class, code, message)
                     })
                 });
                 [count]

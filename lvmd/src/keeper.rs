@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use care::Care;
 pub use compare::compare;
-pub use health::KeptHealth;
+pub use health::{KeptHealth, absent, of_class};
 
 use crate::cmd::{Host, Runner};
 use crate::config::watch::Watching;

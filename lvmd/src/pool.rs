@@ -11,7 +11,7 @@ mod condition;
 use std::fmt;
 use std::io;
 
-pub use condition::{Condition, NOT_ARMED, conditions};
+pub use condition::{Condition, NOT_ARMED, conditions, needs_somebody};
 
 use crate::dm::{self, PoolMode, PoolStatus, PoolTable};
 use crate::lvm::model::{Lv, Vg};

@@ -1,5 +1,7 @@
 //! Whether the driver can work in this cluster.
 
+mod page;
+
 use kube::ResourceExt;
 use lvmd::names::{CAPACITY_DEFAULT, DRIVER, PARAM_CLASS};
 
@@ -108,21 +110,7 @@ fn nodes(examined: &Examined) -> Vec<Finding> {
     let mut found = Vec::new();
     for (node, told) in &examined.pods {
         let what = format!("node {node}");
-        match told {
-            Err(words) => found.push(Finding::new(&what, Verdict::Problem, words)),
-            Ok(page) => {
-                let failed = page.lines().filter(|line| line.starts_with("[-]"));
-                let failed: Vec<_> = failed
-                    .map(|line| {
-                        Finding::new(&what, Verdict::Problem, line.trim_start_matches("[-]"))
-                    })
-                    .collect();
-                if failed.is_empty() {
-                    found.push(Finding::new(&what, Verdict::Ok, "says that it is well"));
-                }
-                found.extend(failed);
-            }
-        }
+        found.extend(page::findings(&what, told));
         if !has_driver(&examined.seen, node) {
             let text = "its kubelet does not know the driver: is node.kubeletWorkDirectory the kubelet's --root-dir?";
             found.push(Finding::new(&what, Verdict::Problem, text));
@@ -144,23 +132,39 @@ fn classes(examined: &Examined) -> Vec<Finding> {
             .as_ref()
             .and_then(|all| all.get(PARAM_CLASS));
         let wanted = wanted.map_or(CAPACITY_DEFAULT, String::as_str);
-        let count = seen
-            .nodes
-            .iter()
-            .filter(|node| free(node).contains_key(wanted))
-            .count();
-        let text = match count {
-            0 if wanted == CAPACITY_DEFAULT => "no node has a default device class".to_owned(),
-            0 => format!("no node has its device class {wanted}"),
-            count => format!("{count} nodes have its device class"),
+        let have = seen.nodes.iter().filter_map(|node| {
+            let free = free(node);
+            free.get(wanted).copied()
+        });
+        // A class whose group is away is told as one without room.
+        let have: Vec<bool> = have.map(|free| free.is_some_and(|free| free > 0)).collect();
+        let roomy = have.iter().filter(|has_room| **has_room).count();
+        let text = match (have.len(), roomy) {
+            (0, _) if wanted == CAPACITY_DEFAULT => "no node has a default device class".to_owned(),
+            (0, _) => format!("no node has its device class {wanted}"),
+            (count, 0) => format!(
+                "no volume can be made: of {count} nodes none has room in {}; it is full, frozen or away there",
+                its(wanted)
+            ),
+            (count, roomy) if roomy < count => {
+                format!("{count} nodes have its device class, {roomy} of them with room")
+            }
+            (count, _) => format!("{count} nodes have its device class"),
         };
         Finding::new(
             format!("storage class {}", class.name_any()),
-            verdict(count > 0),
+            verdict(roomy > 0),
             text,
         )
     })
     .collect()
+}
+
+fn its(class: &str) -> String {
+    match class {
+        CAPACITY_DEFAULT => "its default device class".to_owned(),
+        class => format!("device class {class}"),
+    }
 }
 
 /// Volumes that somebody has to look at.
@@ -178,6 +182,7 @@ fn volumes(examined: &Examined) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_a_pod_says_of_its_node_is_passed_on() {
@@ -199,5 +204,51 @@ mod tests {
         assert_eq!(text("node n1")[0], "lock directory failed: not the host's");
         assert_eq!(text("node n2")[0], "its pod x cannot be asked");
         assert!(text("node n1")[1].contains("--root-dir"));
+    }
+
+    #[test]
+    fn a_node_whose_groups_are_away_is_a_problem_although_its_pod_is_ready() {
+        let page = "[+]lvm ok: 2.03.31\n[+]volume-groups ok: 0 of 1 classes are there\n\
+                    [!]class ssd warns: volume group vg is not there\nreadyz check passed\n";
+        let examined = Examined {
+            pods: vec![("n1".to_owned(), Ok(page.to_owned()))],
+            ..Examined::default()
+        };
+        let found = judge(&examined);
+        let of_node = |finding: &&Finding| finding.what == "node n1";
+        let problem = found.iter().filter(of_node).find(|f| f.is_problem());
+        assert_eq!(
+            problem.unwrap().text,
+            "class ssd: volume group vg is not there"
+        );
+    }
+
+    #[test]
+    fn a_class_that_no_node_has_room_in_is_a_problem() {
+        let said = |free: &[&str]| {
+            let node = |(number, free): (usize, &&str)| {
+                serde_json::from_value(json!({"metadata": {"name": format!("n{number}"),
+                    "annotations": {"capacity.topolvm.io/ssd": free}}}))
+                .unwrap()
+            };
+            let class = json!({"metadata": {"name": "fast"}, "provisioner": "topolvm.io",
+                "parameters": {"topolvm.io/device-class": "ssd"}});
+            let mut examined = Examined::default();
+            examined.seen.nodes = free.iter().enumerate().map(node).collect();
+            examined.seen.classes = vec![serde_json::from_value(class).unwrap()];
+            classes(&examined).remove(0)
+        };
+        for free in [&["0"][..], &["0", "nonsense"]] {
+            let found = said(free);
+            assert!(
+                found.is_problem() && found.text.contains("none has room in device class ssd"),
+                "{found:?}"
+            );
+        }
+        let some = said(&["0", "5"]);
+        assert!(!some.is_problem(), "{some:?}");
+        assert!(some.text.contains("1 of them with room"), "{some:?}");
+        assert!(said(&[]).text.contains("no node has its device class ssd"));
+        assert_eq!(said(&["5"]).text, "1 nodes have its device class");
     }
 }

@@ -4,10 +4,11 @@ use lvmd::proto::inventory_server::{Inventory, InventoryServer};
 use lvmd::proto::lv_service_server::{LvService, LvServiceServer};
 use lvmd::proto::vg_service_server::{VgService, VgServiceServer};
 use lvmd::proto::{
-    CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest, CreateLvSnapshotResponse,
-    GetFreeBytesRequest, GetFreeBytesResponse, ListAllResponse, RemoveLvRequest, ResizeLvRequest,
-    ResizeLvResponse,
+    AbsentClass, Condition, CreateLvRequest, CreateLvResponse, CreateLvSnapshotRequest,
+    CreateLvSnapshotResponse, GetFreeBytesRequest, GetFreeBytesResponse, ListAllResponse,
+    RemoveLvRequest, ResizeLvRequest, ResizeLvResponse,
 };
+use lvmd::runtime::http::Verdict;
 use lvmd::units::Bytes;
 use lvmd::volumes::{self, Listed, VolumeError};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -69,10 +70,47 @@ async fn without_lvmd_it_is_not_ready_and_says_where_it_asked() {
     let remote = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
     assert!(!Ready::ready(&remote).await);
     let checks = Health::ready(&remote).await;
-    assert!(checks.iter().all(|check| !check.ok), "{checks:?}");
+    assert!(checks.iter().all(Check::has_failed), "{checks:?}");
     assert!(checks[0].text.contains("/nowhere/lvmd.sock"), "{checks:?}");
     let error = remote.seek("volume").await.unwrap_err();
     assert_eq!(crate::error::code(&error), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn what_lvmd_says_is_wrong_with_its_classes_is_for_a_person() {
+    let remote = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
+    let condition = |code: &str| Condition {
+        code: code.into(),
+        message: "words".into(),
+        abnormal: false,
+    };
+    remote.told.send_replace(Some(Arc::new(WatchResponse {
+        items: vec![WatchItem {
+            device_class: "ssd".into(),
+            conditions: vec![condition("PoolFailed"), condition("CopyUnderWay")],
+            ..WatchItem::default()
+        }],
+        absent: vec![AbsentClass {
+            device_class: "hdd".into(),
+            reason: "volume group h is not there".into(),
+        }],
+        ..WatchResponse::default()
+    })));
+    let checks = Health::ready(&remote).await;
+    let of_classes = checks
+        .iter()
+        .filter(|check| check.name.starts_with("class "));
+    let told: Vec<_> = of_classes
+        .map(|check| (check.verdict, &*check.text))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Verdict::Warns, "volume group h is not there"),
+            (Verdict::Warns, "PoolFailed: words"),
+            (Verdict::Ok, "CopyUnderWay: words"),
+        ]
+    );
 }
 
 /// An lvmd with one class `c` that has the same to say to each question, and finds nothing to remove.

@@ -7,6 +7,19 @@ use crate::lvm::model::Lv;
 /// The code of a pool whose low-water mark is not ours.
 pub const NOT_ARMED: &str = "PoolLowWaterNotArmed";
 
+/// Codes of what is as somebody wants it, or will be so without anybody.
+const NOTED: [&str; 4] = [
+    "PoolInactive",
+    "PoolErrorIfNoSpace",
+    "PoolBlocksNotZeroed",
+    "CopyUnderWay",
+];
+
+/// Whether a person has to see to what has this code. A code that is not known here is of another version, and counts.
+pub fn needs_somebody(code: &str) -> bool {
+    !NOTED.contains(&code)
+}
+
 /// Something a person should know of a class or a volume. Equal conditions are equal in
 /// every byte: no text has a number that moves.
 #[derive(Debug, Clone, PartialEq, Eq)]

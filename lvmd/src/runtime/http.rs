@@ -1,7 +1,9 @@
 //! The HTTP side door: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! A health page answers 200 when every check is well and 503 when one is not, with a
-//! line for each check either way. A check that does not answer is not well.
+//! A health page answers 200 when no check failed and 503 when one did, with a line for
+//! each check either way: `[+]` is well, `[-]` has failed. What a person has to see to, and
+//! no restart cures nor other pod does better, is `[!]`, and the page is 200 as for `[+]`. A
+//! check that does not answer has failed.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -26,13 +28,35 @@ use crate::runtime::bind::Bind;
 /// How long a health page waits for its checks.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How a thing is that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// A person has to see to it; the program does its job as far as that goes.
+    Warns,
+    /// The program cannot do its job.
+    Failed,
+}
+
+impl Verdict {
+    /// The sign of its line, and its word there.
+    fn words(self) -> (char, &'static str) {
+        match self {
+            Self::Ok => ('+', "ok"),
+            Self::Warns => ('!', "warns"),
+            Self::Failed => ('-', "failed"),
+        }
+    }
+}
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What was looked at, in one word.
     pub name: Cow<'static, str>,
-    /// Whether it is well.
-    pub ok: bool,
+    /// How it is.
+    pub verdict: Verdict,
     /// What was found.
     pub text: String,
 }
@@ -40,20 +64,30 @@ pub struct Check {
 impl Check {
     /// A check that went well.
     pub fn ok(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Ok, text)
+    }
+
+    /// A check that found what a person has to see to.
+    pub fn warns(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Warns, text)
+    }
+
+    /// A check that did not go well.
+    pub fn failed(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Failed, text)
+    }
+
+    fn new(name: impl Into<Cow<'static, str>>, verdict: Verdict, text: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            ok: true,
+            verdict,
             text: text.into(),
         }
     }
 
-    /// A check that did not.
-    pub fn failed(name: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ok: false,
-            text: text.into(),
-        }
+    /// Whether it keeps the program from its job.
+    pub fn has_failed(&self) -> bool {
+        self.verdict == Verdict::Failed
     }
 }
 
@@ -145,18 +179,15 @@ async fn answer(
             let text = format!("no answer within {patience:?}");
             vec![Check::failed("checks", text)]
         });
-    let ok = checks.iter().all(|c| c.ok);
+    let ok = !checks.iter().any(Check::has_failed);
     let mut text = String::new();
     for check in &checks {
-        let sign = if check.ok { '+' } else { '-' };
-        let verdict = if check.ok { "ok" } else { "failed" };
+        let (sign, verdict) = check.verdict.words();
         let found = if check.text.is_empty() { "" } else { ": " };
+        // A line is a check, whatever lvm said.
+        let told = check.text.trim().replace('\n', "; ");
         // Writing to a String does not fail.
-        let _ = writeln!(
-            text,
-            "[{sign}]{} {verdict}{found}{}",
-            check.name, check.text
-        );
+        let _ = writeln!(text, "[{sign}]{} {verdict}{found}{told}", check.name);
     }
     let (status, verdict) = if ok {
         (StatusCode::OK, "passed")
@@ -214,6 +245,20 @@ mod tests {
         assert_eq!(
             text,
             "[+]lvm ok: 2.03.31\n[-]vg1 failed: missing\nreadyz check failed\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_a_person_has_to_see_to_is_shown_and_disturbs_no_probe() {
+        let checks = vec![
+            Check::ok("lvm", "2.03.31"),
+            Check::warns("class ssd", "two\nlines"),
+        ];
+        let (status, text) = get(fake(checks), "/readyz").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(
+            text,
+            "[+]lvm ok: 2.03.31\n[!]class ssd warns: two; lines\nreadyz check passed\n"
         );
     }
 
