@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{Stream, stream};
+use lvmd::host;
 use lvmd::keeper;
 use lvmd::metrics::{ClassSample, Metrics};
 use lvmd::proto::activation_client::ActivationClient;
@@ -261,9 +262,11 @@ impl Health for Remote {
             Ok(()) => Check::ok("lvmd", format!("it serves at {}", self.socket.display())),
             Err(error) => Check::failed("lvmd", error.to_string()),
         };
+        let mut wants_thin = false;
         let classes = match &*self.told.borrow() {
             None => vec![Check::failed("classes", "lvmd has not told them yet")],
             Some(told) => {
+                wants_thin = told.items.iter().any(|item| item.thin_pool.is_some());
                 let there = told.items.len();
                 let all = there + told.absent.len();
                 let count = Check::ok("classes", format!("{there} of {all} are there"));
@@ -282,7 +285,8 @@ impl Health for Remote {
                     .collect()
             }
         };
-        [serves].into_iter().chain(classes).collect()
+        let host = host::checks(wants_thin);
+        [serves].into_iter().chain(classes).chain(host).collect()
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lvmd::cmd::{Host, Runner};
-use lvmd::dm;
 use lvmd::lvm::lock_dir::{self, Places, Proof};
 use lvmd::lvm::reader::Reader;
 use lvmd::lvm::snapshot::{Freeze, Snapshot};
@@ -164,21 +163,10 @@ impl<R: Runner + Clone> NodeReader<R> {
             NodeCheck::new("Tools", tools),
         ];
         if needs_thin {
-            checks.push(NodeCheck::new("ThinPools", no_thin_pools()));
+            let thin_pools = lvmd::host::thin_pools().err();
+            checks.push(NodeCheck::new("ThinPools", thin_pools));
         }
         checks
-    }
-}
-
-/// Why the kernel can have no thin pool now.
-fn no_thin_pools() -> Option<String> {
-    match dm::Control::open().and_then(|control| control.targets_known()) {
-        Ok(targets) if targets.iter().any(|name| name == "thin-pool") => None,
-        Ok(_) => Some(
-            "the kernel module dm_thin_pool is not loaded; on Talos add it to machine.kernel.modules"
-                .to_owned(),
-        ),
-        Err(error) => Some(format!("device-mapper cannot be asked: {error}")),
     }
 }
 

@@ -6,7 +6,7 @@
 //! domain: create, grow, snapshot, remove, list, heal; the CSI node calls it in-process.
 //! [`service`] puts it on a socket with upstream's messages, [`status`] is the one table
 //! of codes, [`run`] is the daemon. [`events`] hears what anybody changes; [`keeper`] then
-//! looks, tells and heals.
+//! looks, tells and heals. [`host`] says on health pages what the host allows.
 
 pub mod args;
 pub mod capacity;
@@ -15,6 +15,7 @@ pub mod config;
 pub mod dm;
 pub mod engine;
 pub mod events;
+pub mod host;
 pub mod keeper;
 pub mod lvm;
 pub mod metrics;

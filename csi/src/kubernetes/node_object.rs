@@ -228,6 +228,7 @@ mod tests {
             members: Vec::new(),
             classes: vec![class("ssd", 10, true), class("hdd", 20, false)],
             absent: vec![("tape".into(), "volume group t is not there".into())],
+            others: Vec::new(),
         }
     }
 

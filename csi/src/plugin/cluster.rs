@@ -27,7 +27,7 @@ use anyhow::{Context, bail};
 use super::orphans::users::Users;
 use crate::kubernetes::logical_volume::LogicalVolume;
 
-pub use examined::Examined;
+pub use examined::{Examined, NODE, Told};
 
 /// Who writes, in managed fields.
 const MANAGER: &str = "kubectl-topolvm";

@@ -5,7 +5,7 @@ mod page;
 use kube::ResourceExt;
 use lvmd::names::{CAPACITY_DEFAULT, DRIVER, PARAM_CLASS};
 
-use super::cluster::Examined;
+use super::cluster::{Examined, NODE};
 use super::nodes::{free, has_driver};
 use super::volumes::condition;
 use super::why::{Finding, Verdict};
@@ -108,10 +108,10 @@ fn workloads(examined: &Examined) -> Vec<Finding> {
 /// What the nodes' pods say of themselves, and whether kubelets know the driver.
 fn nodes(examined: &Examined) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (node, told) in &examined.pods {
-        let what = format!("node {node}");
-        found.extend(page::findings(&what, told));
-        if !has_driver(&examined.seen, node) {
+    for told in &examined.pods {
+        let what = format!("{} {}", told.part, told.node);
+        found.extend(page::findings(&what, &told.page));
+        if told.part == NODE && !has_driver(&examined.seen, &told.node) {
             let text = "its kubelet does not know the driver: is node.kubeletWorkDirectory the kubelet's --root-dir?";
             found.push(Finding::new(&what, Verdict::Problem, text));
         }
@@ -182,7 +182,16 @@ fn volumes(examined: &Examined) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::cluster::Told;
     use serde_json::json;
+
+    fn told(part: &'static str, node: &str, page: Result<&str, &str>) -> Told {
+        Told {
+            part,
+            node: node.to_owned(),
+            page: page.map(str::to_owned).map_err(str::to_owned),
+        }
+    }
 
     #[test]
     fn what_a_pod_says_of_its_node_is_passed_on() {
@@ -190,8 +199,8 @@ mod tests {
             "[+]lvm ok: 2.03.31\n[-]lock directory failed: not the host's\nreadyz check failed\n";
         let examined = Examined {
             pods: vec![
-                ("n1".to_owned(), Ok(page.to_owned())),
-                ("n2".to_owned(), Err("its pod x cannot be asked".to_owned())),
+                told(NODE, "n1", Ok(page)),
+                told(NODE, "n2", Err("its pod x cannot be asked")),
             ],
             ..Examined::default()
         };
@@ -211,7 +220,7 @@ mod tests {
         let page = "[+]lvm ok: 2.03.31\n[+]volume-groups ok: 0 of 1 classes are there\n\
                     [!]class ssd warns: volume group vg is not there\nreadyz check passed\n";
         let examined = Examined {
-            pods: vec![("n1".to_owned(), Ok(page.to_owned()))],
+            pods: vec![told(NODE, "n1", Ok(page))],
             ..Examined::default()
         };
         let found = judge(&examined);
@@ -221,6 +230,31 @@ mod tests {
             problem.unwrap().text,
             "class ssd: volume group vg is not there"
         );
+    }
+
+    #[test]
+    fn what_a_node_is_like_is_told_when_all_is_well_and_its_disk_watcher_is_asked_too() {
+        let page = "[+]lvm ok: lvm 2.03.31\n[+]selinux ok: enforcing\nreadyz check passed\n";
+        let watcher =
+            "[+]passes ok: last pass 3s ago\n[!]ThinPools warns: dm_thin_pool is not loaded\n";
+        let examined = Examined {
+            pods: vec![
+                told(NODE, "n1", Ok(page)),
+                told("disk-watcher", "n1", Ok(watcher)),
+            ],
+            ..Examined::default()
+        };
+        let found = nodes(&examined);
+        let said = |what: &str, verdict: Verdict, text: &str| {
+            let is = |f: &Finding| f.what == what && f.verdict == verdict && f.text == text;
+            assert!(found.iter().any(is), "{what}: {text}: {found:?}");
+        };
+        said("node n1", Verdict::Ok, "lvm: lvm 2.03.31");
+        said("node n1", Verdict::Ok, "selinux: enforcing");
+        let thin = "ThinPools: dm_thin_pool is not loaded";
+        said("disk-watcher n1", Verdict::Problem, thin);
+        let kubelets = found.iter().filter(|f| f.text.contains("--root-dir"));
+        assert_eq!(kubelets.count(), 1, "only the driver registers: {found:?}");
     }
 
     #[test]

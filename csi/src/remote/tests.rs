@@ -70,7 +70,7 @@ async fn without_lvmd_it_is_not_ready_and_says_where_it_asked() {
     let remote = Remote::new("/nowhere/lvmd.sock".into()).unwrap();
     assert!(!Ready::ready(&remote).await);
     let checks = Health::ready(&remote).await;
-    assert!(checks.iter().all(Check::has_failed), "{checks:?}");
+    assert!(checks[..2].iter().all(Check::has_failed), "{checks:?}");
     assert!(checks[0].text.contains("/nowhere/lvmd.sock"), "{checks:?}");
     let error = remote.seek("volume").await.unwrap_err();
     assert_eq!(crate::error::code(&error), Code::Unavailable);

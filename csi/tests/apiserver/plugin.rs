@@ -354,6 +354,41 @@ async fn a_claim_without_a_volume_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_asks_all_that_runs_on_a_node_and_says_what_it_could_not_ask() {
+    let server = cluster().await;
+    for (name, component) in [
+        ("topolvm", "node-1"),
+        ("topolvm", "lvmd"),
+        ("topolvm", "controller"),
+        ("disk-watcher", "watcher"),
+        ("other", "node"),
+    ] {
+        let labels =
+            json!({"app.kubernetes.io/name": name, "app.kubernetes.io/component": component});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": format!("{name}-{component}"), "namespace": "default", "labels": labels},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
+        apply(&server.client, &pod).await;
+    }
+    let (text, well) = run(&server, &["doctor"]);
+    let table = lines(&text);
+    let asked = table.iter().filter(|row| row[0].ends_with(" n1"));
+    let asked: Vec<_> = asked.map(|row| (row[0], row[1])).collect();
+    let problem = |what| (what, "PROBLEM");
+    assert_eq!(
+        asked,
+        [
+            problem("node n1"),
+            problem("disk-watcher n1"),
+            problem("lvmd n1")
+        ],
+        "{text}"
+    );
+    // No kubelet is there.
+    assert!(!well && text.contains("cannot be asked"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_names_what_is_missing_and_then_nothing() {
     let server = Server::bare().await;
     let (text, well) = run(&server, &["doctor"]);

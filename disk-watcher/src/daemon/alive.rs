@@ -14,8 +14,8 @@ const TOO_OLD: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone)]
 pub(super) struct Passed {
     at: Instant,
-    /// What is wrong with ourselves.
-    wrong: Vec<NodeCheck>,
+    /// What it came to.
+    checks: Vec<NodeCheck>,
 }
 
 impl Passed {
@@ -23,23 +23,21 @@ impl Passed {
     pub(super) fn none() -> Self {
         Self {
             at: Instant::now(),
-            wrong: Vec::new(),
+            checks: Vec::new(),
         }
     }
 
     /// One that ended now and came to this.
     pub(super) fn now(node: &NodeStatus) -> Self {
-        let checks = node.preflight.iter();
-        let wrong = checks.filter(|check| check.keeps_pools() && check.problem.is_some());
         Self {
             at: Instant::now(),
-            wrong: wrong.cloned().collect(),
+            checks: node.preflight.clone(),
         }
     }
 }
 
 /// Live while passes are made: a restart cures nothing else, and would end the care of pools
-/// for a while. Ready when it can do all that it is there for.
+/// for a while. Ready when nothing is wrong with itself; what is wrong with the host is told.
 #[derive(Debug, Clone)]
 pub(super) struct Alive(pub(super) watch::Receiver<Passed>);
 
@@ -62,10 +60,12 @@ impl Health for Alive {
 
     async fn ready(&self) -> Vec<Check> {
         let mut checks = vec![self.passes()];
-        for wrong in &self.0.borrow().wrong {
-            let problem = wrong.problem.clone().unwrap_or_default();
-            checks.push(Check::failed(wrong.check, problem));
-        }
+        let last = self.0.borrow();
+        checks.extend(last.checks.iter().map(|it| match &it.problem {
+            None => Check::ok(it.check, ""),
+            Some(problem) if it.keeps_pools() => Check::failed(it.check, problem),
+            Some(problem) => Check::warns(it.check, problem),
+        }));
         checks
     }
 }
@@ -96,5 +96,11 @@ mod tests {
                 "{status:?}"
             );
         }
+        let checks = alive.ready().await;
+        assert_eq!(
+            checks[1],
+            Check::warns("ThinPools", "of the host"),
+            "it is told"
+        );
     }
 }

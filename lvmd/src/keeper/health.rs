@@ -5,6 +5,7 @@ use tokio::sync::watch;
 use super::Seen;
 use crate::cmd::Runner;
 use crate::config::watch::Watching;
+use crate::host;
 use crate::names;
 use crate::pool::{Condition, needs_somebody};
 use crate::runtime::http::{Check, Health};
@@ -44,6 +45,10 @@ impl<R: Runner + Clone> Health for KeptHealth<R> {
             Ok(()) => Check::ok("lock-dir", names::LVM_LOCK_DIR),
             Err(error) => Check::failed("lock-dir", error.to_string()),
         });
+        let config = self.volumes.config();
+        let wants_thin = config.classes.members().any(|class| class.pool().is_some());
+        checks.extend(host::checks(wants_thin));
+        checks.push(host::sandbox(self.volumes.engine().tool()));
         match state {
             Some(Ok(state)) => checks.extend(classes(&state)),
             Some(Err(error)) => checks.push(Check::failed("volume-groups", error)),
@@ -62,7 +67,19 @@ impl<R: Runner + Clone> Health for KeptHealth<R> {
 /// The classes. One that is down is said, and does not take the others down.
 fn classes(state: &NodeState) -> Vec<Check> {
     let (there, away) = (state.classes.len(), state.absent.len());
-    let count = format!("{there} of {} classes are there", there + away);
+    let places = state.classes.iter();
+    let places = places.map(|class| format!("{} in {}", class.class, class.volume_group));
+    let places: Vec<_> = places.collect();
+    let colon = if places.is_empty() { "" } else { ": " };
+    let count = format!(
+        "{there} of {} classes are there{colon}{}",
+        there + away,
+        places.join(", ")
+    );
+    let others = (!state.others.is_empty()).then(|| {
+        let names = state.others.join(", ");
+        Check::ok("other-groups", format!("no device class names {names}"))
+    });
     let conditions = state.classes.iter().flat_map(|class| {
         let of = |it: &Condition| of_class(&class.class, it.code, &it.message);
         class.conditions.iter().map(of)
@@ -71,6 +88,7 @@ fn classes(state: &NodeState) -> Vec<Check> {
         .into_iter()
         .chain(state.absent.iter().map(|(class, why)| absent(class, why)))
         .chain(conditions)
+        .chain(others)
         .collect()
 }
 
@@ -136,7 +154,7 @@ mod tests {
             ("VGMissing", "volume group b: it is not there"),
         ]);
         let checks = classes(&all);
-        assert_eq!(checks[0].text, "1 of 2 classes are there");
+        assert_eq!(checks[0].text, "1 of 2 classes are there: ssd in vg");
         let told: Vec<_> = checks[1..].iter().map(|check| &*check.text).collect();
         assert_eq!(
             told,
@@ -150,6 +168,20 @@ mod tests {
         );
         let warns = |check: &Check| check.verdict == Verdict::Warns;
         assert!(checks[1..].iter().all(warns), "{checks:?}");
+    }
+
+    #[test]
+    fn groups_that_no_class_names_are_said() {
+        let all = NodeState {
+            others: vec!["data".into(), "root".into()],
+            ..NodeState::default()
+        };
+        let checks = classes(&all);
+        assert_eq!(checks[0].text, "0 of 0 classes are there");
+        assert_eq!(
+            checks[1],
+            Check::ok("other-groups", "no device class names data, root")
+        );
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod merged;
 
+use std::collections::BTreeSet;
+
 use super::{VolumeError, Volumes, copy, missing, pool as pools, require_pool};
 use crate::capacity;
 use crate::cmd::Runner;
@@ -24,6 +26,8 @@ pub struct NodeState {
     pub absent: Vec<(String, String)>,
     /// Each class in each of its VGs that is there.
     pub members: Vec<ClassState>,
+    /// The VGs of the node that no class is in, by name.
+    pub others: Vec<String>,
 }
 
 /// One class.
@@ -94,7 +98,10 @@ impl<R: Runner + Clone> Volumes<R> {
             .iter()
             .map(|(path, why)| format!("; {}: {why}", path.display()))
             .collect();
-        let mut state = NodeState::default();
+        let mut state = NodeState {
+            others: others(&snapshot, &config.classes.volume_groups()),
+            ..NodeState::default()
+        };
         for class in config.classes.iter() {
             let (mut there, mut away) = (Vec::new(), Vec::new());
             for member in class.members() {
@@ -145,6 +152,13 @@ impl<R: Runner + Clone> Volumes<R> {
             (None, None) => Ok(Bytes(0)),
         }
     }
+}
+
+/// The VGs that are not among those of the classes.
+fn others(snapshot: &Snapshot, of_classes: &[&str]) -> Vec<String> {
+    let all = snapshot.vgs.iter().map(|view| view.vg.name.as_str());
+    let others: BTreeSet<&str> = all.filter(|name| !of_classes.contains(name)).collect();
+    others.into_iter().map(str::to_owned).collect()
 }
 
 /// The state of a class in its one VG.

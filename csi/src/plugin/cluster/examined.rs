@@ -1,5 +1,7 @@
 //! What the driver consists of in a cluster.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
@@ -21,10 +23,40 @@ pub struct Examined {
     pub controllers: Vec<Deployment>,
     /// The nodes' DaemonSets.
     pub daemon_sets: Vec<DaemonSet>,
-    /// What each node's pod says of itself: its name, and the lines of /readyz or why there are none.
-    pub pods: Vec<(String, Result<String, String>)>,
+    /// What the pods on the nodes say of themselves.
+    pub pods: Vec<Told>,
     /// The rest.
     pub seen: Seen,
+}
+
+/// What a pod says of itself.
+#[derive(Debug)]
+pub struct Told {
+    /// Which it is: [`NODE`], `lvmd` or `disk-watcher`.
+    pub part: &'static str,
+    /// Its node.
+    pub node: String,
+    /// The lines of /readyz, or why there are none.
+    pub page: Result<String, String>,
+}
+
+/// The driver's pod on a node.
+pub const NODE: &str = "node";
+
+/// What runs on nodes: the name and the component in its pods' labels, and what it is called here. A group of nodes that has a
+/// DaemonSet of its own is a component with a number.
+const PARTS: [(&str, &str, &str); 3] = [
+    ("topolvm", "node", NODE),
+    ("topolvm", "lvmd", "lvmd"),
+    ("disk-watcher", "watcher", "disk-watcher"),
+];
+
+/// Whether labels are those of a component of this name.
+fn is_part(labels: &BTreeMap<String, String>, name: &str, component: &str) -> bool {
+    let label = |key: &str| labels.get(key).map_or("", String::as_str);
+    let of = label("app.kubernetes.io/component").strip_prefix(component);
+    label("app.kubernetes.io/name") == name
+        && of.is_some_and(|group| group.is_empty() || group.starts_with('-'))
 }
 
 impl Cluster {
@@ -54,38 +86,37 @@ impl Cluster {
     /// See [`Cluster::read`].
     pub async fn examine(&self) -> anyhow::Result<Examined> {
         let drivers: Api<CSIDriver> = Api::all(self.0.clone());
-        let component = |wanted: &'static str| {
-            move |labels: &std::collections::BTreeMap<String, String>| {
-                let is = |key: &str, value: &str| labels.get(key).is_some_and(|v| v == value);
-                let part = labels.get("app.kubernetes.io/component");
-                is("app.kubernetes.io/name", "topolvm")
-                    && part.is_some_and(|part| {
-                        part == wanted || part.starts_with(&format!("{wanted}-"))
-                    })
-            }
-        };
-        let (is_node, is_controller) = (component("node"), component("controller"));
         let mut controllers: Vec<Deployment> = self.all().await?;
         controllers.retain(|d| {
             d.spec
                 .as_ref()
                 .and_then(|s| s.selector.match_labels.as_ref())
-                .is_some_and(&is_controller)
+                .is_some_and(|labels| is_part(labels, "topolvm", "controller"))
         });
         let mut daemon_sets: Vec<DaemonSet> = self.all().await?;
         daemon_sets.retain(|d| {
             d.spec
                 .as_ref()
                 .and_then(|s| s.selector.match_labels.as_ref())
-                .is_some_and(&is_node)
+                .is_some_and(|labels| is_part(labels, "topolvm", "node"))
         });
-        let mut pods: Vec<Pod> = self.all().await?;
-        pods.retain(|pod| is_node(pod.labels()));
-        let asked = pods.iter().map(|pod| async {
+        let pods: Vec<Pod> = self.all().await?;
+        let asked = pods.iter().filter_map(|pod| {
+            let mut parts = PARTS.iter();
+            let found = parts.find(|(name, component, _)| is_part(pod.labels(), name, component));
+            let &(_, _, part) = found?;
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-            (node.unwrap_or_default(), self.readyz(pod).await)
+            Some(async move {
+                Told {
+                    part,
+                    node: node.unwrap_or_default(),
+                    page: self.readyz(pod).await,
+                }
+            })
         });
-        let pods = join_all(asked).await;
+        let mut pods = join_all(asked).await;
+        // Of a node the driver's first.
+        pods.sort_by_key(|told| (told.node.clone(), told.part != NODE, told.part));
         Ok(Examined {
             version: self.version().await?,
             driver: drivers
