@@ -35,7 +35,7 @@ use crate::lvm::tool::Tool;
 use crate::patience::Patience;
 use seen::Seen;
 
-/// Told of each command that ended, for metrics.
+/// Told of each command and operation that ended, for metrics.
 pub trait Observer: ReadObserver {
     /// `verb` ended after `seconds` with `result` (`ok`, `failed`, `signalled`, `stuck`, `not_started`).
     fn command_ended(&self, verb: &str, result: &str, seconds: f64);
@@ -43,6 +43,11 @@ pub trait Observer: ReadObserver {
     /// A wreck of this `kind` was found and is now `healed`, `named`, `resumed` or `failed`.
     fn wreck_found(&self, kind: &str, outcome: &str) {
         let _ = (kind, outcome);
+    }
+
+    /// An `operation`, such as `CreateLV`, ended after `seconds` with `result`, the name of a gRPC code.
+    fn operation_ended(&self, operation: &str, result: &str, seconds: f64) {
+        let _ = (operation, result, seconds);
     }
 }
 
@@ -192,7 +197,7 @@ impl<R: Runner + Clone> Engine<R> {
         self.seen.set_sound(vg, false);
     }
 
-    /// Who is told of commands and wrecks.
+    /// Who is told of commands, operations and wrecks.
     pub fn observer(&self) -> &dyn Observer {
         &*self.runner.observer
     }

@@ -65,6 +65,10 @@ impl Observer for Metrics {
     fn wreck_found(&self, kind: &str, outcome: &str) {
         self.heal(kind, outcome);
     }
+
+    fn operation_ended(&self, operation: &str, result: &str, seconds: f64) {
+        self.operation(operation, result, Duration::from_secs_f64(seconds));
+    }
 }
 
 /// What the keeper last saw.

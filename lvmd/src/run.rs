@@ -59,7 +59,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let stop = signals::stop_token()?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry, None);
-    let embedded = Embedded::new(config, "lvmd", metrics.clone(), &stop)?;
+    let embedded = Embedded::new(config, "lvmd", metrics, &stop)?;
     let volumes = embedded.volumes.clone();
     let first = volumes.config();
     let side_door = http::serve(&bind, Page::new(registry), embedded.health(), stop.clone())
@@ -71,7 +71,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     info!(socket = %first.socket.display(), "serving");
     let states = embedded.follower();
     let kept = embedded.start(stop.clone());
-    let service = Service::new(volumes, states, metrics, stop.clone());
+    let service = Service::new(volumes, states, stop.clone());
     let (listener, until) = (listener.into_std()?, stop.clone());
     tokio::task::spawn_blocking(move || serve(service, listener, until))
         .await?

@@ -14,12 +14,11 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
 use crate::cmd::Runner;
 use crate::keeper::Follower;
-use crate::metrics::Metrics;
 use crate::pool;
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::health_server::Health;
@@ -32,6 +31,7 @@ use crate::proto::{
     GetLvListResponse, LogicalVolume, RemoveLvRequest, ResizeLvRequest, ResizeLvResponse,
     ThinPoolItem, WatchItem, WatchResponse,
 };
+use crate::status;
 use crate::units::Bytes;
 use crate::volumes::{Access, Create, NodeState, SnapshotOf, Volume, VolumeError, Volumes};
 
@@ -40,7 +40,6 @@ use crate::volumes::{Access, Create, NodeState, SnapshotOf, Volume, VolumeError,
 pub struct Service<R> {
     volumes: Volumes<R>,
     states: Follower<R>,
-    metrics: Metrics,
     stop: CancellationToken,
     /// Where changes are worked on.
     changes: Handle,
@@ -49,16 +48,10 @@ pub struct Service<R> {
 impl<R: Runner + Clone> Service<R> {
     /// Serves `volumes` and tells watchers their `states`; streams end when `stop` is cancelled.
     /// Changes go on in the runtime this is called in, wherever it is served.
-    pub fn new(
-        volumes: Volumes<R>,
-        states: Follower<R>,
-        metrics: Metrics,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(volumes: Volumes<R>, states: Follower<R>, stop: CancellationToken) -> Self {
         Self {
             volumes,
             states,
-            metrics,
             stop,
             changes: Handle::current(),
         }
@@ -71,18 +64,15 @@ impl<R: Runner + Clone> Service<R> {
         work: impl Future<Output = Result<T, VolumeError>> + Send + 'static,
     ) -> Result<T, Status> {
         let started = Instant::now();
-        let metrics = self.metrics.clone();
         let entered = self.changes.enter();
         let done = self.volumes.spawn(async move {
             let result = work.await.map_err(Status::from);
-            let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
-            metrics.operation(name, code_name(code), started.elapsed());
             match &result {
                 Ok(_) => info!(operation = name, elapsed = ?started.elapsed(), "done"),
-                Err(status) => warn!(
+                Err(refused) => warn!(
                     operation = name,
-                    code = code_name(code),
-                    message = status.message(),
+                    code = status::name(refused.code()),
+                    message = refused.message(),
                     "refused"
                 ),
             }
@@ -94,20 +84,6 @@ impl<R: Runner + Clone> Service<R> {
                 "the operation broke off: {error}"
             )))
         })
-    }
-
-    /// Answers a question, which changes nothing and ends with its caller.
-    async fn look<T>(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = Result<T, VolumeError>>,
-    ) -> Result<T, Status> {
-        let started = Instant::now();
-        let result = work.await.map_err(Status::from);
-        let code = result.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        self.metrics
-            .operation(name, code_name(code), started.elapsed());
-        result
     }
 }
 
@@ -207,7 +183,7 @@ impl<R: Runner + Clone> VgService for Service<R> {
         request: Request<GetLvListRequest>,
     ) -> Result<Response<GetLvListResponse>, Status> {
         let class = request.into_inner().device_class;
-        let listing = self.look("GetLVList", self.volumes.list(&class)).await?;
+        let listing = self.volumes.list(&class).await?;
         Ok(Response::new(GetLvListResponse {
             volumes: listing.volumes.into_iter().map(message).collect(),
             unseen: listing.unseen,
@@ -219,7 +195,7 @@ impl<R: Runner + Clone> VgService for Service<R> {
         request: Request<GetFreeBytesRequest>,
     ) -> Result<Response<GetFreeBytesResponse>, Status> {
         let class = request.into_inner().device_class;
-        let free = self.look("GetFreeBytes", self.volumes.free(&class)).await?;
+        let free = self.volumes.free(&class).await?;
         Ok(Response::new(GetFreeBytesResponse { free_bytes: free.0 }))
     }
 
@@ -380,21 +356,4 @@ fn size(bytes: i64) -> Result<Bytes, Status> {
 
 fn signed(bytes: Bytes) -> i64 {
     i64::try_from(bytes.0).unwrap_or(i64::MAX)
-}
-
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::InvalidArgument => "InvalidArgument",
-        Code::NotFound => "NotFound",
-        Code::AlreadyExists => "AlreadyExists",
-        Code::ResourceExhausted => "ResourceExhausted",
-        Code::FailedPrecondition => "FailedPrecondition",
-        Code::OutOfRange => "OutOfRange",
-        Code::Unimplemented => "Unimplemented",
-        Code::Aborted => "Aborted",
-        Code::Internal => "Internal",
-        Code::Unavailable => "Unavailable",
-        _ => "Unknown",
-    }
 }

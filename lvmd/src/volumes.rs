@@ -6,6 +6,7 @@
 
 mod activate;
 mod copy;
+mod counted;
 mod create;
 mod error;
 mod find;

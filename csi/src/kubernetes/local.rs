@@ -117,3 +117,46 @@ impl<R: Runner + Clone> Local for Volumes<R> {
         Ok(Self::remove(self, name, class).await.map(drop)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use lvmd::args::ConfigSource;
+    use lvmd::config::Config;
+    use lvmd::metrics::{Metrics, Page};
+    use lvmd::run::Embedded;
+    use prometheus_client::registry::Registry;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// As the chart's default is: without a lvmd of its own there is no other page that could show it.
+    #[tokio::test]
+    async fn what_the_node_has_done_in_its_own_process_is_on_its_page() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry, Some("n1"));
+        let text = "device-classes: [{name: ssd, volume-group: vg, default: true}]";
+        let config = Config::parse(text, Path::new("lvmd.yaml")).unwrap();
+        let source = ConfigSource::Fixed(Arc::new(config));
+        let stop = CancellationToken::new();
+        let lvmd = Embedded::new(source, "topolvm-node", metrics, &stop).unwrap();
+        let wanted = Create {
+            name: "v".into(),
+            class: "hdd".into(),
+            ..Create::default()
+        };
+        let volumes = lvmd.volumes.clone();
+        Local::create(&volumes, &wanted).await.unwrap_err();
+        Local::remove(&volumes, "v", "hdd").await.unwrap_err();
+        let (_, page) = Page::new(registry).render(None);
+        for counted in [
+            "{operation=\"CreateLV\",result=\"NotFound\"} 1",
+            "{operation=\"RemoveLV\",result=\"FailedPrecondition\"} 1",
+        ] {
+            let line = format!("lvmd_operation_seconds_count{counted}");
+            assert!(page.lines().any(|l| l == line), "{line} not in:\n{page}");
+        }
+    }
+}

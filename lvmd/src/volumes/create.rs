@@ -38,6 +38,10 @@ impl<R: Runner + Clone> Volumes<R> {
     /// See [`VolumeError`]; on an error no new volume is left behind, or the error says
     /// that its state cannot be told.
     pub async fn create(&self, request: &Create) -> Result<Outcome<Volume>, VolumeError> {
+        self.counted("CreateLV", self.created(request)).await
+    }
+
+    async fn created(&self, request: &Create) -> Result<Outcome<Volume>, VolumeError> {
         let config = self.config();
         if config.classes.get(&request.class)?.only().is_some() {
             return self.create_somewhere(&config, request).await;

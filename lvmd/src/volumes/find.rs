@@ -99,6 +99,11 @@ impl<R: Runner + Clone> Volumes<R> {
     /// # Errors
     /// It is not there, or not shown to be active.
     pub async fn activate(&self, name: &str, class: &str) -> Result<Volume, VolumeError> {
+        let activated = self.activated(name, class);
+        self.counted("ActivateLV", activated).await
+    }
+
+    async fn activated(&self, name: &str, class: &str) -> Result<Volume, VolumeError> {
         let config = self.config();
         let class = &*self.member_with(config.classes.get(class)?, name).await?;
         let snapshot = self.inner.engine.snapshot_of(&class.volume_group).await?;

@@ -45,6 +45,10 @@ impl<R: Runner + Clone> Volumes<R> {
     /// # Errors
     /// When state cannot be told.
     pub async fn inventory(&self) -> Result<Inventory, VolumeError> {
+        self.counted("ListAll", self.all()).await
+    }
+
+    async fn all(&self) -> Result<Inventory, VolumeError> {
         let config = self.config();
         let snapshot = self.inner.engine.snapshot().await?;
         let mut all = Inventory::default();

@@ -21,6 +21,10 @@ impl<R: Runner + Clone> Volumes<R> {
     /// # Errors
     /// When the class is unknown, none of its VGs is there, or state cannot be told.
     pub async fn list(&self, class: &str) -> Result<Listing, VolumeError> {
+        self.counted("GetLVList", self.listed(class)).await
+    }
+
+    async fn listed(&self, class: &str) -> Result<Listing, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
         let mut listing = Listing::default();

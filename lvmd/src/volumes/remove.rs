@@ -26,6 +26,10 @@ impl<R: Runner + Clone> Volumes<R> {
     /// # Errors
     /// See [`VolumeError`]; a volume that is open, a pool, or somebody else's is refused.
     pub async fn remove(&self, name: &str, class: &str) -> Result<Outcome<()>, VolumeError> {
+        self.counted("RemoveLV", self.removed(name, class)).await
+    }
+
+    async fn removed(&self, name: &str, class: &str) -> Result<Outcome<()>, VolumeError> {
         let config = self.config();
         let class =
             config

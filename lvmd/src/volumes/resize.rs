@@ -26,6 +26,16 @@ impl<R: Runner + Clone> Volumes<R> {
         class: &str,
         size: Bytes,
     ) -> Result<Outcome<Bytes>, VolumeError> {
+        let resized = self.resized(name, class, size);
+        self.counted("ResizeLV", resized).await
+    }
+
+    async fn resized(
+        &self,
+        name: &str,
+        class: &str,
+        size: Bytes,
+    ) -> Result<Outcome<Bytes>, VolumeError> {
         let config = self.config();
         let class = &*self.member_with(config.classes.get(class)?, name).await?;
         let is_large = |vg: &Vg| vg.lv(name).is_none_or(|lv| lv.visible_size() >= size);

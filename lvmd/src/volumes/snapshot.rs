@@ -49,6 +49,11 @@ impl<R: Runner + Clone> Volumes<R> {
     /// # Errors
     /// See [`VolumeError`]; when growing fails, the snapshot this call made is removed again.
     pub async fn snapshot(&self, request: &SnapshotOf) -> Result<Outcome<Volume>, VolumeError> {
+        let taken = self.taken(request);
+        self.counted("CreateLVSnapshot", taken).await
+    }
+
+    async fn taken(&self, request: &SnapshotOf) -> Result<Outcome<Volume>, VolumeError> {
         let config = self.config();
         let class = config.classes.get(&request.class)?;
         let turn = self.inner.turns.of(&request.name).await;

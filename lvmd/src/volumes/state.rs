@@ -135,6 +135,10 @@ impl<R: Runner + Clone> Volumes<R> {
     /// # Errors
     /// When the class is unknown, none of its VGs is there, or state cannot be told.
     pub async fn free(&self, class: &str) -> Result<Bytes, VolumeError> {
+        self.counted("GetFreeBytes", self.given(class)).await
+    }
+
+    async fn given(&self, class: &str) -> Result<Bytes, VolumeError> {
         let config = self.config();
         let class = config.classes.get(class)?;
         let patience = self.inner.engine.patience();
