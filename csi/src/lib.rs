@@ -7,12 +7,13 @@
 //! [`filesystem`] are its rules; [`controller`] and [`node`] are the services that apply
 //! them; a [`store`] is what the controller keeps volumes in, [`standalone`] the one of
 //! LVM tags, [`kubernetes`] the one of LogicalVolume objects; [`remote`] is an lvmd in
-//! another process; [`registration`] tells the kubelet; [`webhook`] tells the scheduler extender what pods want; [`run`]
-//! starts it all.
+//! another process; [`registration`] tells the kubelet; [`webhook`] tells the scheduler extender what pods want; [`calls`]
+//! counts what is asked; [`run`] starts it all.
 //!
 //! [`plugin`] is `kubectl topolvm`, which only reads from the API server.
 
 pub mod args;
+pub mod calls;
 pub mod capability;
 mod condition;
 pub mod controller;

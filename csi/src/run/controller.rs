@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use super::Bound;
 use crate::args::ControllerCli;
+use crate::calls::Calls;
 use crate::controller::Controller;
 use crate::identity::{Identity, Ready};
 use crate::kubernetes::claims;
@@ -48,6 +49,7 @@ pub async fn controller(cli: ControllerCli) -> anyhow::Result<()> {
     let mut doors = Vec::new();
     let mut registry = Registry::default();
     let webhook = Webhook::start(&cli, &client, &mut registry, &tasks, &stop).await?;
+    let calls = Calls::register(&mut registry);
     let page = Page::new(registry);
     for bind in [&cli.metrics_bind_address, &cli.health_probe_bind_address] {
         let health = Watching(store.clone(), webhook.certificate.clone());
@@ -76,6 +78,7 @@ pub async fn controller(cli: ControllerCli) -> anyhow::Result<()> {
     let (listener, bound) = Bound::new(&cli.csi_socket)?;
     info!(socket = %cli.csi_socket.display(), "serving CSI");
     Server::builder()
+        .layer(calls)
         .add_service(IdentityServer::new(Identity(Watching(store, None))))
         .add_service(ControllerServer::new(controller))
         .serve_with_incoming_shutdown(

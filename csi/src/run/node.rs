@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::Bound;
 use super::backend::{Apart, Backend};
 use crate::args::NodeCli;
+use crate::calls::Calls;
 use crate::controller::Controller;
 use crate::identity::Identity;
 use crate::kubernetes::node_object::NodeObject;
@@ -117,6 +118,7 @@ impl Program {
         };
         // Without a cluster there are no objects to be named by.
         let strays = (!standalone).then(|| Told::register(&mut registry, &nodename));
+        let calls = Calls::register(&mut registry);
         let volumes = lvmd.volumes();
         let page = Page::new(registry);
         let side_door = http::serve(&metrics_bind_address, page, lvmd.health(), stop.clone())
@@ -152,6 +154,7 @@ impl Program {
         }
         let kept = lvmd.start(stop.clone());
         Server::builder()
+            .layer(calls)
             .add_service(IdentityServer::new(Identity(volumes)))
             .add_optional_service(controller.map(ControllerServer::new))
             .add_service(NodeServer::new(node))

@@ -14,9 +14,15 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     words
         .filter(|word| {
-            ["topolvm_", "lvmd_", "diskwatcher_", "basalt_"]
-                .iter()
-                .any(|p| word.starts_with(p))
+            [
+                "topolvm_",
+                "lvmd_",
+                "diskwatcher_",
+                "basalt_",
+                "csi_plugin_",
+            ]
+            .iter()
+            .any(|p| word.starts_with(p))
         })
         .map(str::to_owned)
         .collect()
@@ -26,6 +32,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 fn exported(name: &str) -> bool {
     let sources = [
         "scheduler/src/metrics.rs",
+        "csi/src/calls.rs",
         "csi/src/kubernetes/strays.rs",
         "csi/src/webhook/http.rs",
         "lvmd/src/metrics.rs",

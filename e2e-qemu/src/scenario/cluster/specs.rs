@@ -235,12 +235,16 @@ impl Specs<'_> {
         );
         let page = self.kubectl(&["get", "--raw", &page])?;
         // What the node has done, though its lvmd serves no page of its own.
-        let counted = "lvmd_operation_seconds_count{operation=\"CreateLV\",result=\"OK\"}";
-        let mut lines = page.lines();
-        let line = lines.find(|line| line.starts_with(counted));
-        let line = line.with_context(|| format!("no {counted}"))?;
-        let count: u64 = line.split(' ').next_back().unwrap_or_default().parse()?;
-        ensure!(count > 0, "{line}");
+        for counted in [
+            "lvmd_operation_seconds_count{operation=\"CreateLV\",result=\"OK\"}",
+            "csi_plugin_operations_seconds_count{driver_name=\"topolvm.io\",method_name=\"/csi.v1.Node/NodePublishVolume\",grpc_status_code=\"OK\"}",
+        ] {
+            let mut lines = page.lines();
+            let line = lines.find(|line| line.starts_with(counted));
+            let line = line.with_context(|| format!("no {counted}"))?;
+            let count: u64 = line.split(' ').next_back().unwrap_or_default().parse()?;
+            ensure!(count > 0, "{line}");
+        }
         // Of what is free two legs have half each, and an extent of it for what raid1 notes.
         let all: fn(u64) -> u64 = |free| free;
         let mirrored: fn(u64) -> u64 = |free| free / 2 - (4 << 20);
