@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use kube::Client;
 use lvmd::args::LogArgs;
-use lvmd::runtime::{log, signals};
+use lvmd::runtime::{Bind, http as side_door, log, signals};
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -20,6 +20,10 @@ pub struct Cli {
     /// Configuration file; without one, every value has its default
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Where to serve /metrics, /healthz and /readyz beside what kube-scheduler asks, in place of the file's
+    /// metrics-bind-address; 0 or empty for nowhere
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_bind_address: Option<Bind>,
     /// What to log.
     #[command(flatten)]
     pub log: LogArgs,
@@ -30,11 +34,16 @@ pub struct Cli {
 /// # Errors
 /// The configuration cannot be used, or its address not be listened at.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
-    let Cli { config, log: flags } = cli;
+    let Cli {
+        config,
+        metrics_bind_address,
+        log: flags,
+    } = cli;
     let mut notices = Vec::new();
     log::init(&flags.settings(&mut notices))?;
     let Config {
         listen,
+        metrics,
         divisors,
         node_cache_capable,
         profiling,
@@ -62,9 +71,17 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         false => None,
     };
-    axum::serve(listener, http::router(Extender::new(divisors, nodes)))
+    let extender = Extender::new(divisors, nodes);
+    let bind = metrics_bind_address.unwrap_or(metrics);
+    let side_door = side_door::serve(&bind, extender.page(), extender.health(), stop.clone())
+        .await
+        .with_context(|| format!("cannot serve metrics at {bind}"))?;
+    axum::serve(listener, http::router(extender))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await?;
+    if let Some(door) = side_door {
+        let _ = door.task.await;
+    }
     Ok(())
 }
 
@@ -77,5 +94,8 @@ mod tests {
         <Cli as clap::CommandFactory>::command().debug_assert();
         let cli = Cli::try_parse_from(["topolvm-scheduler", "--config=/c"]).unwrap();
         assert_eq!(cli.config, Some("/c".into()));
+        let args = ["topolvm-scheduler", "--metrics-bind-address=0"];
+        let cli = Cli::try_parse_from(args).unwrap();
+        assert_eq!(cli.metrics_bind_address, Some(Bind::Off));
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration file: upstream's keys and `node-cache-capable`, all of them optional.
+//! The configuration file: upstream's keys, `node-cache-capable` and `metrics-bind-address`, all of them optional.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ const LISTEN: &str = ":8000";
 pub struct Config {
     /// Where to listen.
     pub listen: Bind,
+    /// Where to serve metrics and health beside it.
+    pub metrics: Bind,
     /// What room is divided by.
     pub divisors: Divisors,
     /// Whether kube-scheduler sends only names of nodes, so that the nodes are watched here.
@@ -44,7 +46,10 @@ pub enum ConfigError {
     },
     /// There is no such address to listen at.
     #[error("listen: {0}")]
-    Listen(#[from] NotAnAddress),
+    Listen(NotAnAddress),
+    /// Nor to serve metrics at.
+    #[error("metrics-bind-address: {0}")]
+    Metrics(NotAnAddress),
     /// Without an address there is nothing to do.
     #[error("listen is empty; leave it out for {LISTEN}")]
     Nowhere,
@@ -62,6 +67,7 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
     listen: Option<String>,
+    metrics_bind_address: Option<String>,
     default_divisor: Option<f64>,
     divisors: Option<BTreeMap<String, f64>>,
     node_cache_capable: Option<bool>,
@@ -98,12 +104,15 @@ impl Config {
         };
         let Raw {
             listen,
+            metrics_bind_address,
             default_divisor,
             divisors,
             node_cache_capable,
             profiling_bind_address,
         } = raw.unwrap_or_default();
-        let listen = listen.as_deref().unwrap_or(LISTEN).parse()?;
+        let listen = listen.as_deref().unwrap_or(LISTEN).parse();
+        let listen = listen.map_err(ConfigError::Listen)?;
+        let metrics = metrics_bind_address.unwrap_or_default().parse();
         if listen == Bind::Off {
             return Err(ConfigError::Nowhere);
         }
@@ -114,6 +123,7 @@ impl Config {
         }
         Ok(Self {
             listen,
+            metrics: metrics.map_err(ConfigError::Metrics)?,
             divisors: Divisors { default, by_class },
             node_cache_capable: node_cache_capable.unwrap_or_default(),
             profiling: profiling_bind_address.is_some_and(|a| !a.is_empty()),
@@ -155,6 +165,14 @@ mod tests {
         assert_eq!(config.listen.to_string(), "localhost:9251");
         assert_eq!(config.divisors.default, 10.0);
         assert_eq!(config.divisors.by_class["hdd"], 0.5);
+        assert_eq!(config.metrics, Bind::Off);
+    }
+
+    #[test]
+    fn metrics_have_an_address_of_their_own_where_it_is_given() {
+        let text = "listen: localhost:9251\nmetrics-bind-address: ':9252'";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.metrics.to_string(), ":9252");
     }
 
     #[test]
@@ -165,6 +183,10 @@ mod tests {
             ("default-divisor: .nan", "default-divisor is NaN"),
             ("listen: nowhere", "is not an address"),
             ("listen: \"\"", "listen is empty"),
+            (
+                "metrics-bind-address: here",
+                "metrics-bind-address: \"here\" is not",
+            ),
             ("default_divisor: 1", "default_divisor"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

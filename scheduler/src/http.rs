@@ -14,6 +14,7 @@ use axum::routing::any;
 use axum::{Json, Router};
 use futures::stream;
 use lvmd::metrics::Page;
+use lvmd::runtime::http::{Check, Health};
 use prometheus_client::registry::Registry;
 use tracing::{debug, info, warn};
 
@@ -32,6 +33,9 @@ const MAX_QUESTION: usize = 256 << 20;
 /// How long a question may take to arrive and be answered.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// What kube-scheduler asks, each at the path of this name.
+const VERBS: [&str; 2] = ["predicate", "prioritize"];
+
 /// The routes. As with upstream the method does not matter.
 pub fn router(extender: Extender) -> Router {
     routes(Arc::new(extender))
@@ -43,22 +47,26 @@ fn routes(extender: Arc<Extender>) -> Router {
         .route("/prioritize", any(prioritize))
         .route("/status", any(status))
         .route("/metrics", any(metrics))
-        .layer(middleware::from_fn(watch))
+        .layer(middleware::from_fn_with_state(extender.clone(), watch))
         .with_state(extender)
 }
 
-/// Writes the access log and ends what takes too long.
-async fn watch(request: Request, next: Next) -> Response {
+/// Writes the access log, counts each answer to a question, and ends what takes too long.
+async fn watch(State(extender): State<Arc<Extender>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let url = request.uri().clone();
     let agent = request.headers().get(USER_AGENT).cloned();
-    let response = tokio::time::timeout(LIMIT, next.run(request))
+    let response = tokio::time::timeout(extender.limit, next.run(request))
         .await
         .unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response());
     let agent = agent.as_ref().and_then(|a| a.to_str().ok());
     let status = response.status().as_u16();
     let seconds = started.elapsed().as_secs_f64();
+    let asked = url.path().strip_prefix('/');
+    if let Some(verb) = VERBS.into_iter().find(|verb| asked == Some(*verb)) {
+        extender.metrics.answered(verb, status);
+    }
     if ["/status", "/metrics"].contains(&url.path()) {
         debug!(http_method = %method, %url, http_status_code = status, response_time = seconds, "access");
     } else {
@@ -73,12 +81,9 @@ async fn predicate(State(extender): State<Arc<Extender>>, request: Request) -> R
         Ok(body) => body,
         Err(refused) => return refused.into_response(),
     };
-    let asked = extender.timed("predicate");
-    asked.answered(filtered(
-        body,
-        extender.nodes(),
-        (&arriving, &extender.last),
-    ))
+    extender.timed("predicate", || {
+        filtered(body, extender.nodes(), (&arriving, &extender.last))
+    })
 }
 
 async fn prioritize(State(extender): State<Arc<Extender>>, request: Request) -> Response {
@@ -87,13 +92,10 @@ async fn prioritize(State(extender): State<Arc<Extender>>, request: Request) -> 
         Ok(body) => body,
         Err(refused) => return refused.into_response(),
     };
-    let asked = extender.timed("prioritize");
-    asked.answered(scored(
-        &body.held,
-        &extender.divisors,
-        extender.nodes(),
-        (&arriving, &extender.last),
-    ))
+    extender.timed("prioritize", || {
+        let last = (&arriving, &extender.last);
+        scored(&body.held, &extender.divisors, extender.nodes(), last)
+    })
 }
 
 async fn status(State(extender): State<Arc<Extender>>) -> Response {
@@ -122,6 +124,7 @@ pub struct Extender {
     page: Page,
     room: Arc<Room>,
     last: LastSeen,
+    limit: Duration,
 }
 
 impl Extender {
@@ -137,36 +140,51 @@ impl Extender {
             page,
             room: Arc::default(),
             last: LastSeen::default(),
+            limit: LIMIT,
         }
+    }
+
+    /// The page of its metrics, to be served elsewhere too.
+    pub fn page(&self) -> Page {
+        self.page.clone()
+    }
+
+    /// Whether it can answer, to be told elsewhere too.
+    pub fn health(&self) -> Answers {
+        Answers(self.nodes.clone())
     }
 
     fn nodes(&self) -> Option<&Nodes> {
         self.nodes.as_ref()
     }
 
-    fn timed(&self, verb: &'static str) -> Timed<'_> {
-        Timed {
-            metrics: &self.metrics,
-            verb,
-            since: Instant::now(),
-        }
+    /// Answers a question that is here as a whole.
+    fn timed(
+        &self,
+        verb: &'static str,
+        work: impl FnOnce() -> Result<Pieces, Refusal>,
+    ) -> Response {
+        let since = Instant::now();
+        let response = answer(work());
+        self.metrics.took(verb, since.elapsed());
+        response
     }
 }
 
-/// A question that is being answered.
-struct Timed<'a> {
-    metrics: &'a Metrics,
-    verb: &'static str,
-    since: Instant,
-}
+/// Whether an extender can answer. Without names it always can.
+#[derive(Debug, Clone)]
+pub struct Answers(Option<Nodes>);
 
-impl Timed<'_> {
-    fn answered(self, result: Result<Pieces, Refusal>) -> Response {
-        let response = answer(result);
-        let took = self.since.elapsed();
-        self.metrics
-            .answered(self.verb, response.status().as_u16(), took);
-        response
+impl Health for Answers {
+    async fn live(&self) -> Vec<Check> {
+        vec![Check::ok("process", "it answers")]
+    }
+
+    async fn ready(&self) -> Vec<Check> {
+        match self.0.as_ref().is_none_or(Nodes::is_filled) {
+            true => vec![Check::ok("nodes", "questions can be answered")],
+            false => vec![Check::failed("nodes", "they are not known yet")],
+        }
     }
 }
 

@@ -50,9 +50,13 @@ impl Metrics {
         this
     }
 
-    /// Counts an answer.
-    pub fn answered(&self, verb: &'static str, code: u16, took: Duration) {
+    /// Counts an answer, also one to a question that did not come as a whole.
+    pub fn answered(&self, verb: &'static str, code: u16) {
         self.answers.get_or_create(&Answer { verb, code }).inc();
+    }
+
+    /// Says how long an answer took.
+    pub fn took(&self, verb: &'static str, took: Duration) {
         let seconds = self.seconds.get_or_create(&Verb { verb });
         seconds.observe(took.as_secs_f64());
     }

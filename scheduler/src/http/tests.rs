@@ -231,25 +231,59 @@ async fn names_of_nodes_are_answered_with_names_where_nodes_are_watched() {
 
 #[tokio::test]
 async fn answers_are_counted() {
-    let extender = Arc::new(Extender::new(divisors(), None));
-    let app = |path: &str, body: String| {
-        let request = Request::post(path).body(Body::from(body)).unwrap();
+    let extender = Arc::new(Extender {
+        limit: Duration::from_millis(50),
+        ..Extender::new(divisors(), None)
+    });
+    let app = |path: &str, body: Body| {
+        let request = Request::post(path).body(body).unwrap();
         routes(extender.clone()).oneshot(request)
     };
-    app("/predicate", question().to_string()).await.unwrap();
-    app("/prioritize", "nonsense".to_owned()).await.unwrap();
-    let page = app("/metrics", String::new()).await.unwrap();
-    let page = axum::body::to_bytes(page.into_body(), usize::MAX)
+    app("/predicate", question().to_string().into())
         .await
         .unwrap();
-    let page = String::from_utf8(page.to_vec()).unwrap();
-    for line in [
-        "basalt_extender_answers_total{verb=\"predicate\",code=\"200\"} 1",
-        "basalt_extender_answers_total{verb=\"prioritize\",code=\"400\"} 1",
-        "basalt_extender_answer_seconds_count{verb=\"predicate\"} 1",
-    ] {
-        assert!(page.contains(line), "{line} is not in\n{page}");
-    }
+    app("/prioritize", "nonsense".into()).await.unwrap();
+    // None of these comes as a whole.
+    let large = Request::post("/predicate")
+        .header(CONTENT_LENGTH, MAX_QUESTION + 1)
+        .body(Body::empty());
+    let refused = routes(extender.clone()).oneshot(large.unwrap());
+    let refused = refused.await.unwrap().status();
+    assert_eq!(refused, StatusCode::PAYLOAD_TOO_LARGE);
+    let parts = [
+        Ok("{"),
+        Err(std::io::Error::other("the connection is gone")),
+    ];
+    let broken = Body::from_stream(stream::iter(parts));
+    let refused = app("/predicate", broken).await.unwrap().status();
+    assert_eq!(refused, StatusCode::BAD_REQUEST);
+    let never = stream::pending::<Result<String, Infallible>>();
+    let refused = app("/prioritize", Body::from_stream(never)).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+    app("/status", Body::empty()).await.unwrap();
+    app("/elsewhere", Body::empty()).await.unwrap();
+    let (_, page) = extender.page().render(None);
+    let lines = page.lines().filter(|line| {
+        let counted = [
+            "basalt_extender_answers_total",
+            "basalt_extender_answer_seconds_count",
+        ];
+        counted.iter().any(|name| line.starts_with(name))
+    });
+    let mut lines: Vec<_> = lines.collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        [
+            "basalt_extender_answer_seconds_count{verb=\"predicate\"} 1",
+            "basalt_extender_answer_seconds_count{verb=\"prioritize\"} 1",
+            "basalt_extender_answers_total{verb=\"predicate\",code=\"200\"} 1",
+            "basalt_extender_answers_total{verb=\"predicate\",code=\"400\"} 1",
+            "basalt_extender_answers_total{verb=\"predicate\",code=\"413\"} 1",
+            "basalt_extender_answers_total{verb=\"prioritize\",code=\"400\"} 1",
+            "basalt_extender_answers_total{verb=\"prioritize\",code=\"408\"} 1",
+        ]
+    );
 }
 
 #[tokio::test]
