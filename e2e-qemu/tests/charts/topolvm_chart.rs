@@ -262,6 +262,45 @@ fn the_programs_know_their_arguments() {
     }
 }
 
+/// Or nobody could see that the extender is gone or refuses: what kube-scheduler asks is at localhost.
+#[test]
+fn the_extender_has_metrics_where_prometheus_reaches_them_once_somebody_reads_them() {
+    for kind in ["DaemonSet", "Deployment"] {
+        for read in [
+            "",
+            "prometheus: {podMonitor: {enabled: true}}",
+            "prometheus: {serviceMonitor: {enabled: true}}",
+            "metrics: {enabled: true, host: 10.0.0.1, port: 99}",
+        ] {
+            let values = format!(
+                "scheduler: {{enabled: true, type: {kind}, {read}}}\nnetworkPolicy: {{enabled: true}}"
+            );
+            let objects = topolvm(&values).objects();
+            let options = objects.one("ConfigMap", "topolvm-scheduler-options");
+            let text = options["data"]["scheduler-options.yaml"].as_str().unwrap();
+            let config = scheduler::config::Config::parse(text).unwrap();
+            let workload = objects.one(kind, "topolvm-scheduler");
+            let ports = &container(workload, "topolvm-scheduler")["ports"];
+            let mut ports = ports.as_array().into_iter().flatten();
+            let port = ports.find(|port| port["name"] == "metrics");
+            let port = port.map(|port| port["containerPort"].as_u64().unwrap());
+            let annotation = &workload["spec"]["template"]["metadata"]["annotations"];
+            let annotation = annotation["prometheus.io/port"].as_str();
+            let expected = match read {
+                "" => ("0", None, None),
+                own if own.contains("99") => ("10.0.0.1:99", Some(99), Some("metrics")),
+                _ => (":9252", Some(9252), None),
+            };
+            let bind = config.metrics.to_string();
+            assert_eq!((bind.as_str(), port, annotation), expected, "{values}");
+            let monitor = |kind| objects.find(kind, "topolvm-scheduler").is_some();
+            assert_eq!(monitor("PodMonitor"), read.contains("podMonitor"));
+            assert_eq!(monitor("ServiceMonitor"), read.contains("serviceMonitor"));
+            assert!(!monitor("NetworkPolicy"), "kube-scheduler is not kept out");
+        }
+    }
+}
+
 #[test]
 fn the_pod_with_lvm_has_what_proves_the_lock_directory_also_beside_volumes_of_a_user() {
     let own = "volumeMounts: {topolvmNode: [{name: mine, mountPath: /dev/}, {name: pod-volumes-dir, mountPath: /elsewhere}]}";

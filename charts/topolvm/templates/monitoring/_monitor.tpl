@@ -5,6 +5,9 @@ controller: [controller]
 {{- if eq $where "apart" }}
 lvmd: [lvmd]
 {{- end }}
+{{- if include "topolvm.schedulerMetrics" . }}
+scheduler: [scheduler]
+{{- end }}
 node:
   - node
   {{- if eq $where "embedded" }}
@@ -12,6 +15,15 @@ node:
   - node-{{ add $at 1 }}
   {{- end }}
   {{- end }}
+{{- end -}}
+
+{{/* topolvm.schedulerMetrics: where the extender serves metrics beside what kube-scheduler asks; empty where nobody reads them. */}}
+{{- define "topolvm.schedulerMetrics" -}}
+{{- with .Values.scheduler -}}
+{{- if and .enabled (or .metrics.enabled .prometheus.podMonitor.enabled .prometheus.serviceMonitor.enabled) -}}
+{{- printf "%s:%d" (.metrics.host | default "") (int .metrics.port) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* topolvm.podsOf: the selector of a component's pods; `.` is [context, its labels]. */}}

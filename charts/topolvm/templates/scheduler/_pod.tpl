@@ -2,10 +2,16 @@
 {{- define "topolvm.schedulerPod" -}}
 {{- $scheduler := .Values.scheduler -}}
 {{- $onHost := eq (lower $scheduler.type) "daemonset" -}}
+{{- $metrics := include "topolvm.schedulerMetrics" . -}}
 {{- $options := printf "%s-scheduler-options" (include "topolvm.fullname" .) -}}
 metadata:
   annotations:
     checksum/config: {{ include (print $.Template.BasePath "/scheduler/configmap.yaml") . | sha256sum }}
+    {{- if $scheduler.metrics.enabled }}
+    {{- with $scheduler.metrics.annotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- end }}
   labels:
     app.kubernetes.io/component: scheduler
     {{- include "topolvm.selectorLabels" . | nindent 4 }}
@@ -46,11 +52,18 @@ spec:
       {{- with .Values.env.topolvm_scheduler }}
       env: {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- if not $onHost }}
+      {{- if or $metrics (not $onHost) }}
       ports:
+        {{- if not $onHost }}
         - name: listenport
           containerPort: {{ int $scheduler.options.listen.port }}
           protocol: TCP
+        {{- end }}
+        {{- if $metrics }}
+        - name: metrics
+          containerPort: {{ int $scheduler.metrics.port }}
+          protocol: TCP
+        {{- end }}
       {{- end }}
       livenessProbe:
         httpGet: &status
