@@ -69,6 +69,7 @@ pub struct Engine<R> {
     reader: Reader<Observed<R>>,
     lanes: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     seen: Arc<Seen>,
+    last_read: Mutex<Option<Arc<Snapshot>>>,
     wanted: Mutex<Vec<String>>,
     /// lvm was seen to crash on several commands in one process.
     scripts_crash: AtomicBool,
@@ -111,6 +112,7 @@ impl<R: Runner + Clone> Engine<R> {
             tool,
             lanes: Mutex::default(),
             seen: Arc::default(),
+            last_read: Mutex::default(),
             wanted: Mutex::default(),
             scripts_crash: AtomicBool::default(),
         }
@@ -127,7 +129,14 @@ impl<R: Runner + Clone> Engine<R> {
     /// When state cannot be told.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ReadError> {
         let wanted = lock(&self.wanted).clone();
-        self.with_stuck(self.reader.read(&wanted)).await
+        let snapshot = self.with_stuck(self.reader.read(&wanted)).await?;
+        *lock(&self.last_read) = Some(snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// What [`Self::snapshot`] gave last, without asking again: for who shows and decides nothing.
+    pub fn last_read(&self) -> Option<Arc<Snapshot>> {
+        lock(&self.last_read).clone()
     }
 
     /// The same for who needs the group `vg` and no other of the snapshot; see

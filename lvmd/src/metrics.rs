@@ -6,6 +6,7 @@
 mod classes;
 mod page;
 mod process;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +20,13 @@ use prometheus_client::registry::Registry;
 
 use classes::{ClassGauges, Facts, MemberGauges};
 pub use classes::{ClassSample, MemberSample, PoolSample};
-pub use page::Page;
+pub use page::{Look, Looking, Page};
 use process::Process;
+pub use volumes::Measuring;
+use volumes::VolumeMetrics;
 
 use crate::config::watch::Outcome;
+use crate::volumes::Measured;
 
 /// From a cached read (tens of microseconds) to a command that ran into its limit.
 const BUCKETS: [f64; 17] = [
@@ -80,6 +84,7 @@ pub struct Metrics {
     members: Arc<MemberGauges>,
     groups: Arc<Facts>,
     conditions: Arc<Facts>,
+    volumes: Arc<VolumeMetrics>,
     events: Family<Event, Counter>,
     operations: Family<Operation, Histogram, fn() -> Histogram>,
     commands: Family<Command, Histogram, fn() -> Histogram>,
@@ -97,7 +102,7 @@ fn histogram() -> Histogram {
 
 impl Metrics {
     /// Registers all metrics. `node` becomes the label `node` of upstream's six gauges,
-    /// as topolvm-node exports them; a standalone lvmd has none.
+    /// as topolvm-node exports them, and of volumes; a standalone lvmd has none.
     pub fn register(registry: &mut Registry, node: Option<&str>) -> Self {
         let metrics = Self {
             classes: Arc::default(),
@@ -112,6 +117,7 @@ impl Metrics {
                 "1 for each thing that is wrong with a device class or its pool",
                 ["device_class", "condition"],
             )),
+            volumes: Arc::default(),
             events: Family::default(),
             operations: Family::new_with_constructor(histogram),
             commands: Family::new_with_constructor(histogram),
@@ -122,13 +128,15 @@ impl Metrics {
             reads: Family::default(),
             distrusted: Family::default(),
         };
-        let gauges = Box::new(Arc::clone(&metrics.classes));
-        match node {
-            Some(node) => registry
-                .sub_registry_with_label(("node".into(), node.to_owned().into()))
-                .register_collector(gauges),
-            None => registry.register_collector(gauges),
-        }
+        let of_node = match node {
+            Some(node) => {
+                let label = ("node".into(), node.to_owned().into());
+                registry.sub_registry_with_label(label)
+            }
+            None => &mut *registry,
+        };
+        of_node.register_collector(Box::new(Arc::clone(&metrics.classes)));
+        of_node.register_collector(Box::new(Arc::clone(&metrics.volumes)));
         registry.register_collector(Box::new(Arc::clone(&metrics.members)));
         registry.register_collector(Box::new(Arc::clone(&metrics.groups)));
         registry.register_collector(Box::new(Arc::clone(&metrics.conditions)));
@@ -200,6 +208,11 @@ impl Metrics {
     /// Replaces what is known to be wrong: pairs of device class and condition code.
     pub fn set_conditions(&self, conditions: Vec<(String, String)>) {
         self.conditions.set(conditions);
+    }
+
+    /// Replaces what is known of every volume.
+    pub fn set_volumes(&self, volumes: Vec<Measured>) {
+        self.volumes.set(volumes);
     }
 
     /// Counts an event of this source.

@@ -27,7 +27,7 @@ use crate::config::{Config, LvmSystemDir};
 use crate::engine::Engine;
 use crate::keeper::{self, Follower, Keeper, KeptHealth};
 use crate::lvm::tool::{SystemDir, Tool};
-use crate::metrics::{Metrics, Page};
+use crate::metrics::{Measuring, Metrics, Page};
 use crate::proto::activation_server::ActivationServer;
 use crate::proto::health::health_server::HealthServer;
 use crate::proto::inventory_server::InventoryServer;
@@ -62,7 +62,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     let embedded = Embedded::new(config, "lvmd", metrics, &stop)?;
     let volumes = embedded.volumes.clone();
     let first = volumes.config();
-    let side_door = http::serve(&bind, Page::new(registry), embedded.health(), stop.clone())
+    let page = embedded.page(registry);
+    let side_door = http::serve(&bind, page, embedded.health(), stop.clone())
         .await
         .context("cannot serve metrics and health")?;
     let listener = listen(&first.socket)
@@ -123,6 +124,7 @@ fn serve(
 pub struct Embedded {
     /// The volumes.
     pub volumes: Volumes<Host>,
+    metrics: Metrics,
     health: Arc<KeptHealth<Host>>,
     keeper: Keeper<Host>,
 }
@@ -150,11 +152,20 @@ impl Embedded {
         let tool = tool(&watching.config.borrow().clone(), program);
         let engine = Engine::new(Host, tool, Arc::new(metrics.clone()));
         let volumes = Volumes::new(engine, watching.config.clone());
-        let keeper = Keeper::new(volumes.clone(), metrics, watching);
+        let keeper = Keeper::new(volumes.clone(), metrics.clone(), watching);
         Ok(Self {
             volumes,
+            metrics,
             health: Arc::new(keeper.health()),
             keeper,
+        })
+    }
+
+    /// The page of this registry, for which the volumes are measured whenever it is asked for.
+    pub fn page(&self, registry: Registry) -> Page {
+        Page::new(registry).after(Measuring {
+            volumes: self.volumes.clone(),
+            metrics: self.metrics.clone(),
         })
     }
 

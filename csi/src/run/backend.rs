@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use futures::{Stream, stream};
 use lvmd::cmd::Host;
-use lvmd::metrics::Metrics;
+use lvmd::metrics::{Metrics, Page};
 use lvmd::run::Embedded;
 use lvmd::runtime::http::Health;
 use lvmd::volumes::Volumes;
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Ready;
@@ -26,6 +27,9 @@ pub(super) trait Backend: Send {
     /// How it is, for health pages.
     fn health(&self) -> impl Health + use<Self>;
 
+    /// The page of this registry.
+    fn page(&self, registry: Registry) -> Page;
+
     /// What its classes can give, now and after each change.
     fn rooms(&self) -> impl Stream<Item = Room> + Send + 'static + use<Self>;
 
@@ -42,6 +46,10 @@ impl Backend for Embedded {
 
     fn health(&self) -> impl Health + use<> {
         Self::health(self)
+    }
+
+    fn page(&self, registry: Registry) -> Page {
+        Self::page(self, registry)
     }
 
     fn rooms(&self) -> impl Stream<Item = Room> + Send + 'static + use<> {
@@ -71,6 +79,11 @@ impl Backend for Apart {
 
     fn health(&self) -> impl Health + use<> {
         Arc::new(self.lvmd.clone())
+    }
+
+    /// Without the volumes: they are on the page of that lvmd.
+    fn page(&self, registry: Registry) -> Page {
+        Page::new(registry)
     }
 
     fn rooms(&self) -> impl Stream<Item = Room> + Send + 'static + use<> {

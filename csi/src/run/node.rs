@@ -7,7 +7,7 @@ use kube::Client;
 use lvmd::args::ConfigSource;
 use lvmd::cmd::Host;
 use lvmd::config::watch::Source;
-use lvmd::metrics::{Metrics, Page};
+use lvmd::metrics::Metrics;
 use lvmd::run::Embedded;
 use lvmd::runtime::{http, log, signals};
 use prometheus_client::registry::Registry;
@@ -120,7 +120,7 @@ impl Program {
         let strays = (!standalone).then(|| Told::register(&mut registry, &nodename));
         let calls = Calls::register(&mut registry);
         let volumes = lvmd.volumes();
-        let page = Page::new(registry);
+        let page = lvmd.page(registry);
         let side_door = http::serve(&metrics_bind_address, page, lvmd.health(), stop.clone())
             .await
             .context("cannot serve metrics and health")?;

@@ -37,6 +37,7 @@ fn exported(name: &str) -> bool {
         "csi/src/webhook/http.rs",
         "lvmd/src/metrics.rs",
         "lvmd/src/metrics/classes.rs",
+        "lvmd/src/metrics/volumes.rs",
         "disk-watcher/src/metrics.rs",
         "disk-watcher/src/metrics/groups.rs",
         "disk-watcher/src/metrics/io.rs",

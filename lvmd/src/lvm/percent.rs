@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::units::Bytes;
+
 /// A share in millionths of a percent, from 0 to 100 %.
 ///
 /// Only what is exactly nothing is 0 %, and only what is exactly all is 100 %; printed
@@ -42,6 +44,13 @@ impl Percent {
         (share <= ALL).then_some(Self(share))
     }
 
+    /// So much of a size.
+    pub fn share_of(self, size: Bytes) -> Bytes {
+        let share = u128::from(size.0) * u128::from(self.0) / u128::from(ALL);
+        // It is no more than the whole.
+        Bytes(u64::try_from(share).unwrap_or(size.0))
+    }
+
     /// As a number with two digits, the one that is printed.
     pub fn rounded(self) -> f64 {
         self.to_string().parse().unwrap_or_default()
@@ -66,6 +75,17 @@ impl fmt::Display for Percent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_a_size_is_no_more_than_it() {
+        for (share, size, part) in [
+            (Percent::of(1, 4), 1 << 40, 1 << 38),
+            (Percent::of(0, 4), 1 << 40, 0),
+            (Percent::of(4, 4), u64::MAX, u64::MAX),
+        ] {
+            assert_eq!(share.share_of(Bytes(size)), Bytes(part));
+        }
+    }
 
     #[test]
     fn prints_what_lvs_prints() {

@@ -1,19 +1,34 @@
 //! The metrics page, in the format the scraper asks for.
 
-use std::fmt::Write;
+use std::fmt::{Debug, Write};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tracing::error;
+use tracing::{error, warn};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// How long a page waits for what is looked at before; Prometheus waits ten seconds for the page.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// A look that goes on.
+pub type Looking<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Looks at what a page shows, before it does: for what changes without an event, and costs too much to be watched.
+pub trait Look: Send + Sync + Debug + 'static {
+    /// Brings what it writes to up to date.
+    fn look(&self) -> Looking<'_>;
+}
 
 /// A registry as a page. Clones show the same registry.
 #[derive(Debug, Clone)]
 pub struct Page {
     registry: Arc<Registry>,
+    look: Option<Arc<dyn Look>>,
 }
 
 impl Page {
@@ -21,7 +36,29 @@ impl Page {
     pub fn new(registry: Registry) -> Self {
         Self {
             registry: Arc::new(registry),
+            look: None,
         }
+    }
+
+    /// The same, for which somebody looks first each time.
+    #[must_use]
+    pub fn after(self, look: impl Look) -> Self {
+        let look: Arc<dyn Look> = Arc::new(look);
+        Self {
+            look: Some(look),
+            ..self
+        }
+    }
+
+    /// The page as it is now, as [`Page::render`] gives it. A look that takes too long holds up nothing: what was seen before
+    /// is shown then.
+    pub async fn now(&self, accept: Option<&str>) -> (&'static str, String) {
+        if let Some(look) = &self.look
+            && tokio::time::timeout(PATIENCE, look.look()).await.is_err()
+        {
+            warn!("metrics show what was seen before: a look takes too long");
+        }
+        self.render(accept)
     }
 
     /// The content type and the text: OpenMetrics for who accepts it (Prometheus does),

@@ -155,7 +155,7 @@ pub fn router<H: Health>(page: Page, health: H) -> Router {
 
 async fn metrics(State(page): State<Page>, headers: HeaderMap) -> Response {
     let accept = headers.get(ACCEPT).and_then(|v| v.to_str().ok());
-    let (content_type, text) = page.render(accept);
+    let (content_type, text) = page.now(accept).await;
     ([(CONTENT_TYPE, content_type)], text).into_response()
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use lvmd::proto::Empty;
 
 use crate::harness::{
-    BOTH, Daemon, MIB, all, descriptors, eventually, lvm, make_vg, output, rss, write_config,
+    BOTH, Daemon, MIB, all, descriptors, eventually, lvm, make_vg, node, output, rss, run,
+    write_config,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,6 +38,48 @@ async fn watch_tells_at_once_after_each_change_and_never_dies() {
     while !next(&mut stream).await.items.is_empty() {}
     lvm(&["vgrename", "gone", "vg"]);
     while next(&mut stream).await.items.len() != 2 {}
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_metrics_shows_each_volume_as_it_is_then() {
+    make_vg(1, true);
+    let daemon = Daemon::start(BOTH).await;
+    eventually("it is ready", async || daemon.page("/readyz").0 == 200).await;
+    let sample = |name: &str, lv: &str| -> Option<u64> {
+        let page = daemon.page("/metrics").1;
+        let of = format!("lv=\"{lv}\"");
+        let mut lines = page.lines();
+        let line = lines.find(|l| l.starts_with(&format!("{name}{{")) && l.contains(&of))?;
+        Some(line.split(' ').next_back()?.parse().unwrap())
+    };
+    let made = daemon.create("t", "thin", 64 * MIB).await.unwrap();
+    daemon.create("thick", "thick", 8 * MIB).await.unwrap();
+    eventually("they are shown", async || {
+        sample("basalt_volume_size_bytes", "t") == Some(64 << 20)
+            && sample("basalt_volume_size_bytes", "thick") == Some(8 << 20)
+    })
+    .await;
+    assert_eq!(sample("basalt_volume_used_bytes", "thick"), None);
+    assert_eq!(sample("basalt_volume_healthy", "t"), Some(1));
+    let written = "basalt_volume_written_bytes_total";
+    let before = sample(written, "t").unwrap();
+    let to = format!("of={}", node(&made).display());
+    let args = ["if=/dev/urandom", &to, "bs=1M", "count=4", "oflag=direct"];
+    run("dd", &args);
+    assert_eq!(sample(written, "t"), Some(before + (4 << 20)));
+    let used = sample("basalt_volume_used_bytes", "t").unwrap();
+    assert!((4 << 20..64 << 20).contains(&used), "{used}");
+    // Its device is suspended behind everybody's back.
+    run("dmsetup", &["suspend", "--noflush", "vg-t"]);
+    let sick = sample("basalt_volume_healthy", "t");
+    run("dmsetup", &["resume", "vg-t"]);
+    assert_eq!(sick, Some(0));
+    daemon.remove("t", "thin").await.unwrap();
+    eventually("it is gone from the page", async || {
+        sample("basalt_volume_size_bytes", "t").is_none()
+    })
+    .await;
     daemon.stop();
 }
 

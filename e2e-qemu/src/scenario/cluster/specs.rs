@@ -245,6 +245,18 @@ impl Specs<'_> {
             let count: u64 = line.split(' ').next_back().unwrap_or_default().parse()?;
             ensure!(count > 0, "{line}");
         }
+        let own = "claim_namespace=\"default\",claim=\"immediate\"";
+        let of_volume = |metric: &str| -> Result<u64> {
+            let mut lines = page.lines();
+            let line = lines.find(|line| line.starts_with(metric) && line.contains(own));
+            let line = line.with_context(|| format!("no {metric} of the claim"))?;
+            Ok(line.split(' ').next_back().unwrap_or_default().parse()?)
+        };
+        let size = of_volume("basalt_volume_size_bytes{")?;
+        ensure!(size == 1 << 30, "1 GiB was asked for: {size}");
+        ensure!(of_volume("basalt_volume_healthy{")? == 1);
+        let written = of_volume("basalt_volume_written_bytes_total{")?;
+        ensure!(written > 0, "a file system is there");
         // Of what is free two legs have half each, and an extent of it for what raid1 notes.
         let all: fn(u64) -> u64 = |free| free;
         let mirrored: fn(u64) -> u64 = |free| free / 2 - (4 << 20);
