@@ -63,7 +63,7 @@ async fn run(cli: Cli) -> anyhow::Result<bool> {
         ),
         Command::Volumes => {
             let mut seen = cluster.read().await?;
-            seen.used = cluster.used(&seen).await;
+            (seen.used, seen.io) = tokio::join!(cluster.used(&seen), cluster.io());
             (show(&volumes::rows(&seen), cli.output)?, true)
         }
         Command::Disks { disk: None } => {

@@ -6,6 +6,7 @@ pub mod collecting;
 pub mod contents;
 mod examined;
 pub mod installing;
+mod io;
 pub mod legacy;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use super::orphans::users::Users;
 use crate::kubernetes::logical_volume::LogicalVolume;
 
 pub use examined::{Examined, NODE, Told};
+pub use io::Io;
 
 /// Who writes, in managed fields.
 const MANAGER: &str = "kubectl-topolvm";
@@ -55,6 +57,8 @@ pub struct Seen {
     pub classes: Vec<StorageClass>,
     /// Bytes in use by namespace and claim, as far as kubelets said.
     pub used: HashMap<(String, String), u64>,
+    /// What went through volumes by node and LV, as far as their pods said.
+    pub io: HashMap<(String, String), Io>,
 }
 
 /// What has to do with one claim.
@@ -109,6 +113,7 @@ impl Cluster {
             snapshots: self.snapshots().await?,
             classes: self.all().await?,
             used: HashMap::new(),
+            io: HashMap::new(),
         })
     }
 

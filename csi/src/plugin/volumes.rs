@@ -25,6 +25,10 @@ pub struct VolumeRow {
     pub size_bytes: u64,
     /// How many of them are in use, where its file system is mounted and the kubelet says so.
     pub used_bytes: Option<u64>,
+    /// How many bytes were read of it since it became active, where its node's pod says so.
+    pub read_bytes: Option<u64>,
+    /// How many were written to it.
+    pub written_bytes: Option<u64>,
     /// `Ready`, `Snapshot`, or what is wrong.
     pub condition: String,
     /// The LogicalVolume.
@@ -41,14 +45,21 @@ impl Row for VolumeRow {
         "CLASS",
         "SIZE",
         "USED",
+        "IO",
         "CONDITION",
         "LOGICALVOLUME",
+        "LV",
     ];
 
     fn cells(&self) -> Vec<String> {
         let used = self.used_bytes.map(|used| {
             let percent = (u128::from(used) * 100).checked_div(u128::from(self.size_bytes));
             format!("{} ({}%)", size(Bytes(used)), percent.unwrap_or(0))
+        });
+        let io = self.read_bytes.zip(self.written_bytes);
+        let io = io.map(|(read, written)| {
+            let [read, written] = [read, written].map(|bytes| size(Bytes(bytes)));
+            format!("{read}/{written}")
         });
         vec![
             self.namespace.clone(),
@@ -57,8 +68,10 @@ impl Row for VolumeRow {
             self.class.clone(),
             size(Bytes(self.size_bytes)),
             used.unwrap_or_default(),
+            io.unwrap_or_default(),
             self.condition.clone(),
             self.logical_volume.clone(),
+            self.volume_id.clone(),
         ]
     }
 }
@@ -140,15 +153,64 @@ fn row(seen: &Seen, volume: &LogicalVolume) -> VolumeRow {
         ready if ready == "Ready" && volume.spec.access_type == "ro" => "Snapshot".to_owned(),
         other => other,
     };
+    let lv = (volume.spec.node_name.clone(), id(volume).to_owned());
+    let io = seen.io.get(&lv);
+    let (node, volume_id) = lv.clone();
     VolumeRow {
         namespace,
         claim,
-        node: volume.spec.node_name.clone(),
+        node,
         class: volume.spec.device_class.clone(),
         size_bytes: size_of(volume).0,
         used_bytes: used,
+        read_bytes: io.map(|io| io.read_bytes),
+        written_bytes: io.map(|io| io.written_bytes),
         condition,
         logical_volume: volume.name_any(),
-        volume_id: id(volume).to_owned(),
+        volume_id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plugin::cluster::Io;
+
+    #[test]
+    fn a_volume_has_its_lv_and_what_went_through_that_on_its_node() {
+        let volume = |node: &str| {
+            let volume = json!({
+                "apiVersion": "topolvm.io/v1", "kind": "LogicalVolume", "metadata": {"name": format!("pvc-{node}")},
+                "spec": {"name": "pvc-1", "nodeName": node, "size": "1Gi", "deviceClass": "ssd"},
+                "status": {"volumeID": "uid-1"},
+            });
+            serde_json::from_value(volume).unwrap()
+        };
+        let io = Io {
+            read_bytes: 1536,
+            written_bytes: 5 << 20,
+        };
+        let seen = Seen {
+            volumes: vec![volume("n1"), volume("n2")],
+            io: [(("n1".to_owned(), "uid-1".to_owned()), io)].into(),
+            ..Seen::default()
+        };
+        let rows = rows(&seen);
+        let cells = |at: usize| {
+            let cells = rows[at].cells();
+            let named = VolumeRow::COLUMNS.iter().zip(cells);
+            let shown = named.filter(|(name, _)| ["NODE", "IO", "LV"].contains(name));
+            shown.map(|(_, cell)| cell).collect::<Vec<_>>()
+        };
+        assert_eq!(cells(0), ["n1", "1.5Ki/5Mi", "uid-1"]);
+        assert_eq!(cells(1), ["n2", "", "uid-1"], "its pod does not say");
+        let told = serde_json::to_value(&rows).unwrap();
+        assert_eq!(
+            (&told[0]["readBytes"], &told[0]["writtenBytes"]),
+            (&json!(1536), &json!(5 << 20))
+        );
+        assert_eq!(told[1]["readBytes"], json!(null));
     }
 }

@@ -162,8 +162,10 @@ async fn nodes_volumes_and_orphans_are_told() {
             "ssd",
             "1Gi",
             "-",
+            "-",
             "Ready",
-            "lv-1"
+            "lv-1",
+            "id-1"
         ]),
         "{text}"
     );
@@ -175,8 +177,10 @@ async fn nodes_volumes_and_orphans_are_told() {
             "ssd",
             "1Gi",
             "-",
+            "-",
             "Failed: no room",
-            "lv-4"
+            "lv-4",
+            "-"
         ]),
         "{text}"
     );
@@ -247,7 +251,9 @@ async fn what_a_node_says_is_wrong_with_a_volume_is_shown() {
     }
     let (text, _) = run(&server, &["volumes"]);
     let table = lines(&text);
-    let said: Vec<_> = table[1..].iter().map(|row| row[6]).collect();
+    let mut columns = table[0].iter();
+    let at = columns.position(|name| *name == "CONDITION").unwrap();
+    let said: Vec<_> = table[1..].iter().map(|row| row[at]).collect();
     let wrong = [
         "Sick: a physical volume is missing",
         "CannotTell: its volume group is away",

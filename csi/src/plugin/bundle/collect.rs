@@ -244,8 +244,9 @@ async fn tables(cluster: &Cluster, bundle: &mut Bundle, end: Instant) {
                 "orphans.txt",
                 orphans::rows(&seen).and_then(|rows| show(&rows, Output::Table)),
             );
-            let used = within(end, async { Ok(cluster.used(&seen).await) }).await;
-            seen.used = used.unwrap_or_default();
+            let told = async { Ok(tokio::join!(cluster.used(&seen), cluster.io())) };
+            let told = within(end, told).await;
+            (seen.used, seen.io) = told.unwrap_or_default();
             bundle.tell("volumes.txt", show(&volumes::rows(&seen), Output::Table));
         }
         Err(error) => bundle.miss("nodes.txt, orphans.txt, volumes.txt", format!("{error:#}")),
