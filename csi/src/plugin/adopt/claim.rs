@@ -24,6 +24,8 @@ pub(super) struct Bound {
     pub(super) namespace: String,
     /// Its name.
     pub(super) name: String,
+    /// Its UID where it had this very volume: without it Kubernetes takes the volume for another's, and the claim stays `Lost`.
+    pub(super) uid: Option<String>,
     /// The StorageClass; empty where the claim wants none.
     pub(super) class: String,
     /// What the node is told at each publish.
@@ -105,12 +107,14 @@ impl Bound {
             }
         }
         let of_claim = spec.and_then(|spec| spec.storage_class_name.clone());
+        let had = spec.is_some_and(|spec| spec.volume_name.as_deref() == Some(name));
         let class = class(seen, found, content, wish, of_claim)?;
         let ours = class.and_then(|class| class.parameters.clone());
         let ours = ours.unwrap_or_default().into_iter();
         Ok(Self {
             namespace,
             name: claim,
+            uid: there.filter(|_| had).and_then(ResourceExt::uid),
             class: class.map(ResourceExt::name_any).unwrap_or_default(),
             attributes: ours
                 .filter(|(key, _)| key.starts_with(names::PARAM_OWN))

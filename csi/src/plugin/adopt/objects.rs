@@ -100,6 +100,7 @@ pub(super) fn persistent(
                 kind: Some("PersistentVolumeClaim".to_owned()),
                 namespace: Some(bound.namespace.clone()),
                 name: Some(bound.name.clone()),
+                uid: bound.uid.clone(),
                 ..ObjectReference::default()
             }),
             csi: Some(CSIPersistentVolumeSource {

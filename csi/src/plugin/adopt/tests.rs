@@ -67,7 +67,7 @@ fn claim(change: Value) -> PersistentVolumeClaim {
         "resources": {"requests": {"storage": "1Gi"}}});
     let change = change.as_object().cloned().unwrap_or_default();
     spec.as_object_mut().unwrap().extend(change);
-    object(json!({"metadata": {"namespace": "ns", "name": "a"}, "spec": spec}))
+    object(json!({"metadata": {"namespace": "ns", "name": "a", "uid": "its-own"}, "spec": spec}))
 }
 
 #[test]
@@ -223,8 +223,24 @@ fn a_claim_that_is_there_already_has_to_fit() {
     ] {
         refused(&seen, &[claim(change)], &all, why);
     }
-    let bound_to_ours = claim(json!({"volumeName": "pvc-a"}));
-    assert!(one(&seen, &[bound_to_ours], &all).plan.is_some());
+}
+
+#[test]
+fn a_lost_claim_gets_its_volume_back() {
+    let (seen, all) = (cluster(&[tagged("a")]), wish(None));
+    let uid = |claim: PersistentVolumeClaim| {
+        let plan = one(&seen, &[claim], &all).plan.unwrap();
+        plan.persistent
+            .unwrap()
+            .spec
+            .unwrap()
+            .claim_ref
+            .unwrap()
+            .uid
+    };
+    let lost = claim(json!({"volumeName": "pvc-a"}));
+    assert_eq!(uid(lost).as_deref(), Some("its-own"));
+    assert_eq!(uid(claim(Value::Null)), None, "it never had one");
 }
 
 fn volume(name: &str, change: Value) -> LogicalVolume {
