@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::chart::{apply, one, render};
-use crate::server::{Server, eventually, free_port, program, start_with};
+use crate::server::{Server, eventually, free_port, metrics, program, start_with};
 
 struct Program(Child);
 
@@ -20,10 +20,13 @@ impl Drop for Program {
     }
 }
 
-/// The extender with the chart's options and service account, and kube-scheduler.
-async fn start(server: &Server, dir: &Path, capable: bool) -> [Program; 2] {
+/// The extender with the chart's options and service account, its metrics at a port, and kube-scheduler.
+async fn start(server: &Server, dir: &Path, capable: bool, metrics: u16) -> [Program; 2] {
     let objects = render(&[
         "scheduler.enabled=true",
+        "scheduler.prometheus.podMonitor.enabled=true",
+        "scheduler.metrics.host=127.0.0.1",
+        &format!("scheduler.metrics.port={metrics}"),
         &format!("scheduler.nodeCacheCapable={capable}"),
     ]);
     for object in &objects {
@@ -114,7 +117,8 @@ async fn kube_scheduler_sends_pods_to_where_there_is_room() {
         prepare(&nodes, "n1", 20).await;
         prepare(&nodes, "n2", 600).await;
         let dir = tempfile::tempdir().unwrap();
-        let _programs = start(&server, dir.path(), capable).await;
+        let port = free_port();
+        let _programs = start(&server, dir.path(), capable, port).await;
         let pods: Api<Pod> = Api::default_namespaced(server.client.clone());
         for (name, gib) in [("small", 1), ("large", 100), ("huge", 1000)] {
             pods.create(&PostParams::default(), &pod(name, gib))
@@ -140,5 +144,9 @@ async fn kube_scheduler_sends_pods_to_where_there_is_room() {
         })
         .await;
         assert!(words.contains("2 out of VG free space"), "{words}");
+        // Where Prometheus looks for it, which is not where kube-scheduler asks.
+        let page = metrics(port).await;
+        let answered = "basalt_extender_answers_total{verb=\"predicate\",code=\"200\"}";
+        assert!(page.contains(answered), "{page}");
     }
 }

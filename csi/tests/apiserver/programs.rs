@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Endpoint;
 
 use crate::node::Running;
-use crate::server::{Server, eventually, start_with};
+use crate::server::{Server, eventually, free_port, metrics, start_with};
 use crate::volumes::Crd;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,9 +30,10 @@ async fn the_controller_serves_a_cluster_with_upstreams_flags() {
     let node = Running::start(&server.client, "n1");
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("csi.sock");
+    let port = free_port();
     let args = [
         "topolvm-controller",
-        "--metrics-bind-address=0",
+        &format!("--metrics-bind-address=127.0.0.1:{port}"),
         "--health-probe-bind-address=0",
         "--leader-election=false",
         "--enable-webhooks=false",
@@ -88,6 +89,21 @@ async fn the_controller_serves_a_cluster_with_upstreams_flags() {
         ..DeleteVolumeRequest::default()
     };
     controller.delete_volume(request).await.unwrap();
+    let nothing = DeleteVolumeRequest::default();
+    controller.delete_volume(nothing).await.unwrap_err();
+    let page = metrics(port).await;
+    for (method, code) in [
+        ("Controller/CreateVolume", "OK"),
+        ("Controller/DeleteVolume", "OK"),
+        ("Controller/DeleteVolume", "InvalidArgument"),
+        ("Identity/Probe", "OK"),
+    ] {
+        let counted = format!(
+            "csi_plugin_operations_seconds_count{{driver_name=\"topolvm.io\",method_name=\"/csi.v1.{method}\",\
+             grpc_status_code=\"{code}\"}}"
+        );
+        assert!(page.contains(&counted), "{counted} not in:\n{page}");
+    }
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success());
