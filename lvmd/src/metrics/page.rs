@@ -3,10 +3,11 @@
 use std::fmt::{Debug, Write};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio::sync::Mutex;
 use tracing::{error, warn};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -18,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// A look that goes on.
 pub type Looking<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Looks at what a page shows, before it does: for what changes without an event, and costs too much to be watched.
+/// Looks at what a page shows, before it does: for what changes without an event, and costs too much to be watched. There is one
+/// look at a time, whatever number of pages is asked for, and none is broken off when a page is not waited for any more.
 pub trait Look: Send + Sync + Debug + 'static {
     /// Brings what it writes to up to date.
     fn look(&self) -> Looking<'_>;
@@ -29,6 +31,8 @@ pub trait Look: Send + Sync + Debug + 'static {
 pub struct Page {
     registry: Arc<Registry>,
     look: Option<Arc<dyn Look>>,
+    /// Whose turn it is to look; when the last look began.
+    turn: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Page {
@@ -37,6 +41,7 @@ impl Page {
         Self {
             registry: Arc::new(registry),
             look: None,
+            turn: Arc::default(),
         }
     }
 
@@ -54,11 +59,31 @@ impl Page {
     /// is shown then.
     pub async fn now(&self, accept: Option<&str>) -> (&'static str, String) {
         if let Some(look) = &self.look
-            && tokio::time::timeout(PATIENCE, look.look()).await.is_err()
+            && tokio::time::timeout(PATIENCE, self.looked(look))
+                .await
+                .is_err()
         {
             warn!("metrics show what was seen before: a look takes too long");
         }
         self.render(accept)
+    }
+
+    /// Waits until a look has ended that began after this was asked for.
+    async fn looked(&self, look: &Arc<dyn Look>) {
+        let asked = Instant::now();
+        let mut turn = self.turn.clone().lock_owned().await;
+        if turn.is_some_and(|began| began > asked) {
+            return;
+        }
+        *turn = Some(Instant::now());
+        let look = look.clone();
+        let looking = tokio::spawn(async move {
+            look.look().await;
+            drop(turn);
+        });
+        if let Err(error) = looking.await {
+            error!(%error, "a look at what metrics show broke off");
+        }
     }
 
     /// The content type and the text: OpenMetrics for who accepts it (Prometheus does),
@@ -105,4 +130,61 @@ fn classic(text: &str) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Ends with each permit.
+    #[derive(Debug)]
+    struct Slow {
+        begun: AtomicUsize,
+        ended: AtomicUsize,
+        permits: Semaphore,
+    }
+
+    impl Look for Arc<Slow> {
+        fn look(&self) -> Looking<'_> {
+            Box::pin(async {
+                self.begun.fetch_add(1, Ordering::SeqCst);
+                self.permits.acquire().await.unwrap().forget();
+                self.ended.fetch_add(1, Ordering::SeqCst);
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn pages_share_a_look_and_none_breaks_it_off() {
+        let slow = Arc::new(Slow {
+            begun: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            permits: Semaphore::new(0),
+        });
+        let page = Page::new(Registry::default()).after(slow.clone());
+        let ask = || {
+            let page = page.clone();
+            tokio::spawn(async move { page.now(None).await })
+        };
+        let gone = ask();
+        while slow.begun.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        gone.abort();
+        assert!(gone.await.unwrap_err().is_cancelled());
+        let asked = [ask(), ask(), ask()];
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(slow.begun.load(Ordering::SeqCst), 1, "it goes on");
+        slow.permits.add_permits(9);
+        for page in asked {
+            page.await.unwrap();
+        }
+        // The one that was under way, and one for all that asked meanwhile.
+        assert_eq!(slow.begun.load(Ordering::SeqCst), 2);
+        assert_eq!(slow.ended.load(Ordering::SeqCst), 2);
+    }
 }

@@ -71,8 +71,8 @@ impl<R: Runner + Clone> Volumes<R> {
                 let (view, classes) = (view.clone(), classes.clone());
                 move || measure(&view, &classes)
             };
-            // The same as for who lists them, so that one that hangs costs one thread.
-            let what = format!("the volumes of {group}");
+            // Not the question of who lists them: what becomes of a page is no reason to call volumes sick.
+            let what = format!("the metrics of {group}");
             let measured = match self.inner.engine.patience().ask(&what, measure).await {
                 Ok(measured) => measured,
                 Err(_) => without_status(view, &classes),
