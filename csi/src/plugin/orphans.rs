@@ -141,7 +141,7 @@ fn lv(found: &Found) -> Orphan {
 /// What has an orphaned LV removed by its node, and what it is.
 ///
 /// # Errors
-/// It is no orphan, its name is another's too, a PersistentVolume or VolumeSnapshotContent names it, or somebody may use it.
+/// It is no orphan, it is open, its name is another's too, a PersistentVolume or VolumeSnapshotContent names it, or somebody may use it.
 pub fn removal(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(Plan, Orphan)> {
     let reported = strays::of(seen)?;
     let mut all = reported.found.iter();
@@ -152,6 +152,14 @@ pub fn removal(seen: &Seen, users: &Users, name: &str) -> anyhow::Result<(Plan, 
         format!("{name} is no LV that a cluster's driver made and no LogicalVolume names{but}")
     })?;
     found.is_told().map_err(anyhow::Error::msg)?;
+    if found.stray.open {
+        bail!(
+            "somebody on node {} has {} open, and it would go as soon as they let go of it: end that first (lsof, findmnt); the node \
+             looks once a minute",
+            found.node,
+            found.place()
+        );
+    }
     if let Some(twin) = reported.twins(found).next() {
         bail!(
             "there is an LV {name} in {} and in {}, and one may be the copy that is needed: give one another name with lvrename",
@@ -342,6 +350,16 @@ mod tests {
             );
         }
         assert!(why(&seen, &users).contains("pod ns/db is on its node"));
+    }
+
+    #[test]
+    fn an_lv_that_somebody_has_open_is_not_removed() {
+        let mut seen = cluster(&[("n1", "g1", "a")]);
+        let annotations = seen.nodes[0].metadata.annotations.as_mut().unwrap();
+        for text in annotations.values_mut() {
+            *text = text.replace("\"open\":false", "\"open\":true");
+        }
+        refused(&seen, &["node n1", "open", "findmnt"]);
     }
 
     #[test]

@@ -223,7 +223,11 @@ mod tests {
             json!({"metadata": {"namespace": "ns", "name": "data", "uid": "2"},
             "spec": {"volumeName": "pvc-2"}}),
         )];
-        assert!(judge(&cluster("pvc-1"), &again, "pvc-1").is_ok());
+        refused(&cluster("pvc-1"), &again, "pod ns/db");
+        let mut seen = cluster("pvc-1");
+        seen.persistent = vec![object(json!({"metadata": {"name": "pvc-2"},
+            "spec": {"csi": {"driver": "topolvm.io", "volumeHandle": "id-2"}}}))];
+        assert!(judge(&seen, &again, "pvc-1").is_ok());
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Users {
             .or_else(|| content(seen, doomed))
             .or_else(|| copy(seen, doomed))
             .or_else(|| self.attachment(doomed))
-            .or_else(|| self.pod(doomed))
+            .or_else(|| self.pod(seen, doomed))
             .or_else(|| self.owner(doomed))
     }
 
@@ -78,15 +78,16 @@ impl Users {
         ))
     }
 
-    /// A pod on its node whose claim is gone, or has no other volume.
-    fn pod(&self, doomed: &Doomed<'_>) -> Option<String> {
+    /// A pod on its node whose claim is gone, or has no other volume that is there.
+    fn pod(&self, seen: &Seen, doomed: &Doomed<'_>) -> Option<String> {
         let (namespace, claim) = doomed.claim?.split_once('/')?;
         let mut claims = self.claims.iter();
         let there = claims.find(|there| {
             there.namespace().as_deref() == Some(namespace) && there.name_any() == claim
         });
         let another = there.and_then(|there| there.spec.as_ref()?.volume_name.as_deref());
-        if another.is_some_and(|another| !another.is_empty()) {
+        if another.is_some_and(|another| seen.persistent.iter().any(|pv| pv.name_any() == another))
+        {
             return None;
         }
         let pod = self.pods.iter().find(|pod| {
