@@ -20,10 +20,13 @@ const BUCKETS: [f64; 13] = [
     0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 120.0, 300.0,
 ];
 
+/// Names of methods that are none are not kept: callers could make up any number of them.
+const NO_METHOD: &str = "unimplemented";
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Call {
     driver_name: &'static str,
-    /// As it is on the wire, such as `/csi.v1.Node/NodePublishVolume`.
+    /// As it is on the wire, such as `/csi.v1.Node/NodePublishVolume`; of what nobody implements [`NO_METHOD`].
     method_name: String,
     grpc_status_code: &'static str,
 }
@@ -77,9 +80,13 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        let method_name = match self.code {
+            Code::Unimplemented => NO_METHOD.to_owned(),
+            _ => std::mem::take(&mut self.method),
+        };
         let call = Call {
             driver_name: DRIVER,
-            method_name: std::mem::take(&mut self.method),
+            method_name,
             grpc_status_code: status::name(self.code),
         };
         let seconds = self.calls.0.get_or_create(&call);
@@ -163,13 +170,13 @@ mod tests {
         assert!(given_up.is_err());
         let (_, page) = Page::new(registry).render(None);
         for (method, code, count) in [
-            ("GetPluginInfo", "OK", 2),
-            ("NoSuchCall", "Unimplemented", 1),
-            ("Probe", "Canceled", 1),
+            ("/csi.v1.Identity/GetPluginInfo", "OK", 2),
+            ("unimplemented", "Unimplemented", 1),
+            ("/csi.v1.Identity/Probe", "Canceled", 1),
         ] {
             let line = format!(
                 "csi_plugin_operations_seconds_count{{driver_name=\"topolvm.io\",\
-                 method_name=\"/csi.v1.Identity/{method}\",grpc_status_code=\"{code}\"}} {count}"
+                 method_name=\"{method}\",grpc_status_code=\"{code}\"}} {count}"
             );
             assert!(page.lines().any(|l| l == line), "{line} not in:\n{page}");
         }

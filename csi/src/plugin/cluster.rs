@@ -10,6 +10,7 @@ mod io;
 pub mod legacy;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim, Pod};
@@ -31,6 +32,8 @@ use crate::kubernetes::logical_volume::LogicalVolume;
 pub use examined::{Examined, NODE, Told};
 pub use io::Io;
 
+/// How long a node or pod may take to say what a table can do without.
+const SOON: Duration = Duration::from_secs(8);
 /// Who writes, in managed fields.
 const MANAGER: &str = "kubectl-topolvm";
 
@@ -169,12 +172,18 @@ impl Cluster {
         nodes.dedup();
         let asked = nodes
             .into_iter()
-            .map(|node| self.get(format!("/api/v1/nodes/{node}/proxy/stats/summary")));
+            .map(|node| self.get_soon(format!("/api/v1/nodes/{node}/proxy/stats/summary")));
         let told = join_all(asked).await;
         told.into_iter()
             .flatten()
             .flat_map(|text| used_of(&text))
             .collect()
+    }
+
+    /// For a column that can be left empty: one that cannot be reached holds nobody up.
+    async fn get_soon(&self, path: String) -> Option<String> {
+        let told = tokio::time::timeout(SOON, self.get(path)).await;
+        told.ok()?.ok()
     }
 
     async fn get(&self, path: String) -> kube::Result<String> {

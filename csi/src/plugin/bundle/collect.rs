@@ -244,9 +244,10 @@ async fn tables(cluster: &Cluster, bundle: &mut Bundle, end: Instant) {
                 "orphans.txt",
                 orphans::rows(&seen).and_then(|rows| show(&rows, Output::Table)),
             );
-            let told = async { Ok(tokio::join!(cluster.used(&seen), cluster.io())) };
-            let told = within(end, told).await;
-            (seen.used, seen.io) = told.unwrap_or_default();
+            let used = within(end, async { Ok(cluster.used(&seen).await) });
+            let io = within(end, async { Ok(cluster.io().await) });
+            let (used, io) = tokio::join!(used, io);
+            (seen.used, seen.io) = (used.unwrap_or_default(), io.unwrap_or_default());
             bundle.tell("volumes.txt", show(&volumes::rows(&seen), Output::Table));
         }
         Err(error) => bundle.miss("nodes.txt, orphans.txt, volumes.txt", format!("{error:#}")),

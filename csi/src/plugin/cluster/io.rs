@@ -32,7 +32,7 @@ impl Cluster {
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
             (
                 node.unwrap_or_default(),
-                self.get(path).await.unwrap_or_default(),
+                self.get_soon(path).await.unwrap_or_default(),
             )
         });
         let told = join_all(asked).await;
