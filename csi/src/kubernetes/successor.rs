@@ -20,7 +20,8 @@ pub async fn takes_over(client: &Client, daemonset: &str) -> bool {
     let api: Api<DaemonSet> = Api::default_namespaced(client.clone());
     match tokio::time::timeout(LIMIT, api.get_opt(daemonset)).await {
         Ok(Ok(found)) => found.is_some_and(|set| registers_itself(&set)),
-        // The right to ask goes with our chart, and so does who may ask: 401 once the service account is gone.
+        // The right to ask goes with our chart, and so does who may ask: 401 once the service account is gone. A pod that was
+        // deleted by force is answered so too: then the kubelet does not know the driver until the next pod is there.
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => false,
         Ok(Err(error)) => {
             warn!(%error, "cannot tell who comes next; the kubelet is left to know the driver");
